@@ -1,0 +1,49 @@
+# The commands of the project. `make help` lists them.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+ARGS ?=
+export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
+
+.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules bench-smoke
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+demo: deps-build ## install what is missing, build, and run everything with light traffic until Ctrl-C
+	$(CARGO) build --workspace
+	@target="$${CARGO_TARGET_DIR:-target}"; exec "$$target/debug/tollgate" demo $(ARGS)
+
+test: deps-test build rules ## install what is missing and run every test
+	$(CARGO) test --workspace --no-fail-fast
+
+check: fmt lint doc deny ## formatting, lints, documentation, licences and advisories
+
+build:
+	$(CARGO) build --workspace
+
+deps-build:
+	@scripts/install-deps.sh build
+
+deps-test:
+	@scripts/install-deps.sh test
+	@scripts/kafka.sh install
+	@scripts/python-tools.sh >/dev/null
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+deny:
+	scripts/deny.sh
+
+rules: ## check the Prometheus rules and the Alertmanager configuration
+	scripts/check-rules.sh
+
+bench-smoke: deps-test ## the figures of the README, measured here in one run
+	scripts/bench-smoke.sh $(ARGS)

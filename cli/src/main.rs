@@ -1,0 +1,38 @@
+//! The `tollgate` command: the collector, the demo, and the questions that support engineers ask.
+
+mod args;
+mod ask;
+mod collector;
+mod demo;
+mod door;
+mod find;
+mod sql;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Command::Collector(args) => collector::main(&args),
+        Command::Demo(args) => demo::main(&args),
+        Command::Sql(args) => sql::main(&args),
+        Command::Find(args) => find::main(&args),
+        Command::Ask(args) => ask::main(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tollgate: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Exit status when the command understood what to do, and could not.
+const FAILED: u8 = 1;
+/// Exit status for a configuration or an argument that is wrong.
+const USAGE: u8 = 2;

@@ -1,0 +1,146 @@
+//! Looking at a journal's folder from outside. Nothing is written and no lock is taken, so a live journal can be looked
+//! at too; its last frames may then look torn.
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::error::JournalError;
+use crate::frame::Frame;
+use crate::scan::{self, Tail};
+use crate::segment;
+use crate::storage::{Folder, Storage};
+
+/// One segment, as its file reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// File name.
+    pub name: String,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// Positions, from the first good frame's to the one after the last good frame's.
+    pub positions: Range<u64>,
+    /// Good frames.
+    pub frames: u64,
+    /// Records in them.
+    pub rows: u64,
+    /// When the first and the last of them were received, in microseconds since the Unix epoch.
+    pub received_us: Option<(i64, i64)>,
+    /// What is wrong, each in a sentence; empty if nothing is.
+    pub problems: Vec<String>,
+}
+
+/// What the whole folder holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Good frames.
+    pub frames: u64,
+    /// Records in them.
+    pub rows: u64,
+    /// What is wrong, each with its segment; empty if nothing is.
+    pub problems: Vec<String>,
+}
+
+/// The segments in a folder, oldest first. Reads and checks every byte.
+///
+/// # Errors
+/// The folder or a file cannot be read, or was written by another version.
+pub fn ls(dir: &Path) -> Result<Vec<SegmentSummary>, JournalError> {
+    let mut summaries = Vec::new();
+    walk(dir, |summary, _| {
+        summaries.push(summary);
+        Ok(())
+    })?;
+    Ok(summaries)
+}
+
+/// Checks every frame and that no position is missing.
+///
+/// # Errors
+/// As [`ls`]; what is wrong with the contents is in the answer, not an error.
+pub fn verify(dir: &Path) -> Result<Verdict, JournalError> {
+    let mut verdict = Verdict::default();
+    for segment in ls(dir)? {
+        verdict.frames += segment.frames;
+        verdict.rows += segment.rows;
+        verdict.problems.extend(segment.problems.iter().map(|problem| format!("{}: {problem}", segment.name)));
+    }
+    Ok(verdict)
+}
+
+/// Hands over the good frames at these positions, in order.
+///
+/// # Errors
+/// As [`ls`].
+pub fn cat(dir: &Path, positions: Range<u64>, mut each: impl FnMut(Frame)) -> Result<(), JournalError> {
+    walk(dir, |_, scan| {
+        for parsed in scan.frames.iter().filter(|parsed| positions.contains(&parsed.position)) {
+            each(parsed.to_frame());
+        }
+        Ok(())
+    })
+}
+
+fn walk(
+    dir: &Path,
+    mut each: impl FnMut(SegmentSummary, &scan::Scan<'_>) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let folder = Folder::existing(dir);
+    let files = folder.list("").map_err(JournalError::io("list", dir.display().to_string()))?;
+    let mut firsts: Vec<u64> = files.iter().filter_map(|(name, _)| segment::first_of(name)).collect();
+    firsts.sort_unstable();
+    let mut expected = firsts.first().copied().unwrap_or(0);
+    for (index, first) in firsts.iter().enumerate() {
+        let name = segment::name(*first);
+        let bytes = match std::fs::read(dir.join(&name)) {
+            // Trimmed while we looked.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && index == 0 => continue,
+            bytes => bytes.map_err(JournalError::io("read", &name))?,
+        };
+        let limit = firsts.get(index + 1).copied();
+        let scan = scan::segment(&bytes, *first, limit)?;
+        let continues_from = scan.header.map_or(*first, |header| header.continues_from);
+        let mut problems = problems(&scan, limit);
+        if expected < continues_from {
+            problems.insert(0, format!("positions {expected}..{first} are missing before it"));
+        }
+        expected = scan.next_position;
+        if let (Tail::Torn(_), Some(limit)) = (&scan.tail, limit) {
+            expected = limit;
+        }
+        each(summary(name, bytes.len() as u64, *first, &scan, problems), &scan)?;
+    }
+    Ok(())
+}
+
+fn summary(name: String, file_bytes: u64, first: u64, scan: &scan::Scan<'_>, problems: Vec<String>) -> SegmentSummary {
+    let start = scan.frames.first().map_or(first, |parsed| parsed.position);
+    SegmentSummary {
+        name,
+        file_bytes,
+        positions: start..scan.next_position,
+        frames: scan.frames.len() as u64,
+        rows: scan.frames.iter().map(|parsed| u64::from(parsed.rows)).sum(),
+        received_us: scan.frames.first().zip(scan.frames.last()).map(|(a, b)| (a.received_us, b.received_us)),
+        problems,
+    }
+}
+
+fn problems(scan: &scan::Scan<'_>, limit: Option<u64>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if scan.header.is_none() {
+        problems.push("header is damaged".to_owned());
+    }
+    for span in &scan.spans {
+        let what = if span.known_durable || limit.is_some() { "damaged" } else { "torn" };
+        let Range { start, end } = span.bytes;
+        problems.push(format!("bytes {start}..{end} are {what}: positions {:?} are lost", span.positions));
+    }
+    match (&scan.tail, limit) {
+        (Tail::Torn(torn), None) => problems.push(format!("bytes {torn:?} at its end are no whole frame")),
+        (Tail::Torn(torn), Some(limit)) if scan.next_position < limit => {
+            problems.push(format!("bytes {torn:?} are damaged: positions {}..{limit} are lost", scan.next_position));
+        }
+        _ => {}
+    }
+    problems
+}

@@ -1,0 +1,127 @@
+//! Reading a whole segment that may be torn or damaged. Total: no bytes make it panic, loop or allocate beyond their
+//! own size, which the fuzz target holds it to.
+
+use std::ops::Range;
+
+use crate::error::JournalError;
+use crate::frame::{self, FRAME_ALIGN, Parsed, padded};
+use crate::segment::{Header, SEGMENT_HEADER_BYTES, Seed};
+
+/// Looking for the next good frame may checksum this many times the segment's size, then gives up: bytes made to look
+/// like frame headers must not cost quadratic time.
+const RESYNC_CHECKSUM_FACTOR: usize = 16;
+
+/// Bytes in which no good frame was found, with good ones on either side or positions known to be lost in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Where in the segment.
+    pub bytes: Range<usize>,
+    /// Positions that are not readable because of it.
+    pub positions: Range<u64>,
+    /// Whether a later frame shows that these bytes had been synced.
+    pub known_durable: bool,
+}
+
+/// What follows the last good frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing, or zeros.
+    Clean,
+    /// Bytes that are not a good frame.
+    Torn(Range<usize>),
+    /// Frames at positions that the next segment holds: writes that failed and were never acknowledged.
+    Leftover(Range<usize>),
+}
+
+/// A segment, read.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    /// `None` if damaged.
+    pub header: Option<Header>,
+    /// Good frames in order.
+    pub frames: Vec<Parsed<'a>>,
+    /// Damage between frames.
+    pub spans: Vec<Span>,
+    /// Offset behind the last good frame.
+    pub end: usize,
+    /// What is there.
+    pub tail: Tail,
+    /// Position that would follow.
+    pub next_position: u64,
+}
+
+/// Reads the segment that starts at position `first`; `limit` is where the next segment starts, if there is one.
+pub(crate) fn segment(bytes: &[u8], first: u64, limit: Option<u64>) -> Result<Scan<'_>, JournalError> {
+    let seed = Seed::of(first);
+    let mut scan = Scan {
+        header: Header::decode(bytes, first)?,
+        frames: Vec::new(),
+        spans: Vec::new(),
+        end: SEGMENT_HEADER_BYTES.min(bytes.len()),
+        tail: Tail::Clean,
+        next_position: first,
+    };
+    let limit = limit.unwrap_or(u64::MAX);
+    let mut budget = bytes.len().saturating_mul(RESYNC_CHECKSUM_FACTOR);
+    loop {
+        let Some((offset, parsed)) = next_good(bytes, scan.end, scan.next_position, seed, &mut budget) else {
+            let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+            if used > scan.end {
+                scan.tail = Tail::Torn(scan.end..used);
+            }
+            return Ok(scan);
+        };
+        if parsed.position >= limit {
+            scan.tail = Tail::Leftover(scan.end..bytes.len());
+            return Ok(scan);
+        }
+        if offset != scan.end || parsed.position != scan.next_position {
+            let positions = scan.next_position..parsed.position;
+            scan.spans.push(Span { bytes: scan.end..offset, positions, known_durable: false });
+        }
+        for span in scan.spans.iter_mut().rev().take_while(|span| !span.known_durable) {
+            span.known_durable = parsed.group_start as usize > span.bytes.start;
+        }
+        scan.end = (offset + parsed.padded_bytes).min(bytes.len());
+        scan.next_position = parsed.position.saturating_add(1);
+        scan.frames.push(parsed);
+    }
+}
+
+/// The first good frame at or after `from` whose position is at least `expected`.
+pub(crate) fn next_good<'a>(
+    bytes: &'a [u8],
+    from: usize,
+    expected: u64,
+    seed: Seed,
+    budget: &mut usize,
+) -> Option<(usize, Parsed<'a>)> {
+    // More positions than frames of the smallest size would fit between are not plausible.
+    let mut offset = from;
+    while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+        if let Some(length) = frame::plausible(rest) {
+            let position = frame::claimed_position(rest)?;
+            let farthest = expected.saturating_add(((offset - from) / frame::FRAME_HEADER_BYTES) as u64);
+            if (expected..=farthest).contains(&position) && length <= rest.len() {
+                *budget = budget.checked_sub(length)?;
+                if let Some(parsed) = frame::parse(rest, seed) {
+                    return Some((offset, parsed));
+                }
+            }
+        }
+        offset = next_candidate(bytes, offset);
+    }
+    None
+}
+
+/// The next aligned offset at which a frame could start, over runs of zeros in one stride.
+fn next_candidate(bytes: &[u8], offset: usize) -> usize {
+    let next = padded(offset + 1);
+    match bytes.get(next..) {
+        Some(rest) if rest.first() == Some(&0) => {
+            let zeros = rest.iter().take_while(|b| **b == 0).count();
+            next + (zeros / FRAME_ALIGN) * FRAME_ALIGN
+        }
+        _ => next,
+    }
+}

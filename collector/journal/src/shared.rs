@@ -1,0 +1,83 @@
+//! What the writer, the readers and trimming share: which segments there are and how far each is durable.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::options::Observer;
+use crate::quarantine::Damage;
+use crate::storage::Storage;
+
+/// One segment file.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    /// Tells a segment from an earlier one of the same name, in which nothing was stored.
+    pub generation: u64,
+    pub first: u64,
+    pub name: String,
+    /// Bytes before this are durable.
+    pub end_offset: u64,
+    /// Position after the last durable frame.
+    pub end_position: u64,
+    /// Damaged runs, already kept in quarantine.
+    pub bad: Vec<Range<usize>>,
+    /// What it takes up on disk.
+    pub file_bytes: u64,
+}
+
+pub(crate) struct Shared {
+    pub storage: Arc<dyn Storage>,
+    pub observer: Arc<dyn Observer>,
+    pub durable: watch::Sender<Option<u64>>,
+    pub next_position: AtomicU64,
+    pub quarantined: AtomicU64,
+    pub failures: AtomicU64,
+    segments: Mutex<VecDeque<Segment>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        observer: Arc<dyn Observer>,
+        segments: VecDeque<Segment>,
+        next_position: u64,
+        quarantined: u64,
+    ) -> Self {
+        let last = segments.iter().rev().find(|segment| segment.end_position > segment.first);
+        let durable = watch::Sender::new(last.map(|segment| segment.end_position - 1));
+        Self {
+            storage,
+            observer,
+            durable,
+            next_position: AtomicU64::new(next_position),
+            quarantined: AtomicU64::new(quarantined),
+            failures: AtomicU64::new(0),
+            segments: Mutex::new(segments),
+        }
+    }
+
+    /// The list is consistent between any two statements that hold it, so a panic elsewhere does not spoil it.
+    pub(crate) fn segments(&self) -> MutexGuard<'_, VecDeque<Segment>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| segment.end_offset).sum()
+    }
+
+    pub(crate) fn allocated_bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| segment.file_bytes).sum()
+    }
+
+    /// Damage found while reading what was good when the journal opened.
+    pub(crate) fn report_damage(&self, generation: u64, damage: &Damage) {
+        if let Some(segment) = self.segments().iter_mut().find(|segment| segment.generation == generation) {
+            segment.bad.push(damage.bytes.clone());
+        }
+        self.quarantined.fetch_add(1, Ordering::Relaxed);
+        self.observer.damaged(damage);
+    }
+}

@@ -1,0 +1,174 @@
+//! The few things that the journal asks of a file system, so that tests can put one in its place that loses unsynced
+//! writes, runs full, fails and flips bits.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+/// A folder of files. Names are relative and have at most one folder in them (`quarantine/…`).
+pub trait Storage: Send + Sync + 'static {
+    /// Files directly in the folder `under` (`""`: the journal's own), with their lengths.
+    fn list(&self, under: &str) -> io::Result<Vec<(String, u64)>>;
+    /// Makes a file of this many zero bytes, whose blocks are allocated, replacing any other of that name.
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
+    /// Renames within the journal's own folder, replacing the target.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Deletes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and deletions in the folder `under` durable.
+    fn sync_dir(&self, under: &str) -> io::Result<()>;
+    /// Bytes that can still be allocated.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait StorageFile: Send + Sync {
+    /// Length now.
+    fn bytes(&self) -> io::Result<u64>;
+    /// Fills `buffer` from `offset`, or fails.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Returns once what was written is on stable storage (fdatasync).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts the file.
+    fn truncate(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// A folder of the real file system.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    dir: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder if it is absent; its own entry is synced too.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The folder as it is, for reading.
+    pub fn existing(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.dir.clone() } else { self.dir.join(name) }
+    }
+}
+
+impl Storage for Folder {
+    fn list(&self, under: &str) -> io::Result<Vec<(String, u64)>> {
+        let entries = match fs::read_dir(self.path(under)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !under.is_empty() => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                // Deleted between the listing and the look: a live journal under an offline tool.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>> {
+        let path = self.path(name);
+        if let Some(parent) = path.parent().filter(|parent| *parent != self.dir)
+            && !parent.exists()
+        {
+            fs::create_dir(parent)?;
+            self.sync_dir("")?;
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        if bytes > 0 {
+            allocate(&file, bytes)?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        Ok(Box::new(OpenOptions::new().read(true).write(true).open(self.path(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self, under: &str) -> io::Result<()> {
+        File::open(self.path(under))?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = statvfs(&self.dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Reserves blocks; where the file system cannot, writes zeros, which also proves that there is room.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+            const CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
+            let mut rest = bytes as usize;
+            let mut file = file;
+            while rest > 0 {
+                let chunk = rest.min(CHUNK.len());
+                file.write_all(&CHUNK[..chunk])?;
+                rest -= chunk;
+            }
+            Ok(())
+        }
+        answer => Ok(answer?),
+    }
+}
+
+impl StorageFile for File {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
+    }
+}
+
+/// The whole of a file.
+pub(crate) fn read_all(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
+    let file = storage.open(name)?;
+    let bytes = usize::try_from(file.bytes()?).map_err(io::Error::other)?;
+    let mut all = vec![0; bytes];
+    file.read_exact_at(&mut all, 0)?;
+    Ok(all)
+}

@@ -1,0 +1,343 @@
+//! A disk that loses what was not synced, tears writes at sectors, runs full, fails, and drops dirty pages when a sync
+//! fails, as Linux does.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tollgate_journal::storage::{Storage, StorageFile};
+
+const SECTOR: usize = 512;
+
+/// Small, seeded, good enough to choose which sectors survive.
+#[derive(Debug, Clone)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides.max(1)
+    }
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    /// What a read sees.
+    cache: Vec<u8>,
+    /// What a power cut leaves.
+    disk: Vec<u8>,
+    /// Sectors of the cache that the next sync writes.
+    dirty: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+enum DirOp {
+    Link(String, usize),
+    Unlink(String),
+    Rename(String, String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: Vec<Content>,
+    dir: BTreeMap<String, usize>,
+    durable_dir: BTreeMap<String, usize>,
+    unsynced_dir: Vec<DirOp>,
+    /// Handles of an earlier life answer errors.
+    life: u64,
+    fail_writes: u32,
+    fail_syncs: u32,
+    crash_after: Option<u32>,
+    dead: bool,
+    capacity: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct Disk(Arc<Mutex<State>>);
+
+struct Handle {
+    disk: Disk,
+    file: usize,
+    life: u64,
+}
+
+fn dead() -> io::Error {
+    io::Error::other("power is off")
+}
+
+fn eio() -> io::Error {
+    io::Error::other("simulated EIO")
+}
+
+impl State {
+    /// Counts one operation that changes the disk; the armed power cut happens before it.
+    fn step(&mut self) -> io::Result<()> {
+        if let Some(left) = &mut self.crash_after {
+            if *left == 0 {
+                self.dead = true;
+            }
+            *left = left.saturating_sub(1);
+        }
+        if self.dead { Err(dead()) } else { Ok(()) }
+    }
+
+    fn used(&self) -> u64 {
+        self.dir.values().map(|file| self.files[*file].cache.len() as u64).sum()
+    }
+}
+
+fn apply(dir: &mut BTreeMap<String, usize>, op: &DirOp) {
+    match op {
+        DirOp::Link(name, file) => drop(dir.insert(name.clone(), *file)),
+        DirOp::Unlink(name) => drop(dir.remove(name)),
+        DirOp::Rename(from, to) => {
+            if let Some(file) = dir.remove(from) {
+                dir.insert(to.clone(), file);
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic inside")
+    }
+
+    pub fn fail_next_write(&self) {
+        self.state().fail_writes += 1;
+    }
+
+    pub fn fail_next_sync(&self) {
+        self.state().fail_syncs += 1;
+    }
+
+    /// Everything fails from the `operations`-th change on, as if the power were cut there.
+    pub fn cut_power_after(&self, operations: u32) {
+        self.state().crash_after = Some(operations);
+    }
+
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
+    /// A process restart: what was written is still readable, whether synced or not.
+    pub fn restart_process(&self) {
+        let mut state = self.state();
+        state.life += 1;
+        (state.dead, state.crash_after, state.fail_writes, state.fail_syncs) = (false, None, 0, 0);
+    }
+
+    /// A power cut: of what was not synced, only some sectors and some folder changes are there.
+    pub fn restart_machine(&self, dice: &mut Dice) {
+        self.restart_process();
+        let mut state = self.state();
+        let kept = dice.roll(state.unsynced_dir.len() as u64 + 1) as usize;
+        let ops = std::mem::take(&mut state.unsynced_dir);
+        let mut dir = std::mem::take(&mut state.durable_dir);
+        ops[..kept].iter().for_each(|op| apply(&mut dir, op));
+        state.durable_dir = dir.clone();
+        state.dir = dir;
+        for content in &mut state.files {
+            if content.disk.len() != content.cache.len() && dice.roll(2) == 0 {
+                content.disk.resize(content.cache.len(), 0);
+            }
+            for sector in std::mem::take(&mut content.dirty) {
+                if dice.roll(2) == 0 {
+                    copy_sector(content, sector, dice.roll(4) == 0);
+                }
+            }
+            content.cache.clone_from(&content.disk);
+        }
+    }
+
+    /// Flips one bit of a file whose name ends so. Answers whether there was one.
+    pub fn flip_bit(&self, suffix: &str, dice: &mut Dice) -> bool {
+        let mut state = self.state();
+        let files: Vec<usize> =
+            state.dir.iter().filter(|(name, _)| name.ends_with(suffix)).map(|(_, file)| *file).collect();
+        let Some(file) = files.get(dice.roll(files.len() as u64) as usize) else { return false };
+        let content = &mut state.files[*file];
+        let used = content.cache.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        if used == 0 {
+            return false;
+        }
+        let at = dice.roll(used as u64) as usize;
+        let bit = 1 << dice.roll(8);
+        content.cache[at] ^= bit;
+        if let Some(byte) = content.disk.get_mut(at) {
+            *byte ^= bit;
+        }
+        true
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.state().dir.keys().cloned().collect()
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        state.files[state.dir[name]].cache.clone()
+    }
+
+    pub fn overwrite(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.state();
+        let file = state.dir[name];
+        state.files[file] = Content { disk: bytes.clone(), cache: bytes, dirty: Vec::new() };
+    }
+
+    pub fn delete(&self, name: &str) {
+        let mut state = self.state();
+        state.dir.remove(name);
+        state.durable_dir.remove(name);
+    }
+
+    fn handle(&self, file: usize, life: u64) -> Box<dyn StorageFile> {
+        Box::new(Handle { disk: self.clone(), file, life })
+    }
+}
+
+fn copy_sector(content: &mut Content, sector: usize, torn: bool) {
+    let start = sector * SECTOR;
+    let end = (start + if torn { SECTOR / 2 } else { SECTOR }).min(content.cache.len()).min(content.disk.len());
+    if start < end {
+        content.disk[start..end].copy_from_slice(&content.cache[start..end]);
+    }
+}
+
+impl Storage for Disk {
+    fn list(&self, under: &str) -> io::Result<Vec<(String, u64)>> {
+        let state = self.state();
+        let files = state.dir.iter().filter_map(|(name, file)| {
+            let (folder, base) = name.rsplit_once('/').unwrap_or(("", name));
+            (folder == under).then(|| (base.to_owned(), state.files[*file].cache.len() as u64))
+        });
+        Ok(files.collect())
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>> {
+        let mut state = self.state();
+        state.step()?;
+        if state.capacity.is_some_and(|capacity| state.used() + bytes > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let content = Content { cache: vec![0; bytes as usize], ..Content::default() };
+        state.files.push(content);
+        let file = state.files.len() - 1;
+        let op = DirOp::Link(name.to_owned(), file);
+        apply(&mut state.dir, &op);
+        state.unsynced_dir.push(op);
+        Ok(self.handle(file, state.life))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        let state = self.state();
+        let file = state.dir.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.handle(*file, state.life))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        let op = DirOp::Rename(from.to_owned(), to.to_owned());
+        apply(&mut state.dir, &op);
+        state.unsynced_dir.push(op);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        let op = DirOp::Unlink(name.to_owned());
+        apply(&mut state.dir, &op);
+        state.unsynced_dir.push(op);
+        Ok(())
+    }
+
+    fn sync_dir(&self, _under: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        state.unsynced_dir.clear();
+        state.durable_dir = state.dir.clone();
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+    }
+}
+
+impl Handle {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        if state.life == self.life { Ok(state) } else { Err(dead()) }
+    }
+}
+
+impl StorageFile for Handle {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.state()?.files[self.file].cache.len() as u64)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.state()?;
+        let cache = &state.files[self.file].cache;
+        let bytes = cache.get(offset as usize..offset as usize + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let outcome = state.step();
+        let fails = outcome.is_err() || state.fail_writes > 0;
+        if state.fail_writes > 0 && outcome.is_ok() {
+            state.fail_writes -= 1;
+        }
+        // A write that fails may have written a part.
+        let written = if fails { bytes.len() / 2 } else { bytes.len() };
+        let content = &mut state.files[self.file];
+        let start = offset as usize;
+        if content.cache.len() < start + written {
+            content.cache.resize(start + written, 0);
+        }
+        content.cache[start..start + written].copy_from_slice(&bytes[..written]);
+        if written > 0 {
+            content.dirty.extend(start / SECTOR..=(start + written - 1) / SECTOR);
+        }
+        outcome?;
+        if fails { Err(eio()) } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.step()?;
+        if state.fail_syncs > 0 {
+            state.fail_syncs -= 1;
+            // The kernel calls these pages clean now; they are on no disk.
+            state.files[self.file].dirty.clear();
+            return Err(eio());
+        }
+        let content = &mut state.files[self.file];
+        content.disk.resize(content.cache.len(), 0);
+        for sector in std::mem::take(&mut content.dirty) {
+            copy_sector(content, sector, false);
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.step()?;
+        state.files[self.file].cache.truncate(bytes as usize);
+        Ok(())
+    }
+}

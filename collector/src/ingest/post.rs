@@ -1,0 +1,215 @@
+//! One post: `POST /v1/batches`.
+//!
+//! ```text
+//!   200 {"position":713}    on stable storage          400 {"error":…}   not a batch: never send it again
+//!   200 {"duplicate":true}  was already                403 {"error":…}   the certificate does not speak for it
+//!   413 {"error":…}         too large, with the limit  503 {"error":…}   full or failing: Retry-After says when
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tollgate_journal::{AppendError, Entry};
+use tollgate_record::id::ProducerName;
+use tollgate_record::{Batch, DecodeLimits, decode};
+use tollgate_tls::PeerCertificate;
+
+use super::body::{self, BodyError, Budget, Held};
+use crate::config::IngestConfig;
+use crate::intake::{Fate, Intake, Submission};
+use crate::metrics::{Metrics, Outcome};
+use crate::sink_state::now_us;
+
+const PATH: &str = "/v1/batches";
+const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";
+const CONTENT_ENCODING: &str = "zstd";
+/// Smaller bodies are decoded where they arrive: it takes less than handing them to a thread.
+const DECODE_INLINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Everything a post needs, shared by all connections.
+pub(crate) struct Door {
+    pub intake: Intake,
+    pub metrics: Metrics,
+    pub config: IngestConfig,
+    pub limits: DecodeLimits,
+    pub budget: Budget,
+    pub decoders: Arc<Semaphore>,
+}
+
+/// Why a post was not acknowledged.
+struct Refusal {
+    status: StatusCode,
+    outcome: Outcome,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self { status, outcome, reason: reason.into() }
+    }
+
+    fn malformed(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Outcome::Malformed, reason)
+    }
+
+    fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable, reason)
+    }
+}
+
+impl Door {
+    /// Answers one request. `own` is what its connection may hold.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: &PeerCertificate,
+        own: &Budget,
+    ) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        match self.take(request, peer, own).await {
+            Ok(fate) => {
+                let (outcome, body) = match fate {
+                    Fate::Stored(position) => (Outcome::Accepted, json!({ "position": position })),
+                    _ => (Outcome::Duplicate, json!({ "duplicate": true })),
+                };
+                self.metrics.answered(outcome);
+                self.metrics.ack_seconds.observe(started.elapsed().as_secs_f64());
+                response(StatusCode::OK, &body)
+            }
+            Err(refusal) => {
+                self.metrics.answered(refusal.outcome);
+                let mut response = response(refusal.status, &json!({ "error": refusal.reason }));
+                let headers = response.headers_mut();
+                if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+                    let seconds = self.config.retry_after.duration().as_secs().max(1);
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+                    headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+                }
+                response
+            }
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>, peer: &PeerCertificate, own: &Budget) -> Result<Fate, Refusal> {
+        check_head(request.method(), request.uri().path(), request.headers())?;
+        let mut held = Held::of([self.budget.clone(), own.clone()]);
+        let bytes_max = self.config.batch_bytes_max;
+        let body = body::read(request.into_body(), bytes_max.bytes(), self.config.body_timeout.duration(), &mut held);
+        let payload = body.await.map_err(|error| match error {
+            BodyError::TooLarge => {
+                let reason = format!("a batch may have {} bytes ({bytes_max})", bytes_max.bytes());
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, reason)
+            }
+            BodyError::NoRoom => Refusal::unavailable("too many bytes are being received at once"),
+            BodyError::TimedOut => Refusal::unavailable("the body did not arrive in time"),
+            BodyError::Broken => Refusal::unavailable("the body broke off"),
+        })?;
+        let received_us = now_us();
+        let bytes = payload.len() as u64;
+        let batch = self.decode(payload.clone()).await?;
+        let entry = entry(&batch, payload, received_us)?;
+        check_producer(&batch, peer)?;
+        if !held.grow(batch.records.get_array_memory_size() as u64) {
+            return Err(Refusal::unavailable("too many batches are being stored at once"));
+        }
+        self.metrics.bytes.inc_by(bytes);
+        let rows = u64::from(entry.rows);
+        let fate = self.intake.submit(Submission { entry, batch: Arc::new(batch), held }).await;
+        match fate {
+            Fate::Refused(AppendError::TooLarge { bytes, bytes_max }) => {
+                let reason = format!("a frame of {bytes} bytes is over the journal's limit of {bytes_max}");
+                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, reason))
+            }
+            Fate::Refused(error) => Err(Refusal::unavailable(error.to_string())),
+            Fate::Stored(_) => {
+                self.metrics.records.inc_by(rows);
+                Ok(fate)
+            }
+            Fate::Duplicate => Ok(fate),
+        }
+    }
+
+    /// Decodes on a thread of its own, so that other posts are not kept waiting.
+    async fn decode(&self, payload: Bytes) -> Result<Batch, Refusal> {
+        let limits = self.limits;
+        let decoded = if payload.len() <= DECODE_INLINE_BYTES_MAX {
+            decode(&payload, &limits)
+        } else {
+            let permit = Arc::clone(&self.decoders).acquire_owned().await;
+            let permit = permit.map_err(|_| Refusal::unavailable("the collector stops"))?;
+            // The permit is the thread's: a post that is cancelled does not stop the decoding that it began.
+            let decoding = spawn_blocking(move || {
+                let decoded = decode(&payload, &limits);
+                drop(permit);
+                decoded
+            });
+            decoding.await.map_err(|error| {
+                tracing::error!(%error, "decoding a batch panicked");
+                Refusal::malformed("the batch cannot be decoded")
+            })?
+        };
+        decoded.map_err(|error| Refusal::malformed(error.to_string()))
+    }
+}
+
+fn check_head(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    if path != PATH {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, Outcome::Malformed, format!("batches are posted to {PATH}")));
+    }
+    if method != Method::POST {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Outcome::Malformed, "batches are posted"));
+    }
+    for (name, wanted) in [(header::CONTENT_TYPE, CONTENT_TYPE), (header::CONTENT_ENCODING, CONTENT_ENCODING)] {
+        let is = headers.get(&name).and_then(|value| value.to_str().ok());
+        if !is.is_some_and(|is| is.trim().eq_ignore_ascii_case(wanted)) {
+            let reason = format!("{name} must be {wanted}");
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Outcome::Malformed, reason));
+        }
+    }
+    Ok(())
+}
+
+/// A certificate speaks for the nodes that it names.
+fn check_producer(batch: &Batch, peer: &PeerCertificate) -> Result<(), Refusal> {
+    let producer = ProducerName::parse(&batch.meta.producer).map_err(|error| Refusal::malformed(error.to_string()))?;
+    if producer.node_id != batch.meta.node_id {
+        let reason = format!("node_id {:?} is not the one in producer {:?}", batch.meta.node_id, batch.meta.producer);
+        return Err(Refusal::malformed(reason));
+    }
+    let named = peer.dns_names.iter().chain(&peer.common_name).any(|name| *name == producer.node_id);
+    if named {
+        return Ok(());
+    }
+    let reason = format!("the client certificate ({}) does not speak for node {:?}", peer.subject, producer.node_id);
+    Err(Refusal::new(StatusCode::FORBIDDEN, Outcome::Forbidden, reason))
+}
+
+fn entry(batch: &Batch, payload: Bytes, received_us: i64) -> Result<Entry, Refusal> {
+    let meta = &batch.meta;
+    let rows = u32::try_from(batch.records.num_rows()).map_err(|_| Refusal::malformed("too many records"))?;
+    Ok(Entry {
+        producer: Arc::from(meta.producer.as_str()),
+        batch_seq: meta.batch_seq,
+        first_seq: meta.first_seq,
+        last_seq: meta.last_seq,
+        rows,
+        received_us,
+        payload,
+    })
+}
+
+fn response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,171 @@
+//! Connections: accepted, greeted, served, closed.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tollgate_tls::PeerCertificate;
+
+use super::body::Budget;
+use super::post::Door;
+
+/// Flow-control windows: a batch fits into a stream's, a few into a connection's. What a peer may make us buffer unread
+/// is a connection's window.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// A post has three headers of its own.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// A peer that is gone is noticed by a ping that is not answered.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// After an error of accept (as when file descriptors run out), before the next try.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`; then lets posts under way finish, and closes.
+pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, door: Arc<Door>, stop: CancellationToken) {
+    let acceptor = TlsAcceptor::from(tls);
+    let slots = Arc::new(Semaphore::new(door.config.connections_max));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((slot, stream)) => {
+                let (acceptor, door, stop) = (acceptor.clone(), Arc::clone(&door), stop.clone());
+                connections.spawn(async move {
+                    connection(stream, &acceptor, door, stop).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = timeout(door.config.drain_timeout.duration(), async {
+        while connections.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!(connections = connections.len(), "posts did not finish in time");
+    }
+}
+
+/// A connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((slot, stream))
+}
+
+/// What is going on on a connection.
+struct Activity {
+    born: Instant,
+    posts: AtomicUsize,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn idle(&self) -> Duration {
+        if self.posts.load(Ordering::Acquire) > 0 {
+            return Duration::ZERO;
+        }
+        self.born.elapsed().saturating_sub(Duration::from_millis(self.last_ms.load(Ordering::Acquire)))
+    }
+
+    fn touch(&self) {
+        self.last_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Release);
+    }
+}
+
+/// A post under way; also ends when its stream is reset.
+struct Post(Arc<Activity>);
+
+impl Post {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.posts.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.posts.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, door: Arc<Door>, stop: CancellationToken) {
+    // Small answers must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let handshake = timeout(door.config.handshake_timeout.duration(), acceptor.accept(stream));
+    let Ok(Ok(stream)) = handshake.await else { return };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let Some(Ok(peer)) = certificate.map(|der| PeerCertificate::parse(der)) else { return };
+    let peer = Arc::new(peer);
+    let own = Budget::new(door.config.inflight_bytes_max.bytes() / super::CONNECTION_SHARE);
+    let activity = Arc::new(Activity { born: Instant::now(), posts: AtomicUsize::new(0), last_ms: AtomicU64::new(0) });
+    let idle_timeout = door.config.idle_timeout.duration();
+    let builder = builder(door.config.posts_max);
+    let service = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request| {
+            let (door, peer, own, post) = (Arc::clone(&door), Arc::clone(&peer), own.clone(), Post::begin(&activity));
+            async move {
+                let answer = door.answer(request, &peer, &own).await;
+                drop(post);
+                Ok::<_, Infallible>(answer)
+            }
+        })
+    };
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let mut closing = false;
+    loop {
+        let left = idle_timeout.saturating_sub(activity.idle());
+        tokio::select! {
+            // What went wrong on a connection is its peer's business: there is nobody to tell.
+            _ = serving.as_mut() => return,
+            () = sleep(left.max(Duration::from_millis(10))), if !closing => {
+                if activity.idle() < idle_timeout {
+                    continue;
+                }
+            }
+            () = stop.cancelled(), if !closing => {}
+        }
+        serving.as_mut().graceful_shutdown();
+        closing = true;
+    }
+}
+
+fn builder(posts_max: u32) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(posts_max)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}

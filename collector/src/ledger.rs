@@ -1,0 +1,135 @@
+//! Which batches are stored, so that a resend is answered and not stored again.
+//!
+//! Per producer, the numbers seen are kept as runs: a producer numbers its batches 1, 2, 3 … and resends what was not
+//! answered, so there are few. Where a bound is reached the oldest is forgotten: a batch stored twice is found by
+//! (producer, seq) in the table, a batch wrongly called a duplicate would be lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Runs kept for one producer; the lowest is forgotten past that.
+pub const RUNS_MAX: usize = 256;
+/// Producers kept; the one that was silent the longest is forgotten past that.
+pub const PRODUCERS_MAX: usize = 65_536;
+
+/// What is stored of one producer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Inclusive runs of batch numbers, ascending, not touching.
+    pub runs: Vec<(u64, u64)>,
+    /// When a batch of it was last stored, in microseconds since the Unix epoch.
+    pub last_us: i64,
+}
+
+impl Seen {
+    pub(crate) fn contains(&self, batch_seq: u64) -> bool {
+        let after = self.runs.partition_point(|run| run.0 <= batch_seq);
+        after > 0 && self.runs[after - 1].1 >= batch_seq
+    }
+
+    pub(crate) fn insert(&mut self, batch_seq: u64) {
+        if self.contains(batch_seq) {
+            return;
+        }
+        let after = self.runs.partition_point(|run| run.0 <= batch_seq);
+        let extends_before = after > 0 && self.runs[after - 1].1.checked_add(1) == Some(batch_seq);
+        let extends_after = self.runs.get(after).is_some_and(|run| batch_seq.checked_add(1) == Some(run.0));
+        match (extends_before, extends_after) {
+            (true, true) => {
+                self.runs[after - 1].1 = self.runs[after].1;
+                self.runs.remove(after);
+            }
+            (true, false) => self.runs[after - 1].1 = batch_seq,
+            (false, true) => self.runs[after].0 = batch_seq,
+            (false, false) => self.runs.insert(after, (batch_seq, batch_seq)),
+        }
+        if self.runs.len() > RUNS_MAX {
+            self.runs.remove(0);
+        }
+    }
+}
+
+/// All producers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub producers: HashMap<Arc<str>, Seen>,
+    /// Frames before this position are in.
+    pub next_position: u64,
+}
+
+impl Ledger {
+    pub(crate) fn contains(&self, producer: &str, batch_seq: u64) -> bool {
+        self.producers.get(producer).is_some_and(|seen| seen.contains(batch_seq))
+    }
+
+    /// Notes a stored frame. Frames come in order of position.
+    pub(crate) fn insert(&mut self, position: u64, producer: &Arc<str>, batch_seq: u64, received_us: i64) {
+        if !self.producers.contains_key(producer) && self.producers.len() >= PRODUCERS_MAX {
+            let silent = self.producers.iter().min_by_key(|(_, seen)| seen.last_us).map(|(name, _)| Arc::clone(name));
+            silent.and_then(|name| self.producers.remove(&name));
+        }
+        let seen = self.producers.entry(Arc::clone(producer)).or_default();
+        seen.insert(batch_seq);
+        seen.last_us = seen.last_us.max(received_us);
+        self.next_position = position + 1;
+    }
+
+    /// Forgets producers that were silent since before `before_us`.
+    pub(crate) fn expire(&mut self, before_us: i64) {
+        self.producers.retain(|_, seen| seen.last_us >= before_us);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn runs_hold_what_a_set_holds(numbers in prop::collection::vec(0u64..200, 0..300)) {
+            let mut seen = Seen::default();
+            let mut set = BTreeSet::new();
+            for number in numbers {
+                seen.insert(number);
+                set.insert(number);
+            }
+            for number in 0..200 {
+                prop_assert_eq!(seen.contains(number), set.contains(&number));
+            }
+            prop_assert!(seen.runs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_numbers() {
+        let mut seen = Seen::default();
+        for number in [u64::MAX, 0, u64::MAX - 1, 1] {
+            seen.insert(number);
+        }
+        assert_eq!(seen.runs, [(0, 1), (u64::MAX - 1, u64::MAX)]);
+    }
+
+    #[test]
+    fn past_its_bound_the_lowest_run_is_forgotten() {
+        let mut seen = Seen::default();
+        for number in 0..=RUNS_MAX as u64 {
+            seen.insert(number * 2);
+        }
+        assert_eq!(seen.runs.len(), RUNS_MAX);
+        assert!(!seen.contains(0) && seen.contains(2));
+    }
+
+    #[test]
+    fn silent_producers_are_forgotten() {
+        let mut ledger = Ledger::default();
+        ledger.insert(0, &Arc::from("a"), 1, 10);
+        ledger.insert(1, &Arc::from("b"), 1, 20);
+        ledger.expire(15);
+        assert!(!ledger.contains("a", 1) && ledger.contains("b", 1));
+        assert_eq!(ledger.next_position, 2);
+    }
+}

@@ -1,0 +1,49 @@
+//! Receives batches, makes them durable, brings them to every sink.
+//!
+//! ```text
+//!   POST /v1/batches ─▶ ingest: limits, decode, certificate ─▶ intake: ledger, journal ─▶ 200 {"position":n}
+//!                                                                  │ after the fdatasync, in order
+//!                             tail (hot rows) ◀────────────────────┤
+//!                                                                  ▼
+//!                          journal ─▶ one runner a sink: recover, deliver, cursor ─▶ retention: trim
+//! ```
+//! The data folder:
+//! ```text
+//!   LOCK, *.seg, quarantine/     the journal, see `tollgate_journal`
+//!   cursors/SINK.cursor          next position of each sink
+//!   dlq/SINK/                    what it refused, and what it passed over
+//!   ledger.checkpoint            which batches are stored, for those whose segments are deleted
+//! ```
+//! Order at a start: configuration, certificates, a test write, addresses, journal, ledger, hot rows; only then is the
+//! first post answered. Order at a stop: posts under way finish, sinks store what they hold, cursors, ledger, journal.
+
+mod admin;
+mod backoff;
+mod checkpoint;
+mod config;
+mod cursor;
+mod dead_letter;
+mod durable_file;
+mod error;
+mod ingest;
+mod intake;
+mod ledger;
+mod metrics;
+mod open;
+mod recent;
+mod retention;
+mod runner;
+mod sink_state;
+mod source;
+mod start;
+mod status;
+
+pub use checkpoint::{CHECKPOINT_FILE, is_checkpoint};
+pub use config::{
+    AdminConfig, CollectorConfig, ConfigProblem, DeliveryConfig, IngestConfig, IngestTls, JournalConfig,
+};
+pub use cursor::{CURSOR_DIR, decode_cursor, encode_cursor};
+pub use dead_letter::DEAD_LETTER_DIR;
+pub use error::StartError;
+pub use start::{Parts, Running, start};
+pub use status::RestartReport;

@@ -1,0 +1,92 @@
+//! How long frames stay: until every sink and the hot rows are past them, and the ledger that remembers them is stored.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tollgate_journal::Journal;
+use tollgate_sink::{Position, Tail};
+
+use crate::checkpoint;
+use crate::intake::Shared;
+use crate::sink_state::{SinkState, now_us};
+
+/// What decides how long frames stay.
+#[derive(Clone)]
+pub(crate) struct Retention {
+    pub journal: Arc<Journal>,
+    pub shared: Arc<Shared>,
+    pub sinks: Vec<Arc<SinkState>>,
+    pub tail: Option<Arc<dyn Tail>>,
+    pub data: PathBuf,
+    /// Sinks that pass frames over rather than fill the journal.
+    pub skipping: Vec<String>,
+    /// From here on they do.
+    pub pressure_bytes: u64,
+    pub remember: Duration,
+}
+
+impl Retention {
+    pub(crate) async fn run(self, every: Duration, stop: CancellationToken) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            self.relieve();
+            self.trim().await;
+        }
+    }
+
+    /// First position that somebody still needs.
+    fn needed_from(&self) -> Position {
+        let committed = self.shared.committed.borrow().map_or(0, |last| last + 1);
+        let tail = self.tail.as_ref().map(|tail| tail.needs_from());
+        self.sinks.iter().map(|sink| sink.cursor()).chain(tail).fold(committed, Position::min)
+    }
+
+    /// Asks the slowest sink to pass over a segment, if the journal is nearly full because of it and it may.
+    fn relieve(&self) {
+        if self.journal.bytes() < self.pressure_bytes {
+            return;
+        }
+        let Some(slowest) = self.sinks.iter().min_by_key(|sink| sink.cursor()) else { return };
+        if !self.skipping.iter().any(|name| name == slowest.name) {
+            return;
+        }
+        if let Some(next) = self.journal.next_segment(slowest.cursor()) {
+            slowest.ask_to_skip(next);
+        }
+    }
+
+    /// Stores the ledger if there is something to delete, and deletes it.
+    pub(crate) async fn trim(&self) {
+        let before = self.needed_from();
+        let first = self.journal.first_position();
+        if self.journal.next_segment(first).is_none_or(|second| second > before) {
+            return;
+        }
+        let retention = self.clone();
+        let trimmed = spawn_blocking(move || {
+            retention.checkpoint().map_err(|error| error.to_string())?;
+            retention.journal.trim(before).map_err(|error| error.to_string())
+        });
+        match trimmed.await {
+            Ok(Ok(segments)) => tracing::debug!(segments, before, "journal trimmed"),
+            Ok(Err(error)) => tracing::error!(error, "cannot trim the journal"),
+            Err(error) => tracing::error!(%error, "cannot trim the journal"),
+        }
+    }
+
+    /// Stores which batches are known.
+    pub(crate) fn checkpoint(&self) -> io::Result<()> {
+        let remember_us = i64::try_from(self.remember.as_micros()).unwrap_or(i64::MAX);
+        checkpoint::write(&self.data, &self.shared.ledger(now_us().saturating_sub(remember_us)))
+    }
+}

@@ -1,0 +1,1 @@
+"""What check.py checks with."""

@@ -1,0 +1,112 @@
+//! Which certificate a server shows: by SNI, and replaceable while it runs.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::{Identity, TlsError};
+
+/// The identities of a listener. The first is shown to clients that ask for none or for an unknown name.
+///
+/// An identity answers to the DNS names of its certificate (to its common name if it has none): exact names win over
+/// wildcards, a wildcard stands for exactly one label, and of two identities with one name the first wins.
+pub struct Certificates {
+    table: ArcSwap<Table>,
+}
+
+struct Table {
+    identities: Vec<Identity>,
+    exact: HashMap<String, usize>,
+    /// Keyed by what follows `*.`.
+    wildcard: HashMap<String, usize>,
+}
+
+impl Certificates {
+    /// At least one identity.
+    ///
+    /// # Errors
+    /// [`TlsError::NoIdentity`] if there is none.
+    pub fn new(identities: Vec<Identity>) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self { table: ArcSwap::from_pointee(Table::of(identities)?) }))
+    }
+
+    /// Shows other identities from now on. Open connections keep theirs.
+    ///
+    /// # Errors
+    /// [`TlsError::NoIdentity`] if there is none; then nothing changes.
+    pub fn replace(&self, identities: Vec<Identity>) -> Result<(), TlsError> {
+        self.table.store(Arc::new(Table::of(identities)?));
+        Ok(())
+    }
+
+    /// Reads all identities again from their files; all or none. Returns whether any has changed.
+    ///
+    /// # Errors
+    /// A file cannot be loaded; then nothing changes.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let before = self.identities();
+        let after = before.iter().map(Identity::reload).collect::<Result<Vec<_>, _>>()?;
+        let changed = before != after;
+        if changed {
+            self.replace(after)?;
+        }
+        Ok(changed)
+    }
+
+    /// The identities that are shown now.
+    pub fn identities(&self) -> Vec<Identity> {
+        self.table.load().identities.clone()
+    }
+
+    /// The identity for a server name; without one, or for an unknown one, the first.
+    pub fn for_name(&self, sni: Option<&str>) -> Identity {
+        let table = self.table.load();
+        table.identities[table.index_for(sni)].clone()
+    }
+}
+
+impl Table {
+    fn of(identities: Vec<Identity>) -> Result<Self, TlsError> {
+        if identities.is_empty() {
+            return Err(TlsError::NoIdentity);
+        }
+        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
+        for (index, identity) in identities.iter().enumerate() {
+            let certificate = identity.certificate();
+            let common_name = certificate.common_name.iter().filter(|_| certificate.dns_names.is_empty());
+            for name in certificate.dns_names.iter().chain(common_name) {
+                let name = name.to_ascii_lowercase();
+                match name.strip_prefix("*.") {
+                    Some(parent) => wildcard.entry(parent.to_owned()).or_insert(index),
+                    None => exact.entry(name).or_insert(index),
+                };
+            }
+        }
+        Ok(Self { identities, exact, wildcard })
+    }
+
+    /// Always a valid index: there is at least one identity.
+    fn index_for(&self, sni: Option<&str>) -> usize {
+        let Some(name) = sni else { return 0 };
+        let name = name.to_ascii_lowercase();
+        let by_parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
+        self.exact.get(&name).or_else(by_parent).copied().unwrap_or(0)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let table = self.table.load();
+        Some(table.identities[table.index_for(hello.server_name())].certified_key().clone())
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("identities", &self.table.load().identities).finish()
+    }
+}

@@ -1,0 +1,51 @@
+//! TLS for both processes: rustls with aws-lc-rs, certificates by SNI, client certificates, reload, and reasons.
+//!
+//! * [`Identity`] is a certificate chain with its key, checked to belong together when it is loaded.
+//! * [`server`] makes a server configuration; [`Certificates`] picks the identity by SNI and can be replaced while
+//!   connections run.
+//! * [`ClientPolicy`] says how a client proves itself and whom it trusts. It compares by value, so that it can be part
+//!   of a pool's key; [`client`] is the short way.
+//! * [`PeerCertificate`] is what a record says about a certificate; [`handshake_failure_reason`] is what it says about
+//!   a handshake that failed.
+//! * [`demo_ca`] makes certificates for tests and for the demo.
+//!
+//! Two defaults of rustls are traps, and are handled here. A server configuration resumes nothing past its cache of
+//! 256 sessions: [`server`] gives it a ticketer. And a ticketer shared between configurations lets a session that was
+//! opened without a client certificate resume where one is required: every configuration gets a ticketer of its own.
+
+use std::sync::OnceLock;
+
+mod certificates;
+mod client;
+pub mod demo_ca;
+mod error;
+mod failure;
+mod identity;
+mod peer;
+mod pem;
+mod roots;
+mod server;
+
+pub use certificates::Certificates;
+pub use client::{ClientPolicy, ServerVerify, client};
+pub use error::TlsError;
+pub use failure::handshake_failure_reason;
+pub use identity::{Identity, ValidityWarning};
+pub use peer::{PeerCertificate, PeerCertificateError};
+pub use roots::Roots;
+pub use server::{ClientAuth, TlsVersions, server, server_with};
+
+/// Makes aws-lc-rs the process's TLS provider. It can be called any number of times.
+///
+/// A process should do so first of all: dependencies compile ring in as well, and of two providers rustls picks none.
+pub fn install_provider() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        // The only error is that one is installed already. That is harmless here: this crate names its provider itself.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    });
+}
+
+pub(crate) fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+    std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

@@ -1,0 +1,144 @@
+//! The admin endpoint, on a thread of its own so that a scrape costs no transaction.
+//!
+//! `/metrics` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
+//! `/inflight` (the oldest transactions that have not ended, as JSON).
+
+use std::convert::Infallible;
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Plan;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::redaction;
+
+/// Connections at one time.
+const CONNECTIONS_MAX: usize = 64;
+/// Time for a request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait for a worker's answer.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Transactions shown of each worker.
+pub const INFLIGHT_MAX: usize = 1_000;
+
+/// Asks a worker for its transactions in flight.
+pub type InFlightQuery = oneshot::Sender<Vec<Live>>;
+
+/// What the endpoint shows.
+#[derive(Debug)]
+pub struct Admin {
+    /// The configuration that runs.
+    pub plan: Arc<Plan>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// One for each worker.
+    pub workers: Vec<mpsc::Sender<InFlightQuery>>,
+    /// Cancelled once the proxy drains.
+    pub drain: CancellationToken,
+}
+
+impl Admin {
+    /// Serves until `stop`. Blocks.
+    ///
+    /// # Errors
+    /// No runtime could be started.
+    pub fn serve(self, listener: StdListener, stop: CancellationToken) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let listener = TcpListener::from_std(listener)?;
+            let (admin, places) = (Arc::new(self), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = stop.cancelled() => return Ok(()),
+                };
+                let (Ok((stream, _)), Ok(place)) = (accepted, places.clone().try_acquire_owned()) else {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                };
+                let admin = admin.clone();
+                tokio::spawn(async move {
+                    let service = service_fn(|request| admin.answer(request));
+                    let mut builder = http1::Builder::new();
+                    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                    // A scraper that hangs up is its own affair.
+                    let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
+                    drop(place);
+                });
+            }
+        })
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let text = |status, text: String| answer(status, "text/plain; charset=utf-8", text);
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into()));
+        }
+        Ok(match request.uri().path() {
+            "/metrics" => {
+                let exposition = tollgate_telemetry::exposition(&self.metrics.registry);
+                answer(StatusCode::OK, tollgate_telemetry::CONTENT_TYPE, exposition)
+            }
+            "/healthz" => text(StatusCode::OK, "ok\n".into()),
+            "/readyz" if self.drain.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
+            "/readyz" => text(StatusCode::OK, "ready\n".into()),
+            "/config" => match tollgate_config::to_yaml(&self.plan.config) {
+                Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            },
+            "/inflight" => answer(StatusCode::OK, "application/json", self.inflight().await),
+            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /config /inflight\n".into()),
+        })
+    }
+
+    async fn inflight(&self) -> String {
+        let now_us = crate::transaction::now_us();
+        let mut rows = Vec::new();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let (sender, receiver) = oneshot::channel();
+            if worker.try_send(sender).is_err() {
+                continue;
+            }
+            let Ok(Ok(live)) = tokio::time::timeout(WORKER_TIMEOUT, receiver).await else { continue };
+            rows.extend(live.iter().map(|live| self.row(index, live, now_us)));
+        }
+        serde_json::Value::Array(rows).to_string() + "\n"
+    }
+
+    fn row(&self, worker: usize, live: &Live, now_us: i64) -> serde_json::Value {
+        let route = live.route.map(|route| &self.plan.routes[route]);
+        let mut path = String::new();
+        if let Some(uri) = &live.uri {
+            redaction::path(uri.path(), &mut path);
+        }
+        serde_json::json!({
+            "worker": worker,
+            "seq": live.seq,
+            "age_ms": (now_us - live.time_us) / 1_000,
+            "method": live.method.as_ref().map(Method::as_str),
+            "path": path,
+            "route": route.map(|route| &route.name),
+            "service": route.map(|route| &self.plan.services[route.service].name),
+        })
+    }
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,335 @@
+//! Bodies that count, time out, and tell exactly once how they ended. Frames pass through; nothing is collected.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+use tollgate_record::vocabulary::{ErrorClass, Termination};
+
+use crate::transaction::{BodyFault, Ending, RequestProgress, Transaction};
+use crate::upstream::Lease;
+
+/// A timer that exists only once something was waited for.
+#[derive(Debug, Default)]
+struct Patience {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Patience {
+    /// Something came: the next wait begins anew.
+    fn reset(&mut self) {
+        self.armed = false;
+    }
+
+    /// Ready once `until` has passed; `until` is asked when a wait begins.
+    fn poll_expired(&mut self, cx: &mut Context<'_>, until: impl FnOnce() -> Instant) -> Poll<()> {
+        if !self.armed {
+            let until = until().into();
+            match &mut self.sleep {
+                Some(sleep) => sleep.as_mut().reset(until),
+                None => self.sleep = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
+            self.armed = true;
+        }
+        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+    }
+}
+
+/// A request body on its way upstream.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// There is none.
+    Empty,
+    /// Passed through.
+    Streaming(StreamingBody),
+}
+
+/// A request body that is passed through.
+#[derive(Debug)]
+pub struct StreamingBody {
+    inner: Incoming,
+    progress: Rc<RequestProgress>,
+    advanced_at: Rc<Cell<Instant>>,
+    idle: Duration,
+    bytes_max: u64,
+    patience: Patience,
+}
+
+impl RequestBody {
+    /// Wraps what the client sends. Returns the shared progress when there is a body.
+    #[must_use]
+    pub fn new(inner: Incoming, idle: Duration, bytes_max: u64) -> (Self, Option<BodyWatch>) {
+        if inner.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let progress = Rc::new(RequestProgress::default());
+        let advanced_at = Rc::new(Cell::new(Instant::now()));
+        let watch = BodyWatch { progress: progress.clone(), advanced_at: advanced_at.clone() };
+        let patience = Patience::default();
+        (Self::Streaming(StreamingBody { inner, progress, advanced_at, idle, bytes_max, patience }), Some(watch))
+    }
+}
+
+/// How a request body gets on, seen from the side that waits for the response.
+#[derive(Debug, Clone)]
+pub struct BodyWatch {
+    /// Counts and faults.
+    pub progress: Rc<RequestProgress>,
+    advanced_at: Rc<Cell<Instant>>,
+}
+
+impl BodyWatch {
+    /// When it last got on.
+    #[must_use]
+    pub fn advanced_at(&self) -> Instant {
+        self.advanced_at.get()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(body) => body.poll_next(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+impl StreamingBody {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let idle = self.idle;
+                ready!(self.patience.poll_expired(cx, || Instant::now() + idle));
+                return Poll::Ready(Some(Err(self.fault(BodyFault::Stalled))));
+            }
+        };
+        self.patience.reset();
+        let now = Instant::now();
+        self.advanced_at.set(now);
+        match frame {
+            None => {
+                self.progress.ended_at.set(Some(now));
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                let framing = error.is_parse() || is_chunk_error(&error);
+                Poll::Ready(Some(Err(self.fault(if framing { BodyFault::Framing } else { BodyFault::Broken }))))
+            }
+            Some(Ok(frame)) => {
+                let bytes = self.progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.progress.bytes.set(bytes);
+                if bytes > self.bytes_max {
+                    return Poll::Ready(Some(Err(self.fault(BodyFault::TooLarge))));
+                }
+                // After trailers nobody asks again.
+                if self.inner.is_end_stream() || frame.is_trailers() {
+                    self.progress.ended_at.set(Some(now));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn fault(&self, fault: BodyFault) -> BodyFault {
+        self.progress.fault.set(Some(fault));
+        fault
+    }
+}
+
+/// Whether the decoder refused the chunks, rather than the socket ending.
+fn is_chunk_error(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|io| matches!(io.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData))
+}
+
+/// A response body on its way to the client; it owns the transaction and ends it.
+#[derive(Debug)]
+pub struct ResponseBody {
+    source: Source,
+    transaction: Option<Box<Transaction>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// The gateway's own words.
+    Whole(Option<Bytes>),
+    Upstream(UpstreamBody),
+}
+
+#[derive(Debug)]
+struct UpstreamBody {
+    inner: Incoming,
+    lease: Option<Lease>,
+    idle: Duration,
+    deadline: Instant,
+    patience: Patience,
+}
+
+/// A response body that broke off; the client's connection is cut, as its framing promised more.
+#[derive(Debug, thiserror::Error)]
+#[error("the response broke off")]
+pub struct BrokenOff;
+
+impl ResponseBody {
+    /// The gateway's own answer.
+    #[must_use]
+    pub fn whole(bytes: Bytes, transaction: Box<Transaction>) -> Self {
+        Self { source: Source::Whole(Some(bytes).filter(|b| !b.is_empty())), transaction: Some(transaction) }
+    }
+
+    /// An answer without a body whose transaction goes on elsewhere: a tunnel.
+    #[must_use]
+    pub fn switched() -> Self {
+        Self { source: Source::Whole(None), transaction: None }
+    }
+
+    /// The upstream's answer. `idle` bounds its silence, `deadline` its end; `lease` returns to the pool after the last byte.
+    #[must_use]
+    pub fn upstream(
+        inner: Incoming,
+        lease: Lease,
+        idle: Duration,
+        deadline: Instant,
+        transaction: Box<Transaction>,
+    ) -> Self {
+        let body = UpstreamBody { inner, lease: Some(lease), idle, deadline, patience: Patience::default() };
+        let mut body = Self { source: Source::Upstream(body), transaction: Some(transaction) };
+        if body.is_end_stream() {
+            body.upstream_ended();
+        }
+        body
+    }
+
+    /// The last byte of the upstream's response is here.
+    fn upstream_ended(&mut self) {
+        let Source::Upstream(body) = &mut self.source else { return };
+        let (Some(transaction), Some(lease)) = (&mut self.transaction, body.lease.take()) else { return };
+        transaction.upstream.last_byte_at = Some(Instant::now());
+        let request_ended = transaction.request_body.as_ref().is_none_or(|body| body.ended_at.get().is_some());
+        if request_ended {
+            transaction.worker.pool.give_back(lease);
+        }
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        if let Some(transaction) = self.transaction.take() {
+            transaction.finish(ending);
+        }
+    }
+
+    fn broken(&mut self, termination: Termination, class: ErrorClass, detail: &str) -> BrokenOff {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.upstream.last_byte_at = Some(Instant::now());
+        }
+        self.finish(Ending::broken(termination, class, detail));
+        BrokenOff
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let body = match &mut this.source {
+            Source::Whole(bytes) => {
+                let Some(bytes) = bytes.take() else {
+                    this.finish(Ending::COMPLETE);
+                    return Poll::Ready(None);
+                };
+                if let Some(transaction) = &mut this.transaction {
+                    transaction.response_bytes = bytes.len() as u64;
+                }
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Source::Upstream(body) => body,
+        };
+        let frame = match Pin::new(&mut body.inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let (idle, deadline) = (body.idle, body.deadline);
+                ready!(body.patience.poll_expired(cx, || deadline.min(Instant::now() + idle)));
+                let (class, detail) = (ErrorClass::UpstreamTimeout, "the upstream's response stalled or took too long");
+                return Poll::Ready(Some(Err(this.broken(Termination::Gateway, class, detail))));
+            }
+        };
+        body.patience.reset();
+        match frame {
+            None => {
+                this.upstream_ended();
+                this.finish(Ending::COMPLETE);
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(transaction)) = (frame.data_ref(), &mut this.transaction) {
+                    transaction.response_bytes += data.len() as u64;
+                }
+                if body.inner.is_end_stream() {
+                    this.upstream_ended();
+                } else if frame.is_trailers() {
+                    // The last there is, and nobody asks again.
+                    this.upstream_ended();
+                    this.finish(Ending::COMPLETE);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                let (class, detail) = match error.is_parse() || is_chunk_error(&error) {
+                    true => (ErrorClass::UpstreamProtocol, "the upstream's response body is framed wrongly"),
+                    false => (ErrorClass::UpstreamReset, "the upstream closed before its response was complete"),
+                };
+                Poll::Ready(Some(Err(this.broken(Termination::Upstream, class, detail))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Upstream(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Upstream(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    /// hyper drops a body that said it was at its end without asking it again; before that, the client has left.
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.finish(Ending::COMPLETE);
+        }
+    }
+}

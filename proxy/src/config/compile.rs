@@ -1,0 +1,418 @@
+//! From the file as written to a plan: every check that types cannot express, and every file read.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use http::Method;
+use http::header::{HeaderName, HeaderValue};
+use rustls_pki_types::ServerName;
+use tollgate_config::{At, ConfigError, Loaded, Problems};
+use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
+use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
+
+use super::plan::{
+    Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
+    UpstreamPlan,
+};
+use super::{
+    ClientAuth, Hmac, KeyPair, ListenerTls, ProxyConfig, Records, Route, Service, ServiceTls, TlsVersion, UpstreamHost,
+};
+use crate::routing::{HostPattern, Pattern, Router};
+
+/// Most workers.
+const WORKERS_MAX: usize = 1_024;
+
+/// Checks and compiles a loaded file.
+pub(super) fn plan(loaded: Loaded<ProxyConfig>) -> Result<Plan, ConfigError> {
+    tollgate_tls::install_provider();
+    let mut compiled = None;
+    let loaded = loaded.checked(|config, problems| compiled = compile(config, problems))?;
+    match compiled {
+        Some(mut plan) => {
+            plan.revision = loaded.revision;
+            Ok(plan)
+        }
+        None => Err(ConfigError::of_file(&loaded.path, "the configuration cannot be compiled")),
+    }
+}
+
+fn compile(config: &ProxyConfig, problems: &mut Problems<'_>) -> Option<Plan> {
+    check_scalars(config, problems);
+    let listeners = listeners(config, problems);
+    let mut upstreams = Upstreams::default();
+    let services = services(config, &mut upstreams, problems);
+    let (routes, router) = routes(config, problems);
+    let trusted_hops =
+        config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
+    let hmac = config.hmac.as_ref().and_then(|hmac| hmac_plan(hmac, problems));
+    let records = records(&config.records, problems);
+    let admin = address(&config.admin.address, problems);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Some(Plan {
+        config: config.clone(),
+        revision: String::new(),
+        workers: config.workers.map_or(cores, At::into_inner),
+        listeners,
+        services,
+        routes,
+        router: router?,
+        upstreams: upstreams.plans,
+        trusted_hops,
+        query_policy: QueryPolicy::new(Vec::<String>::new()),
+        hmac,
+        records: records?,
+        admin: admin?,
+    })
+}
+
+/// The value, or a note of the problem at the place where it is written.
+fn noted<T, V>(at: &At<V>, result: Result<T, impl ToString>, problems: &mut Problems<'_>) -> Option<T> {
+    result.map_err(|problem| problems.at(at, problem.to_string())).ok()
+}
+
+fn check_scalars(config: &ProxyConfig, problems: &mut Problems<'_>) {
+    if !tollgate_record::id::is_node_id(&config.node_id) {
+        problems.at(&config.node_id, "a node id has 1 to 64 of the characters A-Z a-z 0-9 . _ -; write such a name");
+    }
+    if let Some(workers) = &config.workers
+        && !(1..=WORKERS_MAX).contains(&workers.value)
+    {
+        problems.at(workers, format!("workers must be 1 to {WORKERS_MAX}; leave it out for one per core"));
+    }
+    if !(0.0..=1.0).contains(&config.trace.sampling.value) {
+        problems.at(&config.trace.sampling, "sampling is a share; write a number from 0 to 1");
+    }
+    if config.listeners.is_empty() {
+        problems.key("listeners", "there is no listener; write at least one with a name and an address");
+    }
+    unique(config.listeners.iter().map(|l| &l.name), "listener", problems);
+    unique(config.services.iter().map(|s| &s.name), "service", problems);
+    unique(config.routes.iter().map(|r| &r.name), "route", problems);
+    unique(config.listeners.iter().filter(|l| !l.address.ends_with(":0")).map(|l| &l.address), "address", problems);
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a At<String>>, what: &str, problems: &mut Problems<'_>) {
+    let mut lines: HashMap<&str, u64> = HashMap::new();
+    for name in names {
+        if name.is_empty() {
+            problems.at(name, format!("the {what} has no name; write one"));
+        }
+        if let Some(line) = lines.insert(name, name.line) {
+            problems.at(name, format!("the {what} `{}` is there already, on line {line}; change one", name.value));
+        }
+    }
+}
+
+fn address(text: &At<String>, problems: &mut Problems<'_>) -> Option<SocketAddr> {
+    let cure = "is not an address; write `ip:port`, as `0.0.0.0:8080` or `[::]:8080`";
+    noted(text, text.parse().map_err(|_| format!("`{}` {cure}", text.value)), problems)
+}
+
+fn listeners(config: &ProxyConfig, problems: &mut Problems<'_>) -> Vec<ListenerPlan> {
+    let mut plans = Vec::new();
+    for listener in &config.listeners {
+        let address = address(&listener.address, problems);
+        let tls = listener.tls.as_ref().map(|tls| server_tls(tls, &listener.name, problems));
+        if let Some(address) = address {
+            plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.flatten() });
+        }
+    }
+    plans
+}
+
+fn server_tls(
+    tls: &ListenerTls,
+    name: &At<String>,
+    problems: &mut Problems<'_>,
+) -> Option<std::sync::Arc<rustls::ServerConfig>> {
+    if tls.certificates.is_empty() {
+        problems.at(name, "the listener has tls without certificates; name at least one certificate and its key");
+    }
+    let identities: Vec<_> = tls.certificates.iter().filter_map(|pair| identity(pair, problems)).collect();
+    let roots = tls.client_ca.as_ref().and_then(|ca| noted(ca, Roots::load(ca), problems));
+    let client_auth = match (tls.client_auth, roots) {
+        (ClientAuth::None, _) => tollgate_tls::ClientAuth::None,
+        (ClientAuth::Optional, Some(roots)) => tollgate_tls::ClientAuth::Optional(roots),
+        (ClientAuth::Required, Some(roots)) => tollgate_tls::ClientAuth::Required(roots),
+        (_, None) => {
+            if tls.client_ca.is_none() {
+                problems.at(name, "client_auth needs client_ca; name the PEM file with the clients' authorities");
+            }
+            return None;
+        }
+    };
+    if identities.len() < tls.certificates.len() || identities.is_empty() {
+        return None;
+    }
+    let alpn: &[&str] = if tls.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+    let versions = match tls.min_version {
+        TlsVersion::V1_2 => TlsVersions::Tls12And13,
+        TlsVersion::V1_3 => TlsVersions::Tls13Only,
+    };
+    let server = tollgate_tls::server(identities, client_auth, alpn, versions);
+    noted(&tls.certificates[0].certificate, server, problems)
+}
+
+fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
+    noted(&pair.certificate, Identity::load(&pair.certificate, &pair.key), problems)
+}
+
+/// Upstream identities, each once.
+#[derive(Default)]
+struct Upstreams {
+    plans: Vec<UpstreamPlan>,
+    by_key: HashMap<UpstreamKey, usize>,
+}
+
+impl Upstreams {
+    fn intern(&mut self, key: UpstreamKey) -> Result<usize, tollgate_tls::TlsError> {
+        if let Some(index) = self.by_key.get(&key) {
+            return Ok(*index);
+        }
+        let tls = key.tls.as_ref().map(|(policy, _)| policy.config()).transpose()?;
+        let index = self.plans.len();
+        self.by_key.insert(key.clone(), index);
+        self.plans.push(UpstreamPlan { key, tls });
+        Ok(index)
+    }
+}
+
+fn services(config: &ProxyConfig, upstreams: &mut Upstreams, problems: &mut Problems<'_>) -> Vec<ServicePlan> {
+    let mut system_roots = None;
+    let mut plans = Vec::new();
+    for service in &config.services {
+        if service.targets.is_empty() {
+            problems.at(&service.name, "the service has no targets; write at least one URL");
+        }
+        let mut targets = Vec::new();
+        for text in &service.targets {
+            if let Some(target) = target(service, text, &mut system_roots, upstreams, problems) {
+                targets.push(target);
+            }
+        }
+        let client_host = service.host == UpstreamHost::Client;
+        plans.push(ServicePlan {
+            name: service.name.value.clone(),
+            app_id: service.app_id.clone(),
+            targets,
+            client_host,
+        });
+    }
+    plans
+}
+
+fn target(
+    service: &Service,
+    text: &At<String>,
+    system_roots: &mut Option<Roots>,
+    upstreams: &mut Upstreams,
+    problems: &mut Problems<'_>,
+) -> Option<TargetPlan> {
+    let (https, host, port) = noted(text, target_parts(text), problems)?;
+    let tls = match https {
+        true => Some(client_policy(&service.tls, text, &host, system_roots, problems)?),
+        false => None,
+    };
+    let default_port = if https { 443 } else { 80 };
+    let field = if port == default_port { host.clone() } else { format!("{host}:{port}") };
+    let field = noted(text, HeaderValue::from_str(&field), problems)?;
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let upstream = noted(text, upstreams.intern(UpstreamKey { host, port, tls }), problems)?;
+    Some(TargetPlan { upstream, host: field })
+}
+
+/// Scheme, host and port of `http[s]://host[:port]`.
+fn target_parts(text: &str) -> Result<(bool, String, u16), String> {
+    let wrong = |why: &str| format!("`{text}` {why}; write `http://host:port` or `https://host:port`");
+    let uri: http::Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
+    let https = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong("has no scheme http or https")),
+    };
+    if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+        return Err(wrong("has a path, which targets cannot have"));
+    }
+    let authority = uri.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(|| wrong("has no plain host"))?;
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(wrong("has no host"));
+    }
+    if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(wrong("has no valid port"));
+    }
+    Ok((https, host.to_ascii_lowercase(), authority.port_u16().unwrap_or(if https { 443 } else { 80 })))
+}
+
+fn client_policy(
+    tls: &ServiceTls,
+    text: &At<String>,
+    host: &str,
+    system_roots: &mut Option<Roots>,
+    problems: &mut Problems<'_>,
+) -> Option<(ClientPolicy, ServerName<'static>)> {
+    let roots = match &tls.ca {
+        Some(ca) => noted(ca, Roots::load(ca), problems)?,
+        None => match system_roots {
+            Some(roots) => roots.clone(),
+            None => system_roots.insert(noted(text, Roots::system(), problems)?).clone(),
+        },
+    };
+    let identity = match &tls.client {
+        Some(pair) => Some(identity(pair, problems)?),
+        None => None,
+    };
+    let (at, name) = tls.server_name.as_ref().map_or((text, host), |name| (name, name.as_str()));
+    let server_name = noted(at, server_name(name), problems)?;
+    let (alpn, versions, verify) = (vec!["http/1.1".to_owned()], TlsVersions::Tls12And13, ServerVerify::Full);
+    Some((ClientPolicy { roots, identity, alpn, versions, verify }, server_name))
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    let name = host.trim_matches(['[', ']']).to_owned();
+    ServerName::try_from(name).map_err(|_| format!("`{host}` is not a name that a certificate can carry; write one"))
+}
+
+fn routes(config: &ProxyConfig, problems: &mut Problems<'_>) -> (Vec<RoutePlan>, Option<Router>) {
+    if config.routes.is_empty() {
+        problems.key("routes", "there is no route; write at least one with a name and a service");
+    }
+    let services: HashMap<&str, usize> =
+        config.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
+    let mut plans = Vec::new();
+    let mut patterns = Vec::new();
+    for route in &config.routes {
+        match services.get(route.service.as_str()) {
+            Some(service) => plans.push(route_plan(route, *service, config, problems)),
+            None => problems.at(&route.service, unknown_service(&route.service, services.keys())),
+        }
+        patterns.push(pattern(route, problems));
+    }
+    let router = Router::build(&patterns).map_err(|overlaps| {
+        for overlap in overlaps {
+            let (first, second) = (&config.routes[overlap.first], &config.routes[overlap.second]);
+            let problem = format!(
+                "the route claims path `{}` for a host and method that route `{}` on line {} claims; change host, path or methods of one",
+                overlap.path, first.name.value, first.name.line
+            );
+            problems.at(&second.name, problem);
+        }
+    });
+    (plans, router.ok())
+}
+
+fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a &'a str>) -> String {
+    let distance = |a: &str| a.len().abs_diff(name.len()) + a.bytes().zip(name.bytes()).filter(|(x, y)| x != y).count();
+    let nearest = known.min_by_key(|known| distance(known));
+    let cure = nearest.map_or("write it under `services`".to_owned(), |nearest| format!("did you mean `{nearest}`?"));
+    format!("there is no service `{name}`; {cure}")
+}
+
+fn pattern(route: &Route, problems: &mut Problems<'_>) -> Pattern {
+    let hosts = route.hosts.iter().filter_map(|host| noted(host, HostPattern::parse(host), problems)).collect();
+    for path in &route.paths {
+        if !path.starts_with('/') || path.contains(['?', '#', '*', ' ']) {
+            let cure = "a path starts with / and is a plain prefix, without * ? # or spaces";
+            problems.at(path, format!("`{}` is not a path prefix; {cure}", path.value));
+        }
+    }
+    let method = |method: &At<String>| {
+        let upper = method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
+        let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|_| upper);
+        parsed.ok_or_else(|| format!("`{}` is not a method; write it in capitals, as GET", method.value))
+    };
+    let methods = route.methods.iter().filter_map(|m| noted(m, method(m), problems)).collect();
+    Pattern { hosts, paths: route.paths.iter().map(|path| path.value.clone()).collect(), methods }
+}
+
+fn route_plan(route: &Route, service: usize, config: &ProxyConfig, problems: &mut Problems<'_>) -> RoutePlan {
+    let general = &config.timeouts;
+    let own = &route.timeouts;
+    let mut strip: Vec<String> = match route.strip_prefix {
+        true => route.paths.iter().map(|path| path.trim_end_matches('/').to_owned()).collect(),
+        false => Vec::new(),
+    };
+    strip.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    for name in &route.header_allow {
+        if Headers::denied(name) || HeaderName::from_bytes(name.as_bytes()).is_err() {
+            problems.at(name, format!("`{}` cannot stand in records; name a header without credentials", name.value));
+        }
+    }
+    RoutePlan {
+        name: route.name.value.clone(),
+        service,
+        strip,
+        methods_named: !route.methods.is_empty(),
+        http_route: route.http_route.clone(),
+        require_client_cert: route.require_client_cert,
+        query_policy: QueryPolicy::new(route.query_allow.iter().cloned()),
+        headers: Headers::new(route.header_allow.iter().map(|name| &name.value)),
+        connect: own.connect.unwrap_or(general.connect).0,
+        first_byte: own.first_byte.unwrap_or(general.first_byte).0,
+        body_idle: own.body_idle.unwrap_or(general.body_idle).0,
+        total: own.total.unwrap_or(general.total).0,
+        request_body_bytes_max: route.request_body_bytes_max.unwrap_or(config.limits.request_body_bytes_max).0,
+    }
+}
+
+fn hmac_plan(config: &Hmac, problems: &mut Problems<'_>) -> Option<HmacPlan> {
+    let file: &Path = &config.key_file;
+    let read =
+        std::fs::read(file).map_err(|error| format!("{}: {error}; write the secret to this file", file.display()));
+    let secret = noted(&config.key_file, read, problems)?;
+    let hasher = noted(&config.key_file, TokenHasher::new(&config.key_id, secret.trim_ascii()), problems)?;
+    let header = |name: &At<String>| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not a header name");
+    let headers = config.api_key_headers.iter().filter_map(|name| noted(name, header(name), problems));
+    Some(HmacPlan { hasher, api_key_headers: headers.collect() })
+}
+
+fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan> {
+    bounded(&records.batch_records_max, 1..=tollgate_record::ROWS_MAX, problems);
+    bounded(&records.posts_in_flight_max, 1..=64, problems);
+    if !(1..=19).contains(&records.compression_level.value) {
+        problems.at(&records.compression_level, "a zstd level is 1 to 19; write 1 unless bandwidth is scarce");
+    }
+    if records.collectors.is_empty() && records.spool.is_none() {
+        problems.key("records", "records have nowhere to go; name a collector, or a spool folder, or both");
+    }
+    let mut collectors = Vec::new();
+    let name = records.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+    for text in &records.collectors {
+        let Some((https, host, port)) = noted(text, target_parts(text), problems) else { continue };
+        if !https {
+            problems.at(text, "a collector is reached over mutual TLS only; write https://host:port");
+        }
+        let server_name = server_name(name.map_or(&host, |name| &name.value));
+        if let Some(server_name) = noted(name.unwrap_or(text), server_name, problems) {
+            collectors.push(CollectorPlan { authority: format!("{host}:{port}"), server_name });
+        }
+    }
+    let tls = match &records.tls {
+        Some(tls) => {
+            let roots = noted(&tls.ca, Roots::load(&tls.ca), problems)?;
+            let pair = KeyPair { certificate: tls.certificate.clone(), key: tls.key.clone() };
+            let identity = Some(identity(&pair, problems)?);
+            let (alpn, versions, verify) = (vec!["h2".to_owned()], TlsVersions::Tls13Only, ServerVerify::Full);
+            noted(&tls.ca, ClientPolicy { roots, identity, alpn, versions, verify }.config(), problems)
+        }
+        None if records.collectors.is_empty() => None,
+        None => {
+            problems.key("records.tls", "collectors need tls; name ca, certificate and key");
+            None
+        }
+    };
+    Some(RecordsPlan {
+        collectors,
+        tls,
+        spool: records.spool.as_ref().map(|spool| (spool.dir.to_path_buf(), spool.bytes_max.0)),
+        quarantine: records.quarantine_dir.as_ref().map(|dir| dir.to_path_buf()),
+        overflow: records.overflow,
+    })
+}
+
+fn bounded(value: &At<usize>, range: std::ops::RangeInclusive<usize>, problems: &mut Problems<'_>) {
+    if !range.contains(&value.value) {
+        problems.at(value, format!("must be {} to {}; leave it out for the default", range.start(), range.end()));
+    }
+}

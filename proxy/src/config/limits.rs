@@ -1,0 +1,121 @@
+//! Deadlines and bounds, each with its default.
+
+use serde::{Deserialize, Serialize};
+use tollgate_config::{ByteSize, Span};
+
+/// Deadlines towards clients and upstreams.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// TCP accept to the end of the TLS handshake.
+    pub handshake: Span,
+    /// A request head, and the wait for the next one on an HTTP/1.1 connection.
+    pub header_read: Span,
+    /// An HTTP/2 connection without a stream.
+    pub http2_idle: Span,
+    /// Longest silence of a body, in either direction.
+    pub body_idle: Span,
+    /// Longest time that a client may leave the socket full.
+    pub client_write: Span,
+    /// Resolving, connecting and TLS towards an upstream, for one attempt.
+    pub connect: Span,
+    /// Request sent to first byte of the response.
+    pub first_byte: Span,
+    /// Request head to last byte of the response. Tunnels are exempt.
+    pub total: Span,
+    /// Idle pooled upstream connections; keep it below the upstream's own.
+    pub upstream_idle: Span,
+    /// How long an answer of the resolver is used again.
+    pub dns_cache: Span,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Span::secs(10),
+            header_read: Span::secs(30),
+            http2_idle: Span::mins(3),
+            body_idle: Span::secs(60),
+            client_write: Span::secs(60),
+            connect: Span::secs(5),
+            first_byte: Span::secs(60),
+            total: Span::mins(10),
+            upstream_idle: Span::secs(50),
+            dns_cache: Span::secs(30),
+        }
+    }
+}
+
+/// Bounds on connections, heads and bodies.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open client connections of one worker; more are closed at once.
+    pub connections_max: usize,
+    /// Requests on one HTTP/1.1 connection before it is closed; 0 = no bound.
+    pub requests_per_connection_max: u64,
+    /// Bytes of an HTTP/1.1 request head.
+    pub head_bytes_max: ByteSize,
+    /// Bytes of a request body.
+    pub request_body_bytes_max: ByteSize,
+    /// Open connections of one worker to one upstream identity.
+    pub upstream_connections_max: usize,
+    /// Idle connections kept by one worker for one upstream identity.
+    pub upstream_idle_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            requests_per_connection_max: 0,
+            head_bytes_max: ByteSize::kib(64),
+            request_body_bytes_max: ByteSize::gib(1),
+            upstream_connections_max: 4_096,
+            upstream_idle_max: 256,
+        }
+    }
+}
+
+/// HTTP/2 towards clients.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http2 {
+    /// Concurrent streams of one connection.
+    pub streams_max: u32,
+    /// Bytes of a decoded header list.
+    pub header_list_bytes_max: u32,
+    /// Flow-control window of a stream.
+    pub stream_window_bytes: u32,
+    /// Flow-control window of a connection.
+    pub connection_window_bytes: u32,
+    /// Largest frame accepted.
+    pub frame_bytes_max: u32,
+    /// Bytes buffered for sending on one stream.
+    pub send_buffer_bytes: usize,
+    /// Streams reset by the peer before they were accepted; more close the connection (rapid reset).
+    pub pending_resets_max: usize,
+    /// Streams reset by us for the peer's errors; more close the connection.
+    pub local_error_resets_max: usize,
+    /// Silence after which the peer is pinged.
+    pub keepalive_interval: Span,
+    /// Wait for its answer.
+    pub keepalive_timeout: Span,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            streams_max: 100,
+            header_list_bytes_max: 64 * 1024,
+            stream_window_bytes: 256 * 1024,
+            connection_window_bytes: 1024 * 1024,
+            frame_bytes_max: 16 * 1024,
+            send_buffer_bytes: 256 * 1024,
+            pending_resets_max: 20,
+            local_error_resets_max: 128,
+            keepalive_interval: Span::secs(30),
+            keepalive_timeout: Span::secs(10),
+        }
+    }
+}

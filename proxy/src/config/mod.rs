@@ -1,0 +1,423 @@
+//! The configuration file: its keys, their meaning and their defaults.
+//!
+//! [`ProxyConfig`] is the file as it is written; [`Plan`] is what the proxy runs: checked as a whole, with every file
+//! read and every route compiled. Nothing binds before there is a plan.
+
+mod compile;
+mod limits;
+mod plan;
+
+use serde::{Deserialize, Serialize};
+use tollgate_config::{At, ByteSize, ConfigPath, Span};
+
+pub use limits::{Http2, Limits, Timeouts};
+pub use plan::{
+    Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
+    UpstreamPlan,
+};
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// Name of this proxy instance, `[A-Za-z0-9._-]{1,64}`; the collector checks it against the client certificate.
+    pub node_id: At<String>,
+    /// Deployment environment, written into each batch.
+    #[serde(default)]
+    pub environment: String,
+    /// Zone or data centre, written into each batch.
+    #[serde(default)]
+    pub zone: String,
+    /// Worker threads; default: one per core.
+    #[serde(default)]
+    pub workers: Option<At<usize>>,
+    /// How long transactions may go on after SIGTERM before they are cut.
+    #[serde(default = "default_drain")]
+    pub drain: Span,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// The proxied APIs.
+    pub services: Vec<Service>,
+    /// Which request goes to which service.
+    pub routes: Vec<Route>,
+    /// Deadlines, unless a route has its own.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Bounds on connections, heads and bodies.
+    #[serde(default)]
+    pub limits: Limits,
+    /// HTTP/2 towards clients.
+    #[serde(default)]
+    pub http2: Http2,
+    /// Who the client is, and what upstreams are told about it.
+    #[serde(default)]
+    pub forwarding: Forwarding,
+    /// Distributed tracing.
+    #[serde(default)]
+    pub trace: Trace,
+    /// Keyed hash of presented credentials; without it `token_hmac` stays null.
+    #[serde(default)]
+    pub hmac: Option<Hmac>,
+    /// Where the transaction records go.
+    pub records: Records,
+    /// Metrics, health and the view of transactions in flight.
+    #[serde(default)]
+    pub admin: Admin,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Name in metrics and messages.
+    pub name: At<String>,
+    /// `ip:port`.
+    pub address: At<String>,
+    /// TLS; without it the listener is plaintext HTTP/1.1.
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Chosen by SNI; the first one answers clients that send none, or an unknown one.
+    pub certificates: Vec<KeyPair>,
+    /// Whether clients are asked for a certificate.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    /// PEM file with the authorities that client certificates must come from.
+    #[serde(default)]
+    pub client_ca: Option<At<ConfigPath>>,
+    /// Lowest protocol version.
+    #[serde(default)]
+    pub min_version: TlsVersion,
+    /// Whether to offer HTTP/2.
+    #[serde(default = "default_true")]
+    pub http2: bool,
+}
+
+/// A certificate chain and its key.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPair {
+    /// PEM file, leaf first.
+    pub certificate: At<ConfigPath>,
+    /// PEM file.
+    pub key: At<ConfigPath>,
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// They are not asked.
+    #[default]
+    None,
+    /// They are asked, and verified if they send one.
+    Optional,
+    /// A handshake without a valid one fails.
+    Required,
+}
+
+/// A TLS protocol version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// A proxied API.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Name in records and metrics.
+    pub name: At<String>,
+    /// Owning application or team.
+    #[serde(default)]
+    pub app_id: Option<String>,
+    /// `http://host[:port]` or `https://host[:port]`; several are used in turn.
+    pub targets: Vec<At<String>>,
+    /// The Host sent upstream: the client's, or the target's.
+    #[serde(default)]
+    pub host: UpstreamHost,
+    /// TLS towards https targets.
+    #[serde(default)]
+    pub tls: ServiceTls,
+}
+
+/// Which Host an upstream sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamHost {
+    /// The target's own name.
+    #[default]
+    Target,
+    /// The name that the client asked for.
+    Client,
+}
+
+/// TLS towards an upstream.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceTls {
+    /// PEM file with the authorities to trust; default: the system's.
+    #[serde(default)]
+    pub ca: Option<At<ConfigPath>>,
+    /// Client certificate to present.
+    #[serde(default)]
+    pub client: Option<KeyPair>,
+    /// Name to verify and to send as SNI; default: the target's host.
+    #[serde(default)]
+    pub server_name: Option<At<String>>,
+}
+
+/// Which requests go to a service.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Name in records.
+    pub name: At<String>,
+    /// Name of the service.
+    pub service: At<String>,
+    /// `api.example.com`, `*.example.com` or `*`; default: any host.
+    #[serde(default)]
+    pub hosts: Vec<At<String>>,
+    /// Path prefixes, matched by whole segments; default `/`.
+    #[serde(default)]
+    pub paths: Vec<At<String>>,
+    /// Methods; default: all.
+    #[serde(default)]
+    pub methods: Vec<At<String>>,
+    /// Removes the matched prefix before the path goes upstream.
+    #[serde(default)]
+    pub strip_prefix: bool,
+    /// Path template for the record, as `/members/{id}`.
+    #[serde(default)]
+    pub http_route: Option<String>,
+    /// Answers 401 to clients without a verified certificate.
+    #[serde(default)]
+    pub require_client_cert: bool,
+    /// Query keys whose values may stand in the record.
+    #[serde(default)]
+    pub query_allow: Vec<String>,
+    /// Request headers that may stand in the record.
+    #[serde(default)]
+    pub header_allow: Vec<At<String>>,
+    /// Deadlines of this route; a key that is absent is taken from the general `timeouts`.
+    #[serde(default)]
+    pub timeouts: RouteTimeouts,
+    /// Largest request body; default: the general limit.
+    #[serde(default)]
+    pub request_body_bytes_max: Option<ByteSize>,
+}
+
+/// Deadlines of one route.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTimeouts {
+    /// See [`Timeouts::connect`].
+    #[serde(default)]
+    pub connect: Option<Span>,
+    /// See [`Timeouts::first_byte`].
+    #[serde(default)]
+    pub first_byte: Option<Span>,
+    /// See [`Timeouts::body_idle`].
+    #[serde(default)]
+    pub body_idle: Option<Span>,
+    /// See [`Timeouts::total`].
+    #[serde(default)]
+    pub total: Option<Span>,
+}
+
+/// Who the client is, and what upstreams are told about it.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forwarding {
+    /// Networks of proxies in front of this one, whose X-Forwarded-For and Forwarded are believed.
+    pub trusted_hops: Vec<At<String>>,
+    /// Send X-Forwarded-For, -Proto and -Host upstream.
+    pub x_forwarded: bool,
+    /// Send the Forwarded header of RFC 7239 upstream.
+    pub forwarded: bool,
+    /// Send Via upstream.
+    pub via: bool,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self { trusted_hops: Vec::new(), x_forwarded: true, forwarded: false, via: false }
+    }
+}
+
+/// Distributed tracing.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trace {
+    /// Share of requests without a traceparent for which a trace is begun, 0 to 1. A caller's traceparent is always continued.
+    pub sampling: At<f64>,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { sampling: At::nowhere(0.0) }
+    }
+}
+
+/// Keyed hash of presented credentials.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hmac {
+    /// File with the secret: at least 16 bytes, surrounding whitespace is removed.
+    pub key_file: At<ConfigPath>,
+    /// Names the secret in each batch, so that it can be rotated.
+    pub key_id: String,
+    /// Headers that carry an API key.
+    #[serde(default = "default_api_key_headers")]
+    pub api_key_headers: Vec<At<String>>,
+}
+
+/// Where the transaction records go.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Records {
+    /// `https://host:port`, the first that works is used.
+    #[serde(default)]
+    pub collectors: Vec<At<String>>,
+    /// TLS towards the collectors.
+    #[serde(default)]
+    pub tls: Option<CollectorTls>,
+    /// Records in a batch.
+    #[serde(default = "default_batch_records")]
+    pub batch_records_max: At<usize>,
+    /// Raw bytes in a batch.
+    #[serde(default = "default_batch_bytes")]
+    pub batch_bytes_max: ByteSize,
+    /// Age at which a batch is sealed.
+    #[serde(default = "default_batch_age")]
+    pub batch_age_max: Span,
+    /// zstd level.
+    #[serde(default = "default_level")]
+    pub compression_level: At<i32>,
+    /// Sealed batches kept in memory while the collector is slow or away.
+    #[serde(default = "default_ring")]
+    pub ring_bytes_max: ByteSize,
+    /// Batches in flight to the collector at one time.
+    #[serde(default = "default_posts")]
+    pub posts_in_flight_max: At<usize>,
+    /// Time within which a collector must answer a batch.
+    #[serde(default = "default_post_timeout")]
+    pub post_timeout: Span,
+    /// First wait before a batch is sent again; doubles up to `backoff_max`, with jitter.
+    #[serde(default = "default_backoff_min")]
+    pub backoff_min: Span,
+    /// Longest wait before a batch is sent again.
+    #[serde(default = "default_backoff_max")]
+    pub backoff_max: Span,
+    /// Batches kept on disk when the ring is full.
+    #[serde(default)]
+    pub spool: Option<Spool>,
+    /// Folder for batches that a collector refused for good; without it they are dropped, and counted either way.
+    #[serde(default)]
+    pub quarantine_dir: Option<At<ConfigPath>>,
+    /// What happens when ring and spool are full.
+    #[serde(default)]
+    pub overflow: Overflow,
+}
+
+/// TLS towards the collectors.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectorTls {
+    /// PEM file with the authority of the collector's certificate.
+    pub ca: At<ConfigPath>,
+    /// PEM file with this proxy's client certificate.
+    pub certificate: At<ConfigPath>,
+    /// PEM file with its key.
+    pub key: At<ConfigPath>,
+    /// Name to verify; default: the host of the collector's address.
+    #[serde(default)]
+    pub server_name: Option<At<String>>,
+}
+
+/// Batches on disk.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spool {
+    /// Folder; created if it is absent. One process at a time.
+    pub dir: At<ConfigPath>,
+    /// Bytes of batches kept.
+    #[serde(default = "default_spool")]
+    pub bytes_max: ByteSize,
+}
+
+/// What happens when ring and spool are full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overflow {
+    /// The newest batch is dropped, counted, and reported by a gap record.
+    #[default]
+    Shed,
+    /// New requests wait until there is room: no record is lost, and the collector's outage becomes the clients'.
+    Block,
+}
+
+/// The admin endpoint.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// `ip:port` of the admin endpoint.
+    pub address: At<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: At::nowhere("127.0.0.1:9901".into()) }
+    }
+}
+
+fn default_true() -> bool {
+    true
+}
+fn default_drain() -> Span {
+    Span::secs(30)
+}
+fn default_api_key_headers() -> Vec<At<String>> {
+    vec![At::nowhere("x-api-key".into()), At::nowhere("apikey".into())]
+}
+fn default_batch_records() -> At<usize> {
+    At::nowhere(4_096)
+}
+fn default_batch_bytes() -> ByteSize {
+    ByteSize::kib(512)
+}
+fn default_batch_age() -> Span {
+    Span::millis(200)
+}
+fn default_level() -> At<i32> {
+    At::nowhere(1)
+}
+fn default_ring() -> ByteSize {
+    ByteSize::mib(64)
+}
+fn default_posts() -> At<usize> {
+    At::nowhere(4)
+}
+fn default_post_timeout() -> Span {
+    Span::secs(10)
+}
+fn default_backoff_min() -> Span {
+    Span::millis(100)
+}
+fn default_backoff_max() -> Span {
+    Span::secs(10)
+}
+fn default_spool() -> ByteSize {
+    ByteSize::gib(4)
+}

@@ -1,0 +1,221 @@
+//! What the proxy runs: the configuration, checked as a whole and compiled.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderName, HeaderValue};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+use tollgate_config::ConfigError;
+use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
+use tollgate_tls::ClientPolicy;
+
+use super::{Overflow, ProxyConfig, compile};
+use crate::routing::Router;
+
+/// A configuration that can run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The effective configuration.
+    pub config: ProxyConfig,
+    /// Its revision, carried by each record.
+    pub revision: String,
+    /// Worker threads.
+    pub workers: usize,
+    /// Where clients connect.
+    pub listeners: Vec<ListenerPlan>,
+    /// The proxied APIs.
+    pub services: Vec<ServicePlan>,
+    /// What the router answers indexes into.
+    pub routes: Vec<RoutePlan>,
+    /// The routes, ready for lookup.
+    pub router: Router,
+    /// Every distinct upstream identity.
+    pub upstreams: Vec<UpstreamPlan>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_hops: Vec<Cidr>,
+    /// Query values that are kept where no route matched: none.
+    pub query_policy: QueryPolicy,
+    /// Keyed hash of credentials.
+    pub hmac: Option<HmacPlan>,
+    /// Where the records go.
+    pub records: RecordsPlan,
+    /// The admin endpoint.
+    pub admin: SocketAddr,
+}
+
+impl Plan {
+    /// Loads, checks and compiles the file at `path`. Binds nothing.
+    ///
+    /// # Errors
+    /// All problems found, each with file, line, key and cure.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        compile::plan(tollgate_config::load::<ProxyConfig>(path)?)
+    }
+
+    /// The same for a text that is already in memory; relative paths are resolved against the folder of `path`.
+    ///
+    /// # Errors
+    /// All problems found.
+    pub fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+        compile::plan(tollgate_config::parse::<ProxyConfig>(path, text)?)
+    }
+}
+
+/// A listener.
+#[derive(Debug)]
+pub struct ListenerPlan {
+    /// Name in metrics and messages.
+    pub name: String,
+    /// Where it binds; port 0 picks a free one.
+    pub address: SocketAddr,
+    /// TLS, with its ALPN list set.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// A proxied API.
+#[derive(Debug)]
+pub struct ServicePlan {
+    /// Name in records.
+    pub name: String,
+    /// Owner.
+    pub app_id: Option<String>,
+    /// Its upstreams, used in turn.
+    pub targets: Vec<TargetPlan>,
+    /// Whether upstreams see the client's Host.
+    pub client_host: bool,
+}
+
+/// One upstream of a service.
+#[derive(Debug)]
+pub struct TargetPlan {
+    /// Index into [`Plan::upstreams`].
+    pub upstream: usize,
+    /// Host field for it, with the port if that is not the scheme's own.
+    pub host: HeaderValue,
+}
+
+/// Everything that makes two upstream connections interchangeable; compared by value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UpstreamKey {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Trust, client certificate, versions and ALPN, with the name that is verified and sent as SNI.
+    pub tls: Option<(ClientPolicy, ServerName<'static>)>,
+}
+
+/// One upstream identity.
+#[derive(Debug)]
+pub struct UpstreamPlan {
+    /// The identity.
+    pub key: UpstreamKey,
+    /// TLS made from it.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// A route.
+#[derive(Debug)]
+pub struct RoutePlan {
+    /// Name in records.
+    pub name: String,
+    /// Index into [`Plan::services`].
+    pub service: usize,
+    /// The prefixes, longest first, when they are stripped.
+    pub strip: Vec<String>,
+    /// Whether it names its methods.
+    pub methods_named: bool,
+    /// Path template.
+    pub http_route: Option<String>,
+    /// Whether a verified client certificate is needed.
+    pub require_client_cert: bool,
+    /// Query values that are kept.
+    pub query_policy: QueryPolicy,
+    /// Headers that are kept.
+    pub headers: Headers,
+    /// One attempt to connect.
+    pub connect: Duration,
+    /// Request sent to first byte.
+    pub first_byte: Duration,
+    /// Silence of a body.
+    pub body_idle: Duration,
+    /// Head to last byte.
+    pub total: Duration,
+    /// Bytes of a request body.
+    pub request_body_bytes_max: u64,
+}
+
+/// Keyed hash of credentials.
+#[derive(Debug)]
+pub struct HmacPlan {
+    /// Hashes under the key.
+    pub hasher: TokenHasher,
+    /// Headers that carry an API key.
+    pub api_key_headers: Vec<HeaderName>,
+}
+
+/// Where the records go.
+#[derive(Debug)]
+pub struct RecordsPlan {
+    /// In order of preference.
+    pub collectors: Vec<CollectorPlan>,
+    /// TLS towards them.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Spool folder and its bound in bytes.
+    pub spool: Option<(PathBuf, u64)>,
+    /// Folder for refused batches.
+    pub quarantine: Option<PathBuf>,
+    /// Shed or block.
+    pub overflow: Overflow,
+}
+
+/// One collector.
+#[derive(Debug, Clone)]
+pub struct CollectorPlan {
+    /// `host:port`.
+    pub authority: String,
+    /// Name to verify.
+    pub server_name: ServerName<'static>,
+}
+
+/// A network, as `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Cidr {
+    /// Reads `10.0.0.0/8`, `fd00::/8` or a single address.
+    ///
+    /// # Errors
+    /// A sentence that says what to write.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a network; write for example `10.0.0.0/8` or `::1/128`");
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let bits_max = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(bits_max), |bits| bits.parse().map_err(|_| wrong()))?;
+        if bits > bits_max { Err(wrong()) } else { Ok(Self { address, bits }) }
+    }
+
+    /// Whether `address` is in this network; an IPv4 address mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                (u32::from(net) ^ u32::from(ip)).checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                (u128::from(net) ^ u128::from(ip)).checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}

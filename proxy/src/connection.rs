@@ -1,0 +1,170 @@
+//! What is known of one client connection, and the socket wrapper that learns it.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use http::header::HeaderValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+use tollgate_tls::PeerCertificate;
+
+/// Facts of one connection, shared by its transactions.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    /// Index of the listener in the plan.
+    pub listener: usize,
+    /// The TCP peer.
+    pub peer: SocketAddr,
+    /// Its address as text, made once.
+    pub peer_ip: String,
+    /// The same as a header value.
+    pub peer_value: HeaderValue,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
+    /// TLS, when there is.
+    pub tls: Option<TlsFacts>,
+    /// What the socket saw.
+    pub io: Arc<IoFacts>,
+    /// Requests so far.
+    pub requests: Cell<u64>,
+}
+
+/// TLS of one connection; on resumed sessions these are the facts of the session.
+#[derive(Debug)]
+pub struct TlsFacts {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// IANA name of the cipher suite.
+    pub cipher: String,
+    /// Whether the session was resumed.
+    pub resumed: bool,
+    /// Server name that the client sent.
+    pub sni: Option<String>,
+    /// Protocol agreed on.
+    pub alpn: Option<String>,
+    /// The verified client certificate.
+    pub client: Option<Arc<PeerCertificate>>,
+}
+
+/// What the socket saw. Atomics because hyper wants sockets to be `Send`; they are never contended.
+#[derive(Debug, Default)]
+pub struct IoFacts {
+    /// Microseconds after the worker's epoch, plus one, of the first byte read since the last head; 0 = none.
+    first_byte_us: AtomicU64,
+    in_request: AtomicBool,
+    write_stalled: AtomicBool,
+    /// Bytes read in all.
+    pub read_bytes: AtomicU64,
+}
+
+impl IoFacts {
+    /// When the head at hand began, and marks the head as taken.
+    pub fn take_first_byte_at(&self, epoch: Instant) -> Option<Instant> {
+        self.in_request.store(true, Relaxed);
+        match self.first_byte_us.swap(0, Relaxed) {
+            0 => None,
+            us => Some(epoch + Duration::from_micros(us - 1)),
+        }
+    }
+
+    /// Whether bytes were read that belong to no request yet.
+    #[must_use]
+    pub fn has_partial_head(&self) -> bool {
+        self.first_byte_us.load(Relaxed) != 0 && !self.in_request.load(Relaxed)
+    }
+
+    /// The request at hand is over: the next byte read begins another.
+    pub fn request_ended(&self) {
+        self.in_request.store(false, Relaxed);
+    }
+
+    /// Whether the client left the socket full for too long.
+    #[must_use]
+    pub fn write_stalled(&self) -> bool {
+        self.write_stalled.load(Relaxed)
+    }
+
+    fn note_read(&self, epoch: Instant, bytes: usize) {
+        self.read_bytes.fetch_add(bytes as u64, Relaxed);
+        if self.first_byte_us.load(Relaxed) == 0 && !self.in_request.load(Relaxed) {
+            self.first_byte_us.store(epoch.elapsed().as_micros() as u64 + 1, Relaxed);
+        }
+    }
+}
+
+/// A socket that notes what is read, and fails when a write makes no progress for too long.
+#[derive(Debug)]
+pub struct Watched<IO> {
+    io: IO,
+    facts: Arc<IoFacts>,
+    epoch: Instant,
+    write_max: Option<Duration>,
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl<IO> Watched<IO> {
+    /// Watches `io`; `write_max` bounds a write without progress.
+    pub fn new(io: IO, facts: Arc<IoFacts>, epoch: Instant, write_max: Option<Duration>) -> Self {
+        Self { io, facts, epoch, write_max, stall: None }
+    }
+
+    fn check_write<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.stall = None;
+            return poll;
+        }
+        let Some(write_max) = self.write_max else { return Poll::Pending };
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_max)));
+        ready!(stall.as_mut().poll(cx));
+        self.facts.write_stalled.store(true, Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.facts.note_read(self.epoch, read);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.check_write(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.check_write(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.io).poll_flush(cx);
+        self.check_write(cx, poll)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.check_write(cx, poll)
+    }
+}

@@ -1,0 +1,65 @@
+//! Names to addresses, remembered for a while.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Names remembered before expired ones are thrown out.
+const NAMES_MAX: usize = 4_096;
+
+/// The answers of the resolver, for one worker.
+#[derive(Debug)]
+pub struct Resolver {
+    cache: RefCell<HashMap<Rc<str>, (Rc<[SocketAddr]>, Instant)>>,
+    cache_for: Duration,
+}
+
+/// Addresses of a name.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// At least one.
+    pub addresses: Rc<[SocketAddr]>,
+    /// How long the resolver took; `None` when it was not asked.
+    pub took: Option<Duration>,
+}
+
+impl Resolver {
+    /// A resolver that uses each answer for `cache_for`.
+    #[must_use]
+    pub fn new(cache_for: Duration) -> Self {
+        Self { cache: RefCell::default(), cache_for }
+    }
+
+    /// The addresses of `host`.
+    ///
+    /// # Errors
+    /// The resolver failed, or knows no address.
+    pub async fn resolve(&self, host: &str, port: u16) -> io::Result<Resolved> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(Resolved { addresses: [SocketAddr::new(ip, port)].into(), took: None });
+        }
+        if let Some((addresses, until)) = self.cache.borrow().get(host)
+            && *until > Instant::now()
+            && addresses[0].port() == port
+        {
+            return Ok(Resolved { addresses: addresses.clone(), took: None });
+        }
+        let began = Instant::now();
+        let addresses: Rc<[SocketAddr]> = tokio::net::lookup_host((host, port)).await?.collect();
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        let mut cache = self.cache.borrow_mut();
+        if cache.len() >= NAMES_MAX {
+            let now = Instant::now();
+            cache.retain(|_, (_, until)| *until > now);
+        }
+        if cache.len() < NAMES_MAX {
+            cache.insert(host.into(), (addresses.clone(), Instant::now() + self.cache_for));
+        }
+        Ok(Resolved { addresses, took: Some(began.elapsed()) })
+    }
+}

@@ -1,0 +1,302 @@
+//! One request: normalise, route, authenticate, send upstream, hand the answer on. Every way out is a record.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass, ResponseSource, Termination};
+
+use crate::body::{BodyWatch, RequestBody, ResponseBody};
+use crate::config::RoutePlan;
+use crate::connection::ConnectionFacts;
+use crate::forwarding::{self, Hop};
+use crate::refusal::{Refusal, X_REQUEST_ID};
+use crate::transaction::{BodyFault, Ending, Transaction};
+use crate::upstream::Lease;
+use crate::worker::Worker;
+use crate::{credentials, exchange, normalize, redaction, trace, tunnel};
+
+/// Serves one request; the transaction ends with the response's body.
+///
+/// # Errors
+/// Never: what fails becomes an answer.
+pub async fn handle(
+    worker: Rc<Worker>,
+    connection: Rc<ConnectionFacts>,
+    mut request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let mut transaction = Transaction::begin(&worker, &connection, &head);
+    worker.room().await;
+    let outcome = forward(&mut transaction, head, body, upgrade.is_some()).await;
+    let mut response = match outcome {
+        Ok(answer) => respond(transaction, answer, upgrade),
+        Err(refusal) => refuse(transaction, &refusal),
+    };
+    if worker.is_draining() || worker.is_worn_out(&connection) {
+        close_after(&mut response, &connection);
+    }
+    Ok(response)
+}
+
+/// An upstream's answer with what is needed to pass it on.
+struct Answer {
+    response: Response<Incoming>,
+    lease: Lease,
+    body_idle: Duration,
+    deadline: Instant,
+}
+
+async fn forward(
+    transaction: &mut Transaction,
+    mut head: request::Parts,
+    body: Incoming,
+    upgradable: bool,
+) -> Result<Answer, Refusal> {
+    let normal = normalize::request(&mut head)?;
+    transaction.request_head_bytes = normal.head_bytes;
+    transaction.host = Some(normal.host.clone());
+    let worker = transaction.worker.clone();
+    let plan = &worker.plan;
+    let connection = transaction.connection.clone();
+    let client = forwarding::client(connection.peer.ip(), &head.headers, &plan.trusted_hops);
+    transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
+    transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
+    let route = &plan.routes[find_route(&worker, transaction, &normal.host)?];
+    worker.live.borrow_mut().describe(transaction);
+    transaction.headers_json = redaction::headers(&head.headers, &route.headers);
+    credentials::take(transaction, plan.hmac.as_ref(), &head.headers);
+    authenticate(transaction, route)?;
+    check_length(&head, route)?;
+    let upgrade = normal.upgrade.filter(|_| upgradable);
+    rewrite(transaction, &mut head, route, &normal.host, upgrade.clone());
+    let (body, watch) = RequestBody::new(body, route.body_idle, route.request_body_bytes_max);
+    transaction.request_body = watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone());
+    let deadline = transaction.head_at + route.total;
+    let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
+    let (mut response, lease) = exchanged?;
+    let status = response.status();
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    transaction.upstream.status = Some(status.as_u16());
+    if switches && upgrade.is_none() {
+        let detail = "the upstream switched protocols without being asked";
+        return Err(Refusal::upstream(ErrorClass::UpstreamProtocol, detail));
+    }
+    let switched_to = response.headers().get(UPGRADE).cloned();
+    let normal = normalize::response(response.headers_mut());
+    normal.map_err(|detail| Refusal::upstream(ErrorClass::UpstreamProtocol, detail))?;
+    if let (true, Some(protocol)) = (switches, switched_to) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
+    Ok(Answer { response, lease, body_idle: route.body_idle, deadline })
+}
+
+fn find_route(worker: &Worker, transaction: &mut Transaction, host: &HeaderValue) -> Result<usize, Refusal> {
+    let plan = &worker.plan;
+    let path = transaction.uri.path();
+    let path = if path.is_empty() { "/" } else { path };
+    let found = plan.router.find(host.to_str().unwrap_or_default(), path, &transaction.method);
+    let Some(index) = found else {
+        let detail = "no route for this host, path and method";
+        return Err(Refusal::gateway(StatusCode::NOT_FOUND, ErrorClass::NoRoute, detail));
+    };
+    transaction.route = Some(index);
+    if !is_known(&transaction.method) && !plan.routes[index].methods_named {
+        let detail = "the method is unknown and the route does not name it";
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        return Err(Refusal::gateway(status, ErrorClass::BadRequest, detail));
+    }
+    Ok(index)
+}
+
+/// The methods of RFC 9110 and RFC 5789; another is served by a route that names it.
+fn is_known(method: &Method) -> bool {
+    [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::PATCH,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+    ]
+    .contains(method)
+}
+
+/// The client certificate of the connection, against what the route asks for.
+fn authenticate(transaction: &mut Transaction, route: &RoutePlan) -> Result<(), Refusal> {
+    let verified = transaction.connection.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+    let auth = &mut transaction.auth;
+    if verified {
+        auth.pattern = Some(AuthPattern::Mtls);
+        auth.result = Some(AuthResult::Success);
+        return Ok(());
+    }
+    if route.require_client_cert {
+        auth.pattern = Some(AuthPattern::Mtls);
+        let detail = "this API needs a client certificate";
+        let refusal = Refusal::gateway(StatusCode::UNAUTHORIZED, ErrorClass::Auth, detail);
+        return Err(Refusal { auth: Some(AuthFailReason::Missing), ..refusal });
+    }
+    auth.pattern = Some(AuthPattern::None);
+    auth.result = Some(AuthResult::NotRequired);
+    Ok(())
+}
+
+/// Refuses a body by its announced length; the body itself is counted as it passes.
+fn check_length(head: &request::Parts, route: &RoutePlan) -> Result<(), Refusal> {
+    let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced.is_some_and(|length| length > route.request_body_bytes_max) {
+        true => Err(body_too_large(route)),
+        false => Ok(()),
+    }
+}
+
+fn body_too_large(route: &RoutePlan) -> Refusal {
+    normalize::too_large(format!("the body is larger than {} bytes", route.request_body_bytes_max))
+}
+
+/// Makes the head that goes upstream out of the client's.
+fn rewrite(
+    transaction: &Transaction,
+    head: &mut request::Parts,
+    route: &RoutePlan,
+    host: &HeaderValue,
+    upgrade: Option<HeaderValue>,
+) {
+    let worker = &transaction.worker;
+    let connection = &transaction.connection;
+    let plan = &worker.plan;
+    head.uri = upstream_uri(&head.uri, &route.strip);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    let headers = &mut head.headers;
+    let hop =
+        Hop { peer: connection.peer.ip(), peer_value: &connection.peer_value, secure: connection.tls.is_some(), host };
+    forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
+    headers.insert(X_REQUEST_ID, transaction.request_id.clone());
+    if let Some(trace) = &transaction.trace {
+        headers.insert(trace::TRACEPARENT, trace.header());
+    }
+    if plan.services[route.service].client_host {
+        headers.insert(HOST, host.clone());
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// Origin form, without the route's prefix where that is stripped.
+fn upstream_uri(uri: &Uri, strip: &[String]) -> Uri {
+    let matches = |prefix: &&String| {
+        uri.path().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if let Some(prefix) = strip.iter().find(matches) {
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let rest = &target[prefix.len().min(target.len())..];
+        let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+        return rest.parse().unwrap_or_else(|_| Uri::from_static("/"));
+    }
+    if uri.authority().is_none() {
+        return uri.clone();
+    }
+    let target = uri.path_and_query().filter(|target| !target.as_str().is_empty()).cloned();
+    target.map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+/// Passes the upstream's answer on; a switch of protocols becomes a tunnel.
+fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<OnUpgrade>) -> Response<ResponseBody> {
+    let Answer { response, lease, body_idle, deadline } = answer;
+    let (mut head, body) = response.into_parts();
+    head.version = Version::HTTP_11;
+    head.headers.insert(X_REQUEST_ID, transaction.request_id.clone());
+    transaction.status = Some(head.status.as_u16());
+    transaction.source = Some(ResponseSource::Upstream);
+    transaction.response_head_bytes = Some(normalize::response_bytes(head.status, &head.headers));
+    if head.status.is_server_error() {
+        let (termination, class) = (Termination::Complete, Some(ErrorClass::Upstream5xx));
+        transaction.verdict = Some(Ending { termination, class, detail: None });
+    }
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) = (head.status, upgrade) {
+        let upstream = hyper::upgrade::on(Response::from_parts(head.clone(), body));
+        tokio::task::spawn_local(tunnel::run(transaction, client, upstream));
+        return Response::from_parts(head, ResponseBody::switched());
+    }
+    Response::from_parts(head, ResponseBody::upstream(body, lease, body_idle, deadline, transaction))
+}
+
+/// Answers in the upstream's place.
+pub fn refuse(mut transaction: Box<Transaction>, refusal: &Refusal) -> Response<ResponseBody> {
+    transaction.refused(refusal);
+    let (mut response, body) = refusal.response(&transaction.request_id);
+    let head = transaction.method == Method::HEAD;
+    if transaction.connection.http2 {
+        response.headers_mut().remove(CONNECTION);
+    }
+    if head && let Ok(length) = HeaderValue::from_str(&body.len().to_string()) {
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    transaction.response_head_bytes = Some(normalize::response_bytes(response.status(), response.headers()));
+    let body = if head { bytes::Bytes::new() } else { body };
+    response.map(|()| ResponseBody::whole(body, transaction))
+}
+
+/// Has the client use another connection for its next request. HTTP/2 is told by GOAWAY instead.
+fn close_after(response: &mut Response<ResponseBody>, connection: &ConnectionFacts) {
+    if !connection.http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// What a broken request body means for its transaction.
+#[must_use]
+pub fn body_refusal(fault: BodyFault, route: &RoutePlan) -> Refusal {
+    match fault {
+        BodyFault::TooLarge => body_too_large(route),
+        BodyFault::Framing => Refusal::malformed("the body's chunks cannot be parsed"),
+        BodyFault::Stalled => {
+            let detail = "the body stalled";
+            let refusal = Refusal::gateway(StatusCode::REQUEST_TIMEOUT, ErrorClass::BadRequest, detail);
+            Refusal { close: true, ..refusal }
+        }
+        BodyFault::Broken => {
+            let status = StatusCode::from_u16(crate::transaction::CLIENT_CLOSED_REQUEST);
+            let detail = "the client left while sending its body";
+            let refusal = Refusal::gateway(status.unwrap_or(StatusCode::BAD_REQUEST), ErrorClass::ClientAbort, detail);
+            Refusal { termination: Termination::Client, close: true, ..refusal }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_stripped_by_whole_segments_and_the_query_stays() {
+        let strip = ["/members/v1".to_owned(), "/members".to_owned()];
+        let table = [
+            ("/members/7?q=1", "/7?q=1"),
+            ("/members", "/"),
+            ("/members?q=1", "/?q=1"),
+            ("/members/", "/"),
+            ("/members/v1/x", "/x"),
+            ("/membership", "/membership"),
+            ("http://host/members/7", "/7"),
+        ];
+        for (from, to) in table {
+            assert_eq!(upstream_uri(&from.parse().unwrap(), &strip).to_string(), to, "{from}");
+        }
+        assert_eq!(upstream_uri(&"http://host".parse().unwrap(), &[]).to_string(), "/");
+        assert_eq!(upstream_uri(&"https://host/a?b".parse().unwrap(), &[]).to_string(), "/a?b");
+        assert_eq!(upstream_uri(&"*".parse().unwrap(), &[]).to_string(), "*");
+    }
+}

@@ -1,0 +1,183 @@
+//! Who the client is, through trusted hops only, and what upstreams are told about it.
+//!
+//! X-Forwarded-For and Forwarded (RFC 7239) are believed from a peer inside `trusted_hops` and discarded from any other.
+//! The client is the last address, from the right, that is no trusted hop.
+
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use tollgate_record::vocabulary::ClientIpSource;
+
+use crate::config::{Cidr, Forwarding};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Addresses read from one request; a longer chain is not believed further.
+const HOPS_MAX: usize = 32;
+
+/// The client behind trusted hops; `None` = it is the peer.
+#[must_use]
+pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> Option<(IpAddr, ClientIpSource)> {
+    if !is_trusted(peer, trusted) {
+        return None;
+    }
+    let chain = |name: &HeaderName, read: fn(&str) -> Option<IpAddr>| -> Option<IpAddr> {
+        let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        let hops = values.iter().rev().flat_map(|value| value.rsplit(',')).take(HOPS_MAX);
+        let mut client = None;
+        for hop in hops.map(|hop| read(hop.trim())) {
+            // A hop that is no address hides whoever is behind it.
+            let hop = hop?;
+            client = Some(hop);
+            if !is_trusted(hop, trusted) {
+                break;
+            }
+        }
+        client
+    };
+    let xff = chain(&X_FORWARDED_FOR, read_address).map(|ip| (ip, ClientIpSource::Xff));
+    xff.or_else(|| chain(&FORWARDED, read_forwarded).map(|ip| (ip, ClientIpSource::Forwarded)))
+}
+
+fn is_trusted(ip: IpAddr, trusted: &[Cidr]) -> bool {
+    trusted.iter().any(|network| network.contains(ip))
+}
+
+/// An address with or without a port, IPv6 with or without brackets.
+fn read_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim_matches('"');
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|addr| addr.ip()))
+        .or_else(|| text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|inner| inner.parse().ok()))
+}
+
+/// The `for` of one Forwarded element.
+fn read_forwarded(element: &str) -> Option<IpAddr> {
+    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut named = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+    named.next().and_then(|(_, value)| read_address(value.trim()))
+}
+
+/// What the fields say of this hop.
+#[derive(Debug)]
+pub struct Hop<'a> {
+    /// The TCP peer.
+    pub peer: IpAddr,
+    /// Its address as a header value.
+    pub peer_value: &'a HeaderValue,
+    /// Whether the client's connection is TLS.
+    pub secure: bool,
+    /// The host that the client asked for.
+    pub host: &'a HeaderValue,
+}
+
+/// Writes the forwarding fields for the upstream.
+pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, trusted: &[Cidr]) {
+    let believed = is_trusted(hop.peer, trusted);
+    let scheme = HeaderValue::from_static(if hop.secure { "https" } else { "http" });
+    if !believed || !policy.x_forwarded {
+        for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP, FORWARDED] {
+            headers.remove(name);
+        }
+    }
+    if policy.x_forwarded {
+        append(headers, X_FORWARDED_FOR, hop.peer_value);
+        headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| hop.host.clone());
+    }
+    if policy.forwarded {
+        let peer = match hop.peer {
+            IpAddr::V4(ip) => format!("for={ip}"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
+        };
+        let proto = if hop.secure { "https" } else { "http" };
+        let host = hop.host.to_str().unwrap_or_default();
+        if let Ok(element) = HeaderValue::from_str(&format!("{peer};host=\"{host}\";proto={proto}")) {
+            append(headers, FORWARDED, &element);
+        }
+    }
+    if policy.via {
+        append(headers, http::header::VIA, &HeaderValue::from_static("1.1 tollgate"));
+    }
+}
+
+/// Adds an element to a list-valued field.
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
+    let before: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    if before.is_empty() {
+        headers.insert(name, element.clone());
+        return;
+    }
+    let mut joined = before.join(&b", "[..]);
+    joined.extend_from_slice(b", ");
+    joined.extend_from_slice(element.as_bytes());
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(name, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn only_trusted_hops_are_believed() {
+        let trusted = [Cidr::parse("10.0.0.0/8").unwrap(), Cidr::parse("fd00::/8").unwrap()];
+        let table: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+            ("192.0.2.1", &[("x-forwarded-for", "198.51.100.7")], None),
+            ("10.0.0.1", &[], None),
+            ("10.0.0.1", &[("x-forwarded-for", "198.51.100.7")], Some("198.51.100.7")),
+            ("10.0.0.1", &[("x-forwarded-for", "1.2.3.4, 198.51.100.7, 10.9.9.9")], Some("198.51.100.7")),
+            (
+                "10.0.0.1",
+                &[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "198.51.100.7:99")],
+                Some("198.51.100.7"),
+            ),
+            ("10.0.0.1", &[("x-forwarded-for", "1.2.3.4, unknown")], None),
+            ("10.0.0.1", &[("x-forwarded-for", "10.0.0.2")], Some("10.0.0.2")),
+            ("::ffff:10.0.0.1", &[("forwarded", "for=\"[2001:db8::1]:4711\";proto=https")], Some("2001:db8::1")),
+            ("fd00::1", &[("forwarded", "for=1.2.3.4, For=198.51.100.7;by=x")], Some("198.51.100.7")),
+        ];
+        for (peer, fields, expected) in table {
+            let found = client(peer.parse().unwrap(), &headers(fields), &trusted);
+            assert_eq!(found.map(|(ip, _)| ip.to_string()).as_deref(), *expected, "{peer} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn upstreams_are_told_the_truth() {
+        let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
+        let policy = Forwarding { forwarded: true, via: true, ..Forwarding::default() };
+        let tell = |peer: &'static str, fields: &[(&'static str, &'static str)]| {
+            let mut map = headers(fields);
+            let (peer_value, host) = (HeaderValue::from_static(peer), HeaderValue::from_static("api"));
+            let hop = Hop { peer: peer.parse().unwrap(), peer_value: &peer_value, secure: true, host: &host };
+            write(&mut map, &hop, &policy, &trusted);
+            map
+        };
+        let forged =
+            tell("192.0.2.1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "http"), ("x-real-ip", "1")]);
+        assert_eq!(forged["x-forwarded-for"], "192.0.2.1");
+        assert_eq!(forged["x-forwarded-proto"], "https");
+        assert_eq!(forged["x-forwarded-host"], "api");
+        assert_eq!(forged["forwarded"], "for=192.0.2.1;host=\"api\";proto=https");
+        assert_eq!(forged["via"], "1.1 tollgate");
+        assert!(!forged.contains_key("x-real-ip"));
+        let passed = tell("10.0.0.1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "http")]);
+        assert_eq!(passed["x-forwarded-for"], "1.1.1.1, 10.0.0.1");
+        assert_eq!(passed["x-forwarded-proto"], "http");
+    }
+}

@@ -1,0 +1,42 @@
+//! Tollgate's proxy: carries the traffic, and leaves one record for each transaction.
+//!
+//! ```text
+//!            ┌───────────── worker 0 … N-1: one thread, one runtime, nothing shared ─────────────┐
+//! client ──▶ │ server ▶ forward ▶ normalize ▶ routing ▶ exchange ▶ pool/upstream ──▶ upstream     │
+//!            │             └── transaction: finishes once, from Drop too ▶ row ▶ batch            │
+//!            └────────────────────────────────────────────────────────────────────┬──────────────┘
+//!  admin: a thread of its own                            ship: ring ▶ collector, or spool ▶ collector
+//! ```
+//!
+//! * [`config::Plan`] is the configuration, checked as a whole; nothing binds before there is one.
+//! * [`start`] binds every address, then starts the workers; [`Running::stop`] drains them under a deadline.
+//! * Each accepted request head and each failed handshake takes a number and leaves exactly one record.
+//! * The request path waits for a collector only if the configuration says `overflow: block`.
+
+mod admin;
+mod body;
+pub mod config;
+mod connection;
+mod credentials;
+mod dns;
+mod exchange;
+mod forward;
+mod forwarding;
+mod live;
+mod metrics;
+mod normalize;
+mod pool;
+mod redaction;
+mod refusal;
+pub mod routing;
+mod row;
+mod running;
+mod server;
+mod ship;
+mod trace;
+mod transaction;
+mod tunnel;
+mod upstream;
+mod worker;
+
+pub use running::{Running, StartError, start};

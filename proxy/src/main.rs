@@ -1,0 +1,109 @@
+//! The proxy as a program.
+//!
+//! Exit status: 0 after a drain, 1 when it could not start, 2 when the configuration or the command line is wrong.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tollgate_proxy::config::Plan;
+use tollgate_proxy::start;
+
+/// Exit status for a configuration that is refused.
+const EXIT_CONFIG: u8 = 2;
+
+/// A reverse proxy that leaves one security record for each transaction.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// Write logs as JSON.
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration, with every file it names, and bind nothing.
+    Check {
+        /// The configuration file, if --config is not given.
+        file: Option<PathBuf>,
+    },
+    /// Print the effective configuration, with every default.
+    PrintConfig {
+        /// The configuration file, if --config is not given.
+        file: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = tollgate_telemetry::init_logging(arguments.log_json, "info") {
+        eprintln!("{error}");
+    }
+    let named = match &arguments.command {
+        Some(Command::Check { file } | Command::PrintConfig { file }) => file.clone(),
+        None => None,
+    };
+    let Some(file) = arguments.config.or(named) else {
+        eprintln!("no configuration: write --config FILE");
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    let plan = match Plan::load(&file) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let outcome = match arguments.command {
+        Some(Command::Check { .. }) => {
+            println!("{}: ok, revision {}", file.display(), plan.revision);
+            Ok(())
+        }
+        Some(Command::PrintConfig { .. }) => print_config(&plan),
+        None => run(plan),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_config(plan: &Plan) -> anyhow::Result<()> {
+    print!("{}", tollgate_config::to_yaml(&plan.config)?);
+    Ok(())
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+fn run(plan: Plan) -> anyhow::Result<()> {
+    let drain = plan.config.drain.0;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let running = start(plan)?;
+    for (name, address) in &running.addresses {
+        tracing::info!(listener = name, %address, "listening");
+    }
+    tracing::info!(address = %running.admin, "admin endpoint");
+    let signal = runtime.block_on(wait_for_signal()).context("signals cannot be waited for")?;
+    tracing::info!(signal, seconds = drain.as_secs(), "draining");
+    running.stop(drain);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn wait_for_signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

@@ -1,0 +1,265 @@
+//! Makes one unambiguous request out of what a client sent, or refuses it. Pure: no I/O, no clock, no state.
+//!
+//! hyper has already refused broken framing; this is what it leaves to a proxy. Sources: RFC 9110 section 7.6
+//! (hop-by-hop fields), RFC 9112 sections 3.2 (request target and Host) and 6.1 (transfer codings), RFC 9113 section 8.
+//!
+//! * exactly one valid Host on HTTP/1.1; the authority of an absolute-form target or of `:authority` wins over it
+//! * a single `chunked`, once, as the only transfer coding; the framing sent upstream is our own
+//! * hop-by-hop fields and those that Connection names are removed, but Connection cannot name away a field
+//!   that upstreams decide by; `te: trailers` alone survives
+//! * `Expect` other than 100-continue is refused, 100-continue ends here
+//! * `*` only for OPTIONS; no CONNECT; no dot segments in the path, as routing and upstream would read them differently
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Method, StatusCode, Version, request};
+use tollgate_record::vocabulary::ErrorClass;
+
+use crate::refusal::Refusal;
+
+/// Fields that belong to one connection.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("http2-settings"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Names the fields that carry a client certificate's facts; a client cannot set them.
+const CLIENT_CERT_PREFIX: &str = "x-client-cert";
+
+/// What a request is after normalisation, beside the changed head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Normalized {
+    /// The host that the client asked for, with its port if it gave one; empty on HTTP/1.0 without Host.
+    pub host: HeaderValue,
+    /// The protocol that the client wants to switch to.
+    pub upgrade: Option<HeaderValue>,
+    /// Bytes of the head as it came, before anything was removed.
+    pub head_bytes: i64,
+}
+
+/// Checks the head and removes what must not go upstream.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn request(head: &mut request::Parts) -> Result<Normalized, Refusal> {
+    let head_bytes = request_bytes(head);
+    check_target(head)?;
+    check_transfer_encoding(&head.headers)?;
+    let host = host_of(head)?;
+    take_expect(head)?;
+    let upgrade = upgrade_of(head);
+    let trailers = wants_trailers(&head.headers);
+    strip_hop_by_hop(&mut head.headers);
+    strip_client_cert(&mut head.headers);
+    if trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    Ok(Normalized { host, upgrade, head_bytes })
+}
+
+/// Checks the head of an upstream's response and removes what must not go to the client.
+///
+/// # Errors
+/// A sentence about a transfer coding that cannot be passed on.
+pub fn response(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    if let Some(coding) = headers.get(TRANSFER_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+    {
+        return Err("the upstream answered with a transfer coding other than chunked");
+    }
+    strip_hop_by_hop(headers);
+    Ok(())
+}
+
+fn check_target(head: &request::Parts) -> Result<(), Refusal> {
+    let path = head.uri.path();
+    if head.method == Method::CONNECT {
+        let detail = "CONNECT is not served here";
+        return Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, ..Refusal::malformed(detail) });
+    }
+    if path == "*" {
+        return match head.method == Method::OPTIONS {
+            true => Ok(()),
+            false => Err(Refusal::malformed("the target * is for OPTIONS only")),
+        };
+    }
+    if !path.starts_with('/') && !(path.is_empty() && head.uri.authority().is_some()) {
+        return Err(Refusal::malformed("the request target is not a path"));
+    }
+    if has_dot_segment(path) {
+        return Err(Refusal::malformed("the path has a dot segment; resolve it before sending"));
+    }
+    Ok(())
+}
+
+/// Whether any segment is `.` or `..`, also when its dots are percent-encoded.
+fn has_dot_segment(path: &str) -> bool {
+    let suspicious = memchr::memmem::find(path.as_bytes(), b"/.").is_some() || path.contains('%');
+    let is_dots = |segment: &str| {
+        let mut rest = segment;
+        let mut dots = 0;
+        while let Some(after) = rest.strip_prefix('.').or_else(|| strip_encoded_dot(rest)) {
+            rest = after;
+            dots += 1;
+        }
+        rest.is_empty() && (dots == 1 || dots == 2)
+    };
+    suspicious && path.split(['/', '\\']).any(is_dots)
+}
+
+fn strip_encoded_dot(text: &str) -> Option<&str> {
+    text.strip_prefix("%2e").or_else(|| text.strip_prefix("%2E"))
+}
+
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(first) = codings.next() else { return Ok(()) };
+    if codings.next().is_some() {
+        return Err(Refusal::malformed("more than one Transfer-Encoding"));
+    }
+    if first.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    let detail = "the only transfer coding accepted is chunked, once";
+    Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, ..Refusal::malformed(detail) })
+}
+
+fn host_of(head: &request::Parts) -> Result<HeaderValue, Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let named = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::malformed("more than one Host"));
+    }
+    if named.is_none() && head.version == Version::HTTP_11 {
+        return Err(Refusal::malformed("Host is missing"));
+    }
+    if let Some(named) = named
+        && !is_host(named.as_bytes())
+    {
+        return Err(Refusal::malformed("Host is not a host name with an optional port"));
+    }
+    let Some(authority) = head.uri.authority() else {
+        return Ok(named.cloned().unwrap_or_else(|| HeaderValue::from_static("")));
+    };
+    if !is_host(authority.as_str().as_bytes()) {
+        return Err(Refusal::malformed("the authority is not a host name with an optional port"));
+    }
+    HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::malformed("the authority is not valid"))
+}
+
+/// `uri-host [":" port]` of RFC 3986, without the empty host.
+fn is_host(text: &[u8]) -> bool {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b);
+    !text.is_empty() && text[0] != b':' && text.iter().all(allowed)
+}
+
+fn take_expect(head: &mut request::Parts) -> Result<(), Refusal> {
+    let Some(expect) = head.headers.get(EXPECT) else { return Ok(()) };
+    if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        let detail = "the only expectation served is 100-continue";
+        return Err(Refusal { status: StatusCode::EXPECTATION_FAILED, ..Refusal::malformed(detail) });
+    }
+    head.headers.remove(EXPECT);
+    Ok(())
+}
+
+/// An HTTP/1.1 request without a body that asks for another protocol in both fields that must say so.
+fn upgrade_of(head: &request::Parts) -> Option<HeaderValue> {
+    let wanted = head.headers.get(UPGRADE)?;
+    let bodyless = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
+    let named = connection_options(&head.headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let h2c = wanted.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
+    (head.version == Version::HTTP_11 && bodyless && named && !h2c).then(|| wanted.clone())
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TE).iter().filter_map(|te| te.to_str().ok());
+    values.flat_map(|te| te.split(',')).any(|te| te.trim().eq_ignore_ascii_case("trailers"))
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = connection_options(headers)
+            .filter(|option| !option.eq_ignore_ascii_case("close") && !option.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|option| option.parse().ok())
+            .filter(|name| !is_protected(name))
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Fields that upstreams decide by; Connection cannot take them away.
+fn is_protected(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    [HOST, AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED].contains(name)
+        || text.starts_with("x-forwarded-")
+        || matches!(text, "x-request-id" | "x-correlation-id" | "traceparent" | "tracestate" | "content-type")
+}
+
+fn strip_client_cert(headers: &mut HeaderMap) {
+    while let Some(name) = headers.keys().find(|name| name.as_str().starts_with(CLIENT_CERT_PREFIX)).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 may split Cookie; HTTP/1.1 upstreams expect one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Bytes of a head as HTTP/1.1 would write it.
+fn request_bytes(head: &request::Parts) -> i64 {
+    let uri = &head.uri;
+    let target = uri.path_and_query().map_or(1, |p| p.as_str().len());
+    let target = target + uri.scheme_str().map_or(0, |s| s.len() + 3) + uri.authority().map_or(0, |a| a.as_str().len());
+    (head.method.as_str().len() + target + " HTTP/1.1\r\n ".len()) as i64 + fields_bytes(&head.headers)
+}
+
+/// Bytes of a response head as HTTP/1.1 would write it.
+#[must_use]
+pub fn response_bytes(status: StatusCode, headers: &HeaderMap) -> i64 {
+    let reason = status.canonical_reason().map_or(0, str::len);
+    ("HTTP/1.1 200 \r\n".len() + reason) as i64 + fields_bytes(headers)
+}
+
+fn fields_bytes(headers: &HeaderMap) -> i64 {
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    (fields + "\r\n".len()) as i64
+}
+
+/// A refusal for a body or head that is too large.
+#[must_use]
+pub fn too_large(detail: impl Into<String>) -> Refusal {
+    Refusal { close: true, ..Refusal::gateway(StatusCode::PAYLOAD_TOO_LARGE, ErrorClass::TooLarge, detail) }
+}
+
+#[cfg(test)]
+#[path = "normalize_tests.rs"]
+mod tests;

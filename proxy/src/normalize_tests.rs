@@ -1,0 +1,118 @@
+//! The table of what hyper leaves to us, row by row.
+
+use super::*;
+use http::Request;
+
+/// A request line and fields, as text: `GET /path HTTP/1.1 | Name: value | …`.
+fn head(text: &str) -> request::Parts {
+    let mut lines = text.split(" | ");
+    let mut line = lines.next().unwrap().split(' ');
+    let (method, target) = (line.next().unwrap(), line.next().unwrap());
+    let version = match line.next().unwrap() {
+        "HTTP/1.0" => Version::HTTP_10,
+        "HTTP/2" => Version::HTTP_2,
+        _ => Version::HTTP_11,
+    };
+    let mut request = Request::builder().method(method).uri(target).version(version);
+    for field in lines {
+        let (name, value) = field.split_once(": ").unwrap_or((field.trim_end_matches(':'), ""));
+        request = request.header(name, value);
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+#[test]
+fn refused() {
+    let table = [
+        ("GET / HTTP/1.1", 400, "Host is missing"),
+        ("GET / HTTP/1.1 | Host: a | Host: a", 400, "more than one Host"),
+        ("GET / HTTP/1.1 | Host: a b/c", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host: user@a", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host:", 400, "Host is not"),
+        ("GET http://u@evil/ HTTP/1.1 | Host: a", 400, "authority is not"),
+        ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: identity, chunked", 501, "only transfer coding"),
+        ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: gzip, chunked", 501, "only transfer coding"),
+        ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: chunked, chunked", 501, "only transfer coding"),
+        ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: chunked | Transfer-Encoding: chunked", 400, "more than one"),
+        ("GET * HTTP/1.1 | Host: a", 400, "OPTIONS only"),
+        ("CONNECT a:80 HTTP/1.1 | Host: a", 405, "CONNECT"),
+        ("GET / HTTP/1.1 | Host: a | Expect: 200-ok", 417, "100-continue"),
+        ("GET /a/../b HTTP/1.1 | Host: a", 400, "dot segment"),
+        ("GET /a/%2e%2E/b HTTP/1.1 | Host: a", 400, "dot segment"),
+        ("GET /a/.%2e HTTP/1.1 | Host: a", 400, "dot segment"),
+        ("GET /./b HTTP/1.1 | Host: a", 400, "dot segment"),
+    ];
+    for (text, status, detail) in table {
+        let refusal = request(&mut head(text)).expect_err(text);
+        assert_eq!(refusal.status.as_u16(), status, "{text}");
+        assert!(refusal.detail.contains(detail), "{text}: {}", refusal.detail);
+        assert_eq!(refusal.class, ErrorClass::BadRequest, "{text}");
+    }
+}
+
+#[test]
+fn accepted_with_this_host_and_these_fields() {
+    let table = [
+        ("GET / HTTP/1.1 | Host: a:80 | Accept: x", "a:80", "host accept"),
+        ("GET http://evil/ HTTP/1.1 | Host: good", "evil", "host"),
+        ("GET / HTTP/1.0", "", ""),
+        ("GET https://a/ HTTP/2", "a", ""),
+        ("OPTIONS * HTTP/1.1 | Host: a", "a", "host"),
+        ("GET / HTTP/1.1 | Host: [::1]:80", "[::1]:80", "host"),
+        ("GET /.well-known/x..y HTTP/1.1 | Host: a", "a", "host"),
+        ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: Chunked", "a", "host"),
+        ("GET / HTTP/1.1 | Host: a | Connection: x-secret, close | X-Secret: 1 | Keep-Alive: 5", "a", "host"),
+        ("GET / HTTP/1.1 | Host: a | Connection: host, authorization | Authorization: b", "a", "host authorization"),
+        ("GET / HTTP/1.1 | Host: a | Connection: x-forwarded-for | X-Forwarded-For: b", "a", "host x-forwarded-for"),
+        ("GET / HTTP/1.1 | Host: a | Proxy-Connection: close | Proxy-Authorization: x", "a", "host"),
+        ("GET / HTTP/1.1 | Host: a | TE: trailers, deflate | Connection: TE", "a", "host te"),
+        ("GET / HTTP/1.1 | Host: a | TE: deflate", "a", "host"),
+        ("POST / HTTP/1.1 | Host: a | Expect: 100-Continue", "a", "host"),
+        (
+            "GET / HTTP/1.1 | Host: a | Upgrade: h2c | Connection: upgrade, http2-settings | HTTP2-Settings: x",
+            "a",
+            "host",
+        ),
+        ("GET / HTTP/1.1 | Host: a | X-Client-Cert-Subject: root | X-Client-Cert: y", "a", "host"),
+        ("GET https://a/ HTTP/2 | Cookie: a=1 | Cookie: b=2", "a", "cookie"),
+    ];
+    for (text, host, fields) in table {
+        let mut parts = head(text);
+        let normal = request(&mut parts).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+        assert_eq!(normal.host, host, "{text}");
+        let names: Vec<_> = parts.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names.join(" "), fields, "{text}");
+        assert_eq!(normal.upgrade, None, "{text}");
+    }
+}
+
+#[test]
+fn cookies_are_joined_and_te_is_trailers_alone() {
+    let mut parts = head("GET https://a/ HTTP/2 | Cookie: a=1 | Cookie: b=2 | TE: trailers");
+    request(&mut parts).unwrap();
+    assert_eq!(parts.headers[COOKIE], "a=1; b=2");
+    assert_eq!(parts.headers[TE], "trailers");
+}
+
+#[test]
+fn upgrade_needs_both_fields_and_no_body() {
+    let wants = |text| request(&mut head(text)).unwrap().upgrade.is_some();
+    assert!(wants("GET / HTTP/1.1 | Host: a | Connection: keep-alive, Upgrade | Upgrade: websocket"));
+    assert!(!wants("GET / HTTP/1.1 | Host: a | Upgrade: websocket"));
+    assert!(!wants("GET / HTTP/1.1 | Host: a | Connection: upgrade"));
+    assert!(!wants("GET / HTTP/1.1 | Host: a | Connection: upgrade | Upgrade: websocket | Content-Length: 3"));
+    assert!(!wants("GET / HTTP/1.0 | Host: a | Connection: upgrade | Upgrade: websocket"));
+}
+
+#[test]
+fn response_hop_by_hop_fields_go_and_strange_codings_are_refused() {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONNECTION, HeaderValue::from_static("x-inner, close"));
+    headers.insert("x-inner", HeaderValue::from_static("1"));
+    headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    headers.insert("x-kept", HeaderValue::from_static("1"));
+    response(&mut headers).unwrap();
+    assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-kept"]);
+    headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("gzip, chunked"));
+    assert!(response(&mut headers).is_err());
+}

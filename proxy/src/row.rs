@@ -1,0 +1,154 @@
+//! The facts of a transaction as the columns of its row.
+
+use std::time::{Duration, Instant};
+
+use http::{Method, Version};
+use tollgate_record::Record;
+use tollgate_record::vocabulary::{AclDecision, ClientIpSource, MtlsVerify, WafAction};
+
+use crate::config::Plan;
+use crate::connection::ConnectionFacts;
+use crate::transaction::{Ending, Transaction};
+use crate::worker::Worker;
+
+/// Columns that are the same for all requests of a connection.
+pub fn connection<'a>(record: &mut Record<'a>, connection: &'a ConnectionFacts, worker: &'a Worker) {
+    record.peer_ip = Some(&connection.peer_ip);
+    record.client_ip = Some(&connection.peer_ip);
+    record.client_port = Some(i32::from(connection.peer.port()));
+    record.client_ip_source = Some(ClientIpSource::Peer);
+    record.server_port = worker.ports.get(connection.listener).map(|port| i32::from(*port));
+    let Some(tls) = &connection.tls else { return };
+    if !tls.version.is_empty() {
+        record.tls_version = Some(tls.version);
+        record.tls_cipher = Some(&tls.cipher);
+        record.tls_resumed = Some(tls.resumed);
+        record.mtls_verify = Some(MtlsVerify::None);
+    }
+    record.tls_sni = tls.sni.as_deref();
+    record.tls_alpn = tls.alpn.as_deref();
+    if let Some(client) = &tls.client {
+        record.mtls_verify = Some(MtlsVerify::Success);
+        record.client_cert_sha256 = Some(&client.sha256);
+        record.client_cert_subject = Some(&client.subject);
+        record.client_cert_issuer = Some(&client.issuer);
+        record.client_cert_serial = Some(&client.serial_hex);
+        record.client_cert_not_after_us = Some(client.not_after_us);
+    }
+}
+
+/// Everything else.
+pub fn transaction<'a>(
+    record: &mut Record<'a>,
+    facts: &'a Transaction,
+    ending: &'a Ending,
+    ended_at: Instant,
+    plan: &'a Plan,
+) {
+    record.time_us = facts.time_us;
+    record.seq = facts.seq;
+    record.config_revision = Some(&plan.revision);
+    record.method = Some(method(&facts.method));
+    record.host = facts.host.as_ref().and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+    record.http_version = Some(version(facts.version));
+    record.headers = facts.headers_json.as_deref();
+    if let Some(trace) = &facts.trace {
+        record.trace_id = Some(&trace.trace_id);
+        record.span_id = Some(&trace.span_id);
+    }
+    if let Some((ip, source)) = &facts.client_ip {
+        record.client_ip = Some(ip);
+        record.client_port = None;
+        record.client_ip_source = Some(*source);
+    }
+    if let Some(route) = facts.route.map(|route| &plan.routes[route]) {
+        let service = &plan.services[route.service];
+        record.route = Some(&route.name);
+        record.http_route = route.http_route.as_deref();
+        record.service = Some(&service.name);
+        record.app_id = service.app_id.as_deref();
+        record.acl_decision = Some(AclDecision::None);
+        record.waf_action = Some(WafAction::Off);
+        let target = facts.upstream.target.and_then(|target| service.targets.get(target));
+        record.upstream_host = match service.client_host {
+            true if facts.upstream.target.is_some() => record.host,
+            _ => target.and_then(|target| target.host.to_str().ok()),
+        };
+    }
+    record.request_header_bytes = (facts.request_head_bytes > 0).then_some(facts.request_head_bytes);
+    record.request_bytes = Some(facts.request_body.as_ref().map_or(0, |body| body.bytes.get() as i64));
+    record.response_header_bytes = facts.response_head_bytes;
+    record.response_bytes = Some(facts.response_bytes as i64);
+    record.auth_pattern = facts.auth.pattern;
+    record.auth_result = facts.auth.result;
+    record.auth_fail_reason = facts.auth.fail_reason;
+    record.token_hmac = facts.auth.token_hmac.as_ref();
+    record.consumer = consumer(facts);
+    record.status = facts.status.map(i32::from);
+    record.response_source = facts.source;
+    record.termination = Some(ending.termination);
+    record.error_class = ending.class;
+    record.error_detail = ending.detail.as_deref();
+    times(record, facts, ended_at);
+}
+
+/// The name in a verified client certificate.
+fn consumer(facts: &Transaction) -> Option<&str> {
+    let client = facts.connection.tls.as_ref()?.client.as_ref()?;
+    client.common_name.as_deref().or(client.dns_names.first().map(String::as_str))
+}
+
+fn times(record: &mut Record<'_>, facts: &Transaction, ended_at: Instant) {
+    let upstream = &facts.upstream;
+    let us = |duration: Duration| duration.as_micros() as i64;
+    let total = ended_at.saturating_duration_since(facts.began_at);
+    record.upstream_attempts = Some(upstream.attempts);
+    record.upstream_reused = upstream.reused;
+    record.upstream_status = upstream.status.map(i32::from);
+    record.upstream_dns_us = upstream.dns.map(us);
+    record.upstream_connect_us = upstream.connect.map(us);
+    record.upstream_tls_us = upstream.tls.map(us);
+    // The request is sent when its last byte is; a body that goes on beside the response counts from the head.
+    let body_ended = facts.request_body.as_ref().and_then(|body| body.ended_at.get());
+    let answered_at = upstream.first_byte_at.unwrap_or(ended_at);
+    let sent_at =
+        upstream.sent_at.map(|sent| body_ended.filter(|at| *at <= answered_at).map_or(sent, |at| at.max(sent)));
+    let ttfb = sent_at.map(|sent| answered_at.saturating_duration_since(sent));
+    record.upstream_ttfb_us = ttfb.map(us);
+    let last = upstream.last_byte_at;
+    let receive = upstream.first_byte_at.map(|first| last.unwrap_or(ended_at).saturating_duration_since(first));
+    record.upstream_receive_us = receive.map(us);
+    let head_wait = facts.head_at.saturating_duration_since(facts.began_at);
+    let body_wait = match (upstream.sent_at, sent_at) {
+        (Some(head), Some(all)) => all.saturating_duration_since(head),
+        _ => Duration::ZERO,
+    };
+    let waits = [Some(head_wait), Some(body_wait), upstream.dns, upstream.connect, upstream.tls, ttfb, receive];
+    let waits: Duration = waits.into_iter().flatten().sum();
+    record.total_us = Some(us(total));
+    record.gateway_us = Some(us(total.saturating_sub(waits)));
+}
+
+/// A known method as it is, any other as `_OTHER`, so that clients cannot fill the dictionary.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "_OTHER",
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}

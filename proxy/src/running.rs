@@ -1,0 +1,208 @@
+//! Starting and stopping: bind everything, then run; drain under a deadline, then hand over every record.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
+use crate::config::Plan;
+use crate::metrics::Metrics;
+use crate::server::Server;
+use crate::ship::{self, Outbox, Shipper};
+use crate::transaction::now_us;
+use crate::worker::Worker;
+
+/// Connections that the kernel holds before they are accepted.
+const BACKLOG: i32 = 4_096;
+/// Queries for transactions in flight that wait for a worker.
+const QUERIES_MAX: usize = 4;
+/// Time to ship what is left, after the drain.
+const SHIP_REST: Duration = Duration::from_secs(5);
+/// How often a draining worker looks whether its connections are gone.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// Why the proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("{name}: the address {address} cannot be bound: {error}; choose a free one")]
+    Bind {
+        /// The listener, or `admin`.
+        name: String,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The shipper cannot start.
+    #[error(transparent)]
+    Ship(#[from] ship::StartError),
+    /// A metric cannot be registered.
+    #[error(transparent)]
+    Metrics(#[from] tollgate_telemetry::MetricError),
+    /// A thread or runtime cannot be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(io::Error),
+}
+
+/// A proxy that runs. Dropped without [`Running::stop`], it goes on.
+#[derive(Debug)]
+pub struct Running {
+    /// Name and bound address of each listener, in the order of the configuration.
+    pub addresses: Vec<(String, SocketAddr)>,
+    /// Bound address of the admin endpoint.
+    pub admin: SocketAddr,
+    /// The metrics that `/metrics` shows.
+    pub metrics: prometheus::Registry,
+    workers: Vec<JoinHandle<()>>,
+    admin_thread: JoinHandle<()>,
+    shipper: Shipper,
+    drain: CancellationToken,
+    cut: CancellationToken,
+    end: CancellationToken,
+}
+
+/// Binds every address of the plan and starts the threads.
+///
+/// # Errors
+/// An address, folder or thread that cannot be had; nothing runs then.
+pub fn start(plan: Plan) -> Result<Running, StartError> {
+    tollgate_tls::install_provider();
+    let plan = Arc::new(plan);
+    let metrics = Metrics::new(&plan.revision)?;
+    let (sockets, addresses) = bind_all(&plan)?;
+    let admin_socket = bind(plan.admin, false).map_err(|error| bind_error("admin", plan.admin, error))?;
+    let admin = admin_socket.local_addr().map_err(StartError::Thread)?;
+    let outbox = Outbox::new(&plan, metrics.clone());
+    let shipper = Shipper::start(&plan, outbox.clone(), metrics.clone())?;
+    let (drain, cut, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
+    let start_us = now_us();
+    let (mut workers, mut queries) = (Vec::new(), Vec::new());
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        let (sender, receiver) = mpsc::channel(QUERIES_MAX);
+        queries.push(sender);
+        let (plan, ports, metrics, outbox) = (plan.clone(), ports.clone(), metrics.clone(), outbox.clone());
+        let stop = (drain.clone(), cut.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let body = move || {
+            let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, &outbox, stop);
+            run_worker(&runtime, worker, sockets, receiver);
+        };
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
+        workers.push(thread.map_err(StartError::Thread)?);
+    }
+    let served = Admin { plan, metrics: metrics.clone(), workers: queries, drain: drain.clone() };
+    let stop = end.clone();
+    let body = move || {
+        if let Err(error) = served.serve(admin_socket, stop) {
+            tracing::error!(%error, "the admin endpoint ended");
+        }
+    };
+    let admin_thread = std::thread::Builder::new().name("admin".into()).spawn(body).map_err(StartError::Thread)?;
+    let metrics = metrics.registry.clone();
+    Ok(Running { addresses, admin, metrics, workers, admin_thread, shipper, drain, cut, end })
+}
+
+impl Running {
+    /// Takes no more connections, lets transactions end within `patience`, cuts the rest, and ships or spools every
+    /// record. Blocks.
+    pub fn stop(self, patience: Duration) {
+        self.drain.cancel();
+        let until = Instant::now() + patience;
+        while Instant::now() < until && self.workers.iter().any(|worker| !worker.is_finished()) {
+            std::thread::sleep(DRAIN_POLL);
+        }
+        self.cut.cancel();
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+        self.shipper.stop(Instant::now() + SHIP_REST);
+        self.end.cancel();
+        if self.admin_thread.join().is_err() {
+            tracing::error!("the admin endpoint panicked");
+        }
+    }
+}
+
+/// One socket per listener for each worker, and where they are bound.
+type Sockets = (Vec<Vec<StdListener>>, Vec<(String, SocketAddr)>);
+
+fn bind_all(plan: &Plan) -> Result<Sockets, StartError> {
+    let mut sockets: Vec<Vec<StdListener>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for listener in &plan.listeners {
+        let mut address = listener.address;
+        for worker in &mut sockets {
+            let bound = bind(address, true).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let (at, socket) = bound.map_err(|error| bind_error(&listener.name, address, error))?;
+            // The first worker picks the port when the configuration leaves it free.
+            address = at;
+            worker.push(socket);
+        }
+        addresses.push((listener.name.clone(), address));
+    }
+    Ok((sockets, addresses))
+}
+
+fn bind(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_error(name: &str, address: SocketAddr, error: io::Error) -> StartError {
+    StartError::Bind { name: name.to_owned(), address, error }
+}
+
+/// A worker's thread, from its first connection to its last record.
+fn run_worker(
+    runtime: &tokio::runtime::Runtime,
+    worker: Rc<Worker>,
+    sockets: Vec<StdListener>,
+    mut queries: mpsc::Receiver<InFlightQuery>,
+) {
+    let local = LocalSet::new();
+    local.block_on(runtime, async {
+        tokio::task::spawn_local(worker.clone().keep_house());
+        for (listener, socket) in sockets.into_iter().enumerate() {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    tokio::task::spawn_local(Server::new(&worker, listener).accept(socket));
+                }
+                Err(error) => tracing::error!(%error, "a listener could not be registered with the runtime"),
+            }
+        }
+        let asked = worker.clone();
+        tokio::task::spawn_local(async move {
+            while let Some(query) = queries.recv().await {
+                // Whoever asked may have given up.
+                let _given_up = query.send(asked.live.borrow().oldest(INFLIGHT_MAX));
+            }
+        });
+        worker.drain.cancelled().await;
+        while !worker.cut.is_cancelled() && !(worker.connections.get() == 0 && worker.live.borrow().is_empty()) {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        // Tunnels hear the cut and write their records.
+        tokio::task::yield_now().await;
+    });
+    worker.cutting.set(true);
+    drop(local);
+    worker.close();
+}

@@ -1,0 +1,330 @@
+//! Accepting clients: bounded, under deadlines, and by the protocol that TLS agreed on. Nothing is sniffed.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::HeaderValue;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tollgate_record::vocabulary::ErrorClass;
+use tollgate_tls::PeerCertificate;
+
+use crate::connection::{ConnectionFacts, IoFacts, TlsFacts, Watched};
+use crate::forward;
+use crate::worker::Worker;
+
+/// Wait after accept failed, for want of file descriptors most likely.
+const ACCEPT_RETRY: Duration = Duration::from_millis(20);
+
+/// Runs HTTP/2's tasks on the worker's own thread.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalExecutor;
+
+impl<F: Future + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// One listener of one worker.
+#[derive(Debug)]
+pub struct Server {
+    worker: Rc<Worker>,
+    listener: usize,
+    http1: http1::Builder,
+    http2: http2::Builder<LocalExecutor>,
+}
+
+impl Server {
+    /// Sets every limit of both protocols from the configuration.
+    #[must_use]
+    pub fn new(worker: &Rc<Worker>, listener: usize) -> Rc<Self> {
+        let config = &worker.plan.config;
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.timeouts.header_read.0)
+            .max_buf_size((config.limits.head_bytes_max.0 as usize).max(8 * 1024));
+        let mut http2 = http2::Builder::new(LocalExecutor);
+        let h2 = &config.http2;
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(h2.streams_max)
+            .max_header_list_size(h2.header_list_bytes_max)
+            .initial_stream_window_size(h2.stream_window_bytes)
+            .initial_connection_window_size(h2.connection_window_bytes)
+            .max_frame_size(h2.frame_bytes_max)
+            .max_send_buf_size(h2.send_buffer_bytes)
+            .max_pending_accept_reset_streams(h2.pending_resets_max)
+            .max_local_error_reset_streams(h2.local_error_resets_max)
+            .keep_alive_interval(h2.keepalive_interval.0)
+            .keep_alive_timeout(h2.keepalive_timeout.0);
+        Rc::new(Self { worker: worker.clone(), listener, http1, http2 })
+    }
+
+    /// Accepts until the worker drains.
+    pub async fn accept(self: Rc<Self>, listener: TcpListener) {
+        let drain = self.worker.drain.clone();
+        let metrics = self.worker.metrics.shared();
+        let name = &self.worker.plan.listeners[self.listener].name;
+        let (accepted, open) =
+            (metrics.connections.with_label_values(&[name]), metrics.connections_open.with_label_values(&[name]));
+        loop {
+            let (stream, peer) = tokio::select! {
+                connected = listener.accept() => match connected {
+                    Ok(connected) => connected,
+                    Err(_) => {
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                        continue;
+                    }
+                },
+                () = drain.cancelled() => return,
+            };
+            accepted.inc();
+            if self.worker.connections.get() >= self.worker.plan.config.limits.connections_max {
+                continue;
+            }
+            let counted = Counted::new(self.worker.clone(), open.clone());
+            let server = self.clone();
+            tokio::task::spawn_local(async move {
+                server.serve(stream, peer).await;
+                drop(counted);
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        match &self.worker.plan.listeners[self.listener].tls {
+            None => {
+                let facts = self.facts(peer, None, false);
+                self.serve_http1(stream, facts).await;
+            }
+            Some(tls) => self.serve_tls(stream, peer, tls.clone()).await,
+        }
+    }
+
+    async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>) {
+        let began_at = Instant::now();
+        let deadline = began_at + self.worker.plan.config.timeouts.handshake.0;
+        // Who connects and sends nothing has begun no transaction.
+        match tokio::time::timeout_at(deadline.into(), stream.peek(&mut [0])).await {
+            Ok(Ok(bytes)) if bytes > 0 => {}
+            _ => return,
+        }
+        let mut sni = None;
+        let shaken = tokio::time::timeout_at(deadline.into(), shake(stream, config, &mut sni)).await;
+        let failure = match shaken {
+            Ok(Ok(stream)) => {
+                let tls = tls_facts(stream.get_ref().1, sni);
+                let http2 = tls.alpn.as_deref() == Some("h2");
+                let facts = self.facts(peer, Some(tls), http2);
+                return match http2 {
+                    true => self.serve_http2(stream, facts).await,
+                    false => self.serve_http1(stream, facts).await,
+                };
+            }
+            Ok(Err(error)) => error,
+            Err(_) => std::io::ErrorKind::TimedOut.into(),
+        };
+        let reason = tollgate_tls::handshake_failure_reason(&failure);
+        let (version, cipher, resumed, alpn, client) = ("", String::new(), false, None, None);
+        let facts = self.facts(peer, Some(TlsFacts { version, cipher, resumed, sni, alpn, client }), false);
+        let detail = format!("{reason}: {failure}");
+        self.worker.handshake_failed(&facts, began_at, reason, &detail);
+    }
+
+    fn facts(&self, peer: SocketAddr, tls: Option<TlsFacts>, http2: bool) -> Rc<ConnectionFacts> {
+        let ip: IpAddr = peer.ip().to_canonical();
+        let peer_ip = ip.to_string();
+        Rc::new(ConnectionFacts {
+            listener: self.listener,
+            peer: SocketAddr::new(ip, peer.port()),
+            peer_value: HeaderValue::from_str(&peer_ip).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            peer_ip,
+            http2,
+            tls,
+            io: Arc::new(IoFacts::default()),
+            requests: Cell::new(0),
+        })
+    }
+
+    fn watched<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO, facts: &ConnectionFacts) -> TokioIo<Watched<IO>> {
+        let write_max = Some(self.worker.plan.config.timeouts.client_write.0);
+        TokioIo::new(Watched::new(io, facts.io.clone(), self.worker.epoch, write_max))
+    }
+
+    async fn serve_http1<IO>(&self, io: IO, facts: Rc<ConnectionFacts>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = self.watched(io, &facts);
+        let service = service_fn(|request| forward::handle(self.worker.clone(), facts.clone(), request));
+        let mut connection = std::pin::pin!(self.http1.serve_connection(io, service).with_upgrades());
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.worker.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            self.note_malformed(&facts, &error);
+        }
+    }
+
+    /// Records the request whose head hyper refused or never got to the end of: it made no service call.
+    fn note_malformed(&self, facts: &ConnectionFacts, error: &hyper::Error) {
+        let worker = &self.worker;
+        if error.is_parse_too_large() {
+            worker.malformed(facts, Some(431), ErrorClass::TooLarge, "the request head is too large");
+        } else if error.is_parse() {
+            let detail = format!("the request head cannot be parsed: {error}");
+            worker.malformed(facts, Some(400), ErrorClass::BadRequest, &detail);
+        } else if facts.io.has_partial_head() && error.is_timeout() {
+            let detail = "the request head did not arrive in time";
+            worker.malformed(facts, None, ErrorClass::BadRequest, detail);
+        } else if facts.io.has_partial_head() {
+            let detail = "the client left before its request head was complete";
+            worker.malformed(facts, Some(499), ErrorClass::ClientAbort, detail);
+        }
+    }
+
+    async fn serve_http2<IO>(&self, io: IO, facts: Rc<ConnectionFacts>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = self.watched(io, &facts);
+        let (worker, connection) = (self.worker.clone(), facts.clone());
+        let active = Rc::new(Activity::new());
+        let seen = active.clone();
+        let service = service_fn(move |request| {
+            let (worker, connection) = (worker.clone(), connection.clone());
+            let stream = seen.stream();
+            async move {
+                let answered = forward::handle(worker, connection, request).await;
+                drop(stream);
+                answered
+            }
+        });
+        let mut connection = std::pin::pin!(self.http2.serve_connection(io, service));
+        let idle = self.worker.plan.config.timeouts.http2_idle.0;
+        // How it ends shows in the transactions that it carried.
+        let _ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.worker.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = active.idle_for(idle) => {
+                connection.as_mut().graceful_shutdown();
+                let last_streams = tokio::time::timeout(idle, connection).await;
+                last_streams.unwrap_or(Ok(()))
+            }
+        };
+    }
+}
+
+/// The streams of one HTTP/2 connection, for its idle timeout.
+#[derive(Debug)]
+struct Activity {
+    open: Cell<usize>,
+    last: Cell<Instant>,
+}
+
+/// One stream until its response began.
+struct ActiveStream(Rc<Activity>);
+
+impl Activity {
+    fn new() -> Self {
+        Self { open: Cell::new(0), last: Cell::new(Instant::now()) }
+    }
+
+    fn stream(self: &Rc<Self>) -> ActiveStream {
+        self.open.set(self.open.get() + 1);
+        ActiveStream(self.clone())
+    }
+
+    /// Returns once no stream was active for `idle`.
+    async fn idle_for(&self, idle: Duration) {
+        loop {
+            let until = self.last.get() + idle;
+            if self.open.get() == 0 && Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep_until(until.max(Instant::now() + idle / 8).into()).await;
+        }
+    }
+}
+
+impl Drop for ActiveStream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.last.set(Instant::now());
+    }
+}
+
+/// The handshake; notes the server name as soon as it is known, so that a failure has it too.
+async fn shake(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    sni: &mut Option<String>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    *sni = start.client_hello().server_name().map(str::to_owned);
+    start.into_stream(config).await
+}
+
+fn tls_facts(connection: &ServerConnection, sni: Option<String>) -> TlsFacts {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "1.3",
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "other",
+    };
+    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let client = connection.peer_certificates().and_then(|chain| chain.first());
+    TlsFacts {
+        version,
+        // rustls says TLS13_ where IANA says TLS_.
+        cipher: cipher.unwrap_or_default().replace("TLS13_", "TLS_"),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        sni,
+        alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
+        client: client.and_then(|der| PeerCertificate::parse(der).ok()).map(Arc::new),
+    }
+}
+
+/// Counts one client connection for as long as it lives.
+struct Counted {
+    worker: Rc<Worker>,
+    gauge: prometheus::IntGauge,
+}
+
+impl Counted {
+    fn new(worker: Rc<Worker>, gauge: prometheus::IntGauge) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        gauge.inc();
+        Self { worker, gauge }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.worker.connections.set(self.worker.connections.get() - 1);
+        self.gauge.dec();
+    }
+}

@@ -1,0 +1,19 @@
+//! The way of a sealed batch to the collector. Bounded at every step, and what does not fit is counted.
+//!
+//! ```text
+//! workers ──push──▶ ring (bytes_max) ──▶ posters ──HTTP/2, mTLS──▶ collector: 200 = on stable storage
+//!                     │ past half full       ▲
+//!                     ▼                      │ oldest first
+//!                   spool (bytes_max, on disk)
+//! ```
+//! * A batch counts against the ring until it is acknowledged, spooled or refused.
+//! * A ring that is full sheds the newest batch: counted, and reported by a gap record once there is room again.
+//! * issued = acknowledged + shed + spooled + in the ring, at every moment, over what was sealed.
+
+mod link;
+mod outbox;
+mod shipper;
+mod spool;
+
+pub use outbox::Outbox;
+pub use shipper::{Shipper, StartError};

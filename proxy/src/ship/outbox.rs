@@ -1,0 +1,212 @@
+//! The ring between the workers and the shipper.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tollgate_record::Gap;
+use tollgate_record::SealedBatch;
+use tollgate_record::vocabulary::GapReason;
+
+use crate::config::{Overflow, Plan};
+use crate::metrics::Metrics;
+use crate::transaction::now_us;
+
+/// Gaps of one worker that wait to be reported; contiguous ones are one. Past this, the oldest go unreported, and the
+/// audit finds them as missing.
+const GAPS_MAX: usize = 16_384;
+/// Gaps reported in one batch.
+const GAPS_PER_BATCH: usize = 4_096;
+
+/// A batch in memory.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The worker that sealed it.
+    pub worker: usize,
+    /// It.
+    pub batch: SealedBatch,
+    /// What it reports, if it is a gap batch.
+    pub gaps: Option<Arc<[Gap]>>,
+}
+
+impl Held {
+    fn bytes(&self) -> u64 {
+        self.batch.bytes.len() as u64
+    }
+
+    /// Records that are not gap records.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        if self.gaps.is_some() { 0 } else { self.batch.rows as u64 }
+    }
+}
+
+/// Sealed batches on their way out, shared by workers and shipper.
+#[derive(Debug)]
+pub struct Outbox {
+    state: Mutex<State>,
+    bytes_max: u64,
+    /// Past this many bytes, batches go to the spool.
+    spill_bytes: u64,
+    spills: bool,
+    /// Requests wait for room, so that nothing is shed.
+    blocks: bool,
+    /// Woken for each batch.
+    pub work: Notify,
+    /// Woken when batches should go to the spool.
+    pub spill: Notify,
+    /// Woken when something left the ring.
+    pub left: Notify,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ring: VecDeque<Held>,
+    /// Bytes in the ring and in the posters' hands.
+    bytes: u64,
+    gaps: Vec<Vec<Gap>>,
+    spool_full: bool,
+}
+
+impl Outbox {
+    /// The outbox of a plan. Without a collector everything goes to the spool.
+    #[must_use]
+    pub fn new(plan: &Plan, metrics: Arc<Metrics>) -> Arc<Self> {
+        let state = State { gaps: vec![Vec::new(); plan.workers], ..State::default() };
+        let bytes_max = plan.config.records.ring_bytes_max.0;
+        Arc::new(Self {
+            state: Mutex::new(state),
+            bytes_max,
+            spill_bytes: if plan.records.collectors.is_empty() { 0 } else { bytes_max / 2 },
+            spills: plan.records.spool.is_some(),
+            blocks: plan.records.overflow == Overflow::Block,
+            work: Notify::new(),
+            spill: Notify::new(),
+            left: Notify::new(),
+            metrics,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a batch from a worker, or sheds it.
+    pub fn push(&self, worker: usize, batch: SealedBatch) {
+        self.metrics.batches_sealed.inc();
+        self.admit(Held { worker, batch, gaps: None });
+    }
+
+    /// Takes a batch that reports gaps; if it does not fit, the gaps wait on.
+    pub fn push_gaps(&self, worker: usize, batch: SealedBatch, gaps: Vec<Gap>) {
+        self.metrics.batches_sealed.inc();
+        self.admit(Held { worker, batch, gaps: Some(gaps.into()) });
+    }
+
+    fn admit(&self, held: Held) {
+        let mut state = self.lock();
+        // Where requests wait instead, what is in flight may go past the bound, by one batch a worker.
+        if !self.blocks && state.bytes + held.bytes() > self.bytes_max {
+            let reason = if state.spool_full { GapReason::SpoolFull } else { GapReason::BufferFull };
+            self.shed(&mut state, &held, reason);
+            return;
+        }
+        state.bytes += held.bytes();
+        state.ring.push_back(held);
+        self.metrics.ring_bytes.set(state.bytes as i64);
+        let spill = self.spills && state.bytes > self.spill_bytes;
+        drop(state);
+        self.work.notify_one();
+        if spill {
+            self.spill.notify_one();
+        }
+    }
+
+    /// Counts the records of a batch as shed and notes the gaps that it leaves.
+    fn shed(&self, state: &mut State, held: &Held, reason: GapReason) {
+        let waiting = &mut state.gaps[held.worker];
+        match &held.gaps {
+            Some(gaps) => waiting.extend(gaps.iter().copied()),
+            None => {
+                self.metrics.records_shed.with_label_values(&[reason.as_str()]).inc_by(held.records());
+                let time_us = now_us();
+                for (first, last) in &held.batch.ranges {
+                    let count = last - first + 1;
+                    match waiting.last_mut() {
+                        Some(gap) if gap.seq + gap.count == *first && gap.reason == reason => gap.count += count,
+                        _ => waiting.push(Gap { time_us, seq: *first, count, reason }),
+                    }
+                }
+            }
+        }
+        let surplus = waiting.len().saturating_sub(GAPS_MAX);
+        waiting.drain(..surplus);
+    }
+
+    /// Gaps of a worker that can be reported now: there is room, or this is the end.
+    pub fn take_gaps(&self, worker: usize, last: bool) -> Vec<Gap> {
+        let mut state = self.lock();
+        if state.gaps[worker].is_empty() || (!last && state.bytes > self.bytes_max / 2) {
+            return Vec::new();
+        }
+        let count = state.gaps[worker].len().min(GAPS_PER_BATCH);
+        state.gaps[worker].drain(..count).collect()
+    }
+
+    /// Waits until the ring has room for another batch; at once unless the configuration says to block.
+    pub async fn room(&self) {
+        while self.blocks {
+            let left = self.left.notified();
+            if self.lock().bytes < self.bytes_max {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// The oldest batch; it still counts against the ring until [`Outbox::leave`].
+    pub fn take(&self) -> Option<Held> {
+        self.lock().ring.pop_front()
+    }
+
+    /// The oldest batch, if the ring is so full that it should go to the spool.
+    pub fn take_to_spill(&self, all: bool) -> Option<Held> {
+        let mut state = self.lock();
+        if all || state.bytes > self.spill_bytes { state.ring.pop_front() } else { None }
+    }
+
+    /// Puts a batch back that could not be sent.
+    pub fn put_back(&self, held: Held) {
+        self.lock().ring.push_front(held);
+        self.work.notify_one();
+    }
+
+    /// A batch is in safety elsewhere: it counts against the ring no more.
+    pub fn leave(&self, held: &Held) {
+        let mut state = self.lock();
+        state.bytes -= held.bytes();
+        self.metrics.ring_bytes.set(state.bytes as i64);
+        drop(state);
+        self.left.notify_waiters();
+    }
+
+    /// A batch is given up: it leaves, counted, and its gaps are reported unless it reports gaps itself.
+    pub fn give_up(&self, held: &Held, reason: GapReason) {
+        if held.gaps.is_none() {
+            self.shed(&mut self.lock(), held, reason);
+        }
+        self.leave(held);
+    }
+
+    /// Says whether the spool is full, for the reason of what is shed next.
+    pub fn set_spool_full(&self, full: bool) {
+        self.lock().spool_full = full;
+    }
+
+    /// Whether nothing is in the ring or in the posters' hands.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().bytes == 0
+    }
+}

@@ -1,0 +1,272 @@
+//! One transaction: its facts as they become known, and the promise of exactly one record.
+//!
+//! A [`Transaction`] begins when a request head is accepted and takes its `seq` there. Whoever holds it — the handler,
+//! then the response body, or a tunnel — may [`Transaction::finish`] it; whatever way it is dropped otherwise, `Drop`
+//! finishes it as aborted by the client, or by the gateway when the worker is cutting connections. So the record
+//! exists by construction.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use http::{Method, Uri, Version, request};
+use tollgate_record::id::RequestId;
+use tollgate_record::vocabulary::{
+    AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
+};
+
+use crate::connection::ConnectionFacts;
+use crate::refusal::{Refusal, X_REQUEST_ID};
+use crate::trace::TraceContext;
+use crate::worker::Worker;
+
+/// The status recorded for a client that left.
+pub const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// How the request's body goes on; shared with the task that sends it upstream.
+#[derive(Debug, Default)]
+pub struct RequestProgress {
+    /// Bytes taken from the client.
+    pub bytes: Cell<u64>,
+    /// When its last byte was taken; `None` while it goes on.
+    pub ended_at: Cell<Option<Instant>>,
+    /// What was wrong with it.
+    pub fault: Cell<Option<BodyFault>>,
+}
+
+/// What can be wrong with a request body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// The client broke the framing, or left.
+    #[error("the client's body broke off")]
+    Broken,
+    /// The client sent chunks that cannot be parsed.
+    #[error("the client's body is framed wrongly")]
+    Framing,
+    /// The client sent nothing for too long.
+    #[error("the client's body stalled")]
+    Stalled,
+    /// The body is larger than the route allows.
+    #[error("the client's body is too large")]
+    TooLarge,
+}
+
+/// What happened between us and the upstream; times are null where the phase was not reached.
+#[derive(Debug, Default)]
+pub struct UpstreamFacts {
+    /// Index of the target in its service, once one was chosen.
+    pub target: Option<usize>,
+    /// Address of the last attempt.
+    pub addr: Option<SocketAddr>,
+    /// Attempts so far.
+    pub attempts: i32,
+    /// Whether the last attempt used a pooled connection.
+    pub reused: Option<bool>,
+    /// Status of the response.
+    pub status: Option<u16>,
+    /// Wait for the resolver.
+    pub dns: Option<Duration>,
+    /// TCP connect.
+    pub connect: Option<Duration>,
+    /// TLS handshake.
+    pub tls: Option<Duration>,
+    /// When the head was handed to the connection.
+    pub sent_at: Option<Instant>,
+    /// When the response head was there.
+    pub first_byte_at: Option<Instant>,
+    /// When the last byte of the response was there.
+    pub last_byte_at: Option<Instant>,
+}
+
+/// What of the presented credential may be recorded.
+#[derive(Debug, Default)]
+pub struct AuthFacts {
+    /// How the caller was authenticated.
+    pub pattern: Option<AuthPattern>,
+    /// Outcome.
+    pub result: Option<AuthResult>,
+    /// Why it failed.
+    pub fail_reason: Option<AuthFailReason>,
+    /// Keyed hash of what was presented.
+    pub token_hmac: Option<[u8; 32]>,
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Who ended it.
+    pub termination: Termination,
+    /// What went wrong.
+    pub class: Option<ErrorClass>,
+    /// One sentence.
+    pub detail: Option<String>,
+}
+
+impl Ending {
+    /// Nothing went wrong.
+    pub const COMPLETE: Self = Self { termination: Termination::Complete, class: None, detail: None };
+
+    /// Something went wrong.
+    #[must_use]
+    pub fn broken(termination: Termination, class: ErrorClass, detail: impl Into<String>) -> Self {
+        Self { termination, class: Some(class), detail: Some(detail.into()) }
+    }
+}
+
+/// The facts of one transaction.
+#[derive(Debug)]
+pub struct Transaction {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) connection: Rc<ConnectionFacts>,
+    pub(crate) seq: i64,
+    pub(crate) time_us: i64,
+    pub(crate) request_id: HeaderValue,
+    /// First byte of the request.
+    pub(crate) began_at: Instant,
+    /// The head was complete.
+    pub(crate) head_at: Instant,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) user_agent: Option<HeaderValue>,
+    pub(crate) correlation: Option<HeaderValue>,
+    pub(crate) headers_json: Option<String>,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) client_ip: Option<(String, ClientIpSource)>,
+    pub(crate) route: Option<usize>,
+    pub(crate) request_head_bytes: i64,
+    pub(crate) request_body: Option<Rc<RequestProgress>>,
+    pub(crate) response_head_bytes: Option<i64>,
+    pub(crate) response_bytes: u64,
+    pub(crate) status: Option<u16>,
+    pub(crate) source: Option<ResponseSource>,
+    pub(crate) upstream: UpstreamFacts,
+    pub(crate) auth: AuthFacts,
+    /// Set by a refusal or a broken upstream, so that the end of the answer's body does not hide it.
+    pub(crate) verdict: Option<Ending>,
+    pub(crate) live: usize,
+    finished: bool,
+}
+
+impl Transaction {
+    /// Begins a transaction: from here on, its record will be written.
+    #[must_use]
+    pub fn begin(worker: &Rc<Worker>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Box<Self> {
+        let head_at = Instant::now();
+        let first_byte_at = if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch) };
+        let began_at = first_byte_at.unwrap_or(head_at);
+        connection.requests.set(connection.requests.get() + 1);
+        let (seq, time_us) = worker.issue(head_at - began_at);
+        let (request_id, live) = (worker.request_id(time_us, seq), worker.live.borrow_mut().insert(seq, time_us));
+        Box::new(Self {
+            worker: worker.clone(),
+            connection: connection.clone(),
+            seq,
+            time_us,
+            request_id,
+            began_at,
+            head_at,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            host: None,
+            user_agent: head.headers.get(USER_AGENT).cloned(),
+            correlation: correlation_of(&head.headers),
+            headers_json: None,
+            trace: None,
+            client_ip: None,
+            route: None,
+            request_head_bytes: 0,
+            request_body: None,
+            response_head_bytes: None,
+            response_bytes: 0,
+            status: None,
+            source: None,
+            upstream: UpstreamFacts::default(),
+            auth: AuthFacts::default(),
+            verdict: None,
+            live,
+            finished: false,
+        })
+    }
+
+    /// Notes why the gateway answers in the upstream's place.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.status = Some(refusal.status.as_u16());
+        self.source = Some(ResponseSource::Gateway);
+        if let Some(reason) = refusal.auth {
+            self.auth.result = Some(AuthResult::Failed);
+            self.auth.fail_reason = Some(reason);
+        }
+        self.verdict = Some(Ending::broken(refusal.termination, refusal.class, refusal.detail.as_str()));
+    }
+
+    /// Writes the record. The end of the answer's body says `Complete`; an earlier verdict holds against it.
+    pub fn finish(mut self: Box<Self>, ending: Ending) {
+        self.write(ending);
+    }
+
+    fn write(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let ending = match self.verdict.take() {
+            Some(verdict) if ending.class.is_none() => verdict,
+            _ => ending,
+        };
+        if ending.termination == Termination::Client {
+            self.status = Some(CLIENT_CLOSED_REQUEST);
+        }
+        let ended_at = Instant::now();
+        self.connection.io.request_ended();
+        let worker = self.worker.clone();
+        worker.live.borrow_mut().remove(self.live);
+        worker.record(self, &ending, ended_at);
+    }
+
+    /// What a drop without `finish` means.
+    fn abandoned(&self) -> Ending {
+        if self.worker.cutting.get() {
+            let detail = "cut at the end of the drain";
+            return Ending::broken(Termination::Gateway, ErrorClass::Internal, detail);
+        }
+        let fault = self.request_body.as_ref().and_then(|body| body.fault.get());
+        let detail = match (self.connection.io.write_stalled(), fault, self.status) {
+            (true, _, _) => "the client stopped reading",
+            (_, Some(BodyFault::Broken), None) => "the client left while sending its body",
+            (_, _, None) => "the client left before the response began",
+            (_, _, Some(_)) => "the client left before the response was complete",
+        };
+        Ending::broken(Termination::Client, ErrorClass::ClientAbort, detail)
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.finished {
+            let ending = self.abandoned();
+            self.write(ending);
+        }
+    }
+}
+
+/// The caller's own id: X-Correlation-Id, else X-Request-Id.
+fn correlation_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get("x-correlation-id").or_else(|| headers.get(X_REQUEST_ID)).cloned()
+}
+
+/// Microseconds since 1970.
+#[must_use]
+pub fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// A request id as the header value that carries it.
+#[must_use]
+pub fn header_of(id: &RequestId) -> HeaderValue {
+    let mut text = [0u8; 36];
+    HeaderValue::from_str(id.encode(&mut text)).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

@@ -1,0 +1,105 @@
+//! After a 101: bytes both ways until either side ends. The record is written then.
+
+use std::time::Instant;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tollgate_record::vocabulary::{ErrorClass, Termination};
+
+use crate::transaction::{Ending, RequestProgress, Transaction};
+
+/// Bytes of each direction's buffer.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Joins client and upstream, and ends the transaction with them.
+pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream: OnUpgrade) {
+    let drain = transaction.worker.cut.clone();
+    let upstream = match upstream.await {
+        Ok(upstream) => upstream,
+        Err(_) => {
+            let ending =
+                Ending::broken(Termination::Upstream, ErrorClass::UpstreamReset, "the upstream left the tunnel");
+            return transaction.finish(ending);
+        }
+    };
+    // A client that leaves now is an abandoned transaction: dropping it says so.
+    let Ok(client) = client.await else { return };
+    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    let mut copied = (Counted::default(), Counted::default());
+    let ending = tokio::select! {
+        ending = join(&mut client, &mut upstream, &mut copied) => ending,
+        () = drain.cancelled() => {
+            Ending::broken(Termination::Gateway, ErrorClass::Internal, "cut at the end of the drain")
+        }
+    };
+    transaction.upstream.last_byte_at = Some(Instant::now());
+    let progress = RequestProgress::default();
+    progress.bytes.set(copied.0.0);
+    transaction.request_body = Some(progress.into());
+    transaction.response_bytes = copied.1.0;
+    transaction.finish(ending);
+}
+
+/// Bytes passed in one direction.
+#[derive(Debug, Default)]
+struct Counted(u64);
+
+async fn join<C, U>(client: &mut C, upstream: &mut U, copied: &mut (Counted, Counted)) -> Ending
+where
+    C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    U: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut client = CountedIo { io: client, read: &mut copied.0.0 };
+    let mut upstream = CountedIo { io: upstream, read: &mut copied.1.0 };
+    let ended = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES).await;
+    match ended {
+        Ok(_) => Ending::COMPLETE,
+        Err(error) => {
+            let detail = format!("the tunnel broke: {error}");
+            Ending::broken(Termination::Upstream, ErrorClass::UpstreamReset, detail)
+        }
+    }
+}
+
+/// Counts what is read, so that a tunnel that breaks has its bytes too.
+struct CountedIo<'a, IO> {
+    io: &'a mut IO,
+    read: &'a mut u64,
+}
+
+impl<IO: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for CountedIo<'_, IO> {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = std::pin::Pin::new(&mut *self.io).poll_read(cx, buf);
+        *self.read += (buf.filled().len() - before) as u64;
+        poll
+    }
+}
+
+impl<IO: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for CountedIo<'_, IO> {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::pin::Pin::new(&mut *self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut *self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut *self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,338 @@
+//! One worker: a thread with its own runtime, upstream pool, resolver, metrics and batch of records. Nothing in here
+//! is shared, so nothing is locked; only sealed batches leave, through the outbox.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::HeaderValue;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio_util::sync::CancellationToken;
+use tollgate_record::id::{ProducerName, RequestId, producer_tag};
+use tollgate_record::vocabulary::{AuthFailReason, AuthResult, ErrorClass, Kind, MtlsVerify, Termination};
+use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, gap_batch};
+
+use crate::config::Plan;
+use crate::connection::ConnectionFacts;
+use crate::dns::Resolver;
+use crate::live::InFlight;
+use crate::metrics::{Metrics, WorkerMetrics};
+use crate::pool::Pool;
+use crate::redaction;
+use crate::ship::Outbox;
+use crate::transaction::{Ending, Transaction, header_of, now_us};
+
+/// How often counts are added to the shared ones and idle connections are swept.
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// Name of the redaction rules, in each batch.
+const REDACTION_POLICY: &str = "default-1";
+
+/// A worker's state.
+#[derive(Debug)]
+pub struct Worker {
+    /// What to do.
+    pub plan: Arc<Plan>,
+    /// Which worker this is.
+    pub index: u32,
+    /// Instants are counted from here.
+    pub epoch: Instant,
+    /// Idle upstream connections.
+    pub pool: Pool,
+    /// Names to addresses.
+    pub resolver: Resolver,
+    /// Counts.
+    pub metrics: WorkerMetrics,
+    /// Transactions in flight.
+    pub live: RefCell<InFlight>,
+    /// For trace ids and sampling.
+    pub random: RefCell<SmallRng>,
+    /// No new connections; those there are end after their request.
+    pub drain: CancellationToken,
+    /// What still goes on is cut.
+    pub cut: CancellationToken,
+    /// Set while connections are dropped, so that their transactions know who did it.
+    pub cutting: Cell<bool>,
+    /// Client connections open.
+    pub connections: Cell<usize>,
+    /// Ports the listeners are bound to.
+    pub ports: Vec<u16>,
+    tag: u32,
+    seq: Cell<i64>,
+    turns: Vec<Cell<usize>>,
+    outbox: Arc<Outbox>,
+    batch: RefCell<Batch>,
+}
+
+struct Batch {
+    builder: BatchBuilder,
+    path: String,
+    query: String,
+    correlation: String,
+    user_agent: String,
+    addr: String,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// A worker of the process that started at `start_us`.
+    #[must_use]
+    pub fn new(
+        plan: &Arc<Plan>,
+        index: u32,
+        start_us: i64,
+        ports: Vec<u16>,
+        metrics: &Arc<Metrics>,
+        outbox: &Arc<Outbox>,
+        stop: (CancellationToken, CancellationToken),
+    ) -> Rc<Self> {
+        let config = &plan.config;
+        let header = batch_header(plan, index, start_us);
+        let limits = SealLimits {
+            records_max: config.records.batch_records_max.value,
+            bytes_max: config.records.batch_bytes_max.0 as usize,
+            age_max: config.records.batch_age_max.0,
+        };
+        let pool = Pool::new(
+            plan.upstreams.len(),
+            config.limits.upstream_idle_max,
+            config.limits.upstream_connections_max,
+            config.timeouts.upstream_idle.0,
+        );
+        Rc::new(Self {
+            index,
+            epoch: Instant::now(),
+            pool,
+            resolver: Resolver::new(config.timeouts.dns_cache.0),
+            metrics: WorkerMetrics::new(metrics.clone(), plan),
+            live: RefCell::default(),
+            random: RefCell::new(SmallRng::from_os_rng()),
+            drain: stop.0,
+            cut: stop.1,
+            cutting: Cell::new(false),
+            connections: Cell::new(0),
+            ports,
+            tag: producer_tag(&header.producer),
+            seq: Cell::new(0),
+            turns: plan.services.iter().map(|_| Cell::new(index as usize)).collect(),
+            outbox: outbox.clone(),
+            batch: RefCell::new(Batch {
+                builder: BatchBuilder::new(header, limits),
+                path: String::new(),
+                query: String::new(),
+                correlation: String::new(),
+                user_agent: String::new(),
+                addr: String::new(),
+            }),
+            plan: plan.clone(),
+        })
+    }
+
+    /// The next number, and the time of a transaction whose first byte came `ago`.
+    pub fn issue(&self, ago: Duration) -> (i64, i64) {
+        let seq = self.seq.get() + 1;
+        self.seq.set(seq);
+        (seq, now_us() - ago.as_micros() as i64)
+    }
+
+    /// The request id of a number issued at a time.
+    #[must_use]
+    pub fn request_id(&self, time_us: i64, seq: i64) -> HeaderValue {
+        header_of(&RequestId::from_parts(time_us, self.tag, seq))
+    }
+
+    /// The target of a service whose turn it is.
+    #[must_use]
+    pub fn next_target(&self, service: usize, targets: usize) -> usize {
+        let turn = &self.turns[service];
+        let next = turn.get().wrapping_add(1);
+        turn.set(next);
+        next % targets.max(1)
+    }
+
+    /// Whether the worker takes no more connections.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Whether a connection has served as many requests as it may.
+    #[must_use]
+    pub fn is_worn_out(&self, connection: &ConnectionFacts) -> bool {
+        let max = self.plan.config.limits.requests_per_connection_max;
+        max > 0 && connection.requests.get() >= max
+    }
+
+    /// Waits until there is room for records; at once unless the configuration says to block.
+    pub async fn room(&self) {
+        self.outbox.room().await;
+    }
+
+    /// Writes the record of a transaction.
+    pub fn record(&self, transaction: &Transaction, ending: &Ending, ended_at: Instant) {
+        let mut batch = self.batch.borrow_mut();
+        let batch = &mut *batch;
+        let route = transaction.route.map(|route| &self.plan.routes[route]);
+        let mut record = Record::default();
+        crate::row::connection(&mut record, &transaction.connection, self);
+        redaction::path(transaction.uri.path(), &mut batch.path);
+        record.path = Some(&batch.path);
+        if let Some(query) = transaction.uri.query() {
+            let policy = route.map_or(&self.plan.query_policy, |route| &route.query_policy);
+            redaction::query(query, policy, &mut batch.query);
+            record.query = Some(&batch.query);
+        }
+        record.correlation_id =
+            transaction.correlation.as_ref().map(|value| redaction::text(value, &mut batch.correlation));
+        record.user_agent = transaction.user_agent.as_ref().map(|value| redaction::text(value, &mut batch.user_agent));
+        if let Some(addr) = transaction.upstream.addr {
+            batch.addr.clear();
+            let _infallible = write!(batch.addr, "{addr}");
+            record.upstream_addr = Some(&batch.addr);
+        }
+        crate::row::transaction(&mut record, transaction, ending, ended_at, &self.plan);
+        batch.builder.append(&record);
+        let full = batch.builder.is_full();
+        self.metrics.issued();
+        let service = route.map(|route| route.service);
+        let took = ended_at.saturating_duration_since(transaction.began_at);
+        self.metrics.transaction(service, transaction.status, took, ending.class);
+        if full {
+            self.seal(&mut batch.builder);
+        }
+    }
+
+    /// Writes the record of a failed handshake.
+    pub fn handshake_failed(&self, connection: &ConnectionFacts, began_at: Instant, reason: &str, detail: &str) {
+        let took = began_at.elapsed();
+        let (seq, time_us) = self.issue(took);
+        let mut record = Record { kind: Kind::HandshakeFailed, seq, time_us, ..Record::default() };
+        crate::row::connection(&mut record, connection, self);
+        record.config_revision = Some(&self.plan.revision);
+        record.error_class = Some(ErrorClass::TlsHandshake);
+        record.error_detail = Some(detail);
+        record.termination = Some(if reason == "closed" { Termination::Client } else { Termination::Gateway });
+        record.total_us = Some(took.as_micros() as i64);
+        let fail_reason = match reason {
+            "cert_expired" => Some(AuthFailReason::CertExpired),
+            "cert_unknown_ca" => Some(AuthFailReason::CertUnknownCa),
+            "cert_revoked" => Some(AuthFailReason::CertRevoked),
+            "no_certificate" => Some(AuthFailReason::Missing),
+            "bad_signature" => Some(AuthFailReason::BadSignature),
+            _ => None,
+        };
+        if let Some(fail_reason) = fail_reason {
+            record.auth_result = Some(AuthResult::Failed);
+            record.auth_fail_reason = Some(fail_reason);
+            let presented = fail_reason != AuthFailReason::Missing;
+            record.mtls_verify = Some(if presented { MtlsVerify::Failed } else { MtlsVerify::None });
+        }
+        let listener = &self.plan.listeners[connection.listener].name;
+        self.metrics.shared().handshake_failures.with_label_values(&[listener, reason]).inc();
+        self.metrics.shared().errors.with_label_values(&[ErrorClass::TlsHandshake.as_str()]).inc();
+        self.append(&record);
+    }
+
+    /// Writes the record of a request head that could not be parsed, or never came to its end.
+    pub fn malformed(&self, connection: &ConnectionFacts, status: Option<u16>, class: ErrorClass, detail: &str) {
+        let now = Instant::now();
+        let began_at = connection.io.take_first_byte_at(self.epoch).unwrap_or(now);
+        let (seq, time_us) = self.issue(now - began_at);
+        let mut record = Record { seq, time_us, ..Record::default() };
+        crate::row::connection(&mut record, connection, self);
+        let by_client = class == ErrorClass::ClientAbort;
+        record.config_revision = Some(&self.plan.revision);
+        record.status = status.map(i32::from);
+        record.response_source =
+            (!by_client && status.is_some()).then_some(tollgate_record::vocabulary::ResponseSource::Gateway);
+        record.termination = Some(if by_client { Termination::Client } else { Termination::Gateway });
+        record.error_class = Some(class);
+        record.error_detail = Some(detail);
+        record.upstream_attempts = Some(0);
+        let took = now - began_at;
+        record.total_us = Some(took.as_micros() as i64);
+        self.metrics.transaction(None, status, took, Some(class));
+        self.append(&record);
+    }
+
+    fn append(&self, record: &Record<'_>) {
+        let mut batch = self.batch.borrow_mut();
+        batch.builder.append(record);
+        self.metrics.issued();
+        if batch.builder.is_full() {
+            self.seal(&mut batch.builder);
+        }
+    }
+
+    fn seal(&self, builder: &mut BatchBuilder) {
+        if builder.is_empty() {
+            return;
+        }
+        match builder.seal(self.plan.config.records.compression_level.value) {
+            Ok(sealed) => self.outbox.push(self.index as usize, sealed),
+            Err(error) => tracing::error!(%error, "a batch of records could not be sealed; its records are lost"),
+        }
+    }
+
+    /// Seals what is due and reports what was shed.
+    fn seal_due(&self, all: bool) {
+        let mut batch = self.batch.borrow_mut();
+        if all || batch.builder.is_due(Instant::now()) {
+            self.seal(&mut batch.builder);
+        }
+        let gaps = self.outbox.take_gaps(self.index as usize, all);
+        if gaps.is_empty() {
+            return;
+        }
+        let batch_seq = batch.builder.take_batch_seq();
+        match gap_batch(batch.builder.header(), batch_seq, &gaps) {
+            Ok(sealed) => self.outbox.push_gaps(self.index as usize, sealed, gaps),
+            Err(error) => tracing::error!(%error, "shed records could not be reported"),
+        }
+    }
+
+    /// Seals by age, adds counts and sweeps the pool, until the worker is cut.
+    pub async fn keep_house(self: Rc<Self>) {
+        let age_max = self.plan.config.records.batch_age_max.0;
+        let period = (age_max / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut swept_at = Instant::now();
+        loop {
+            ticks.tick().await;
+            self.seal_due(false);
+            if swept_at.elapsed() >= HOUSEKEEPING {
+                swept_at = Instant::now();
+                self.pool.sweep();
+                self.metrics.flush(self.live.borrow().len());
+            }
+        }
+    }
+
+    /// Hands over everything: the last thing a worker does.
+    pub fn close(&self) {
+        self.seal_due(true);
+        self.metrics.flush(0);
+    }
+}
+
+fn batch_header(plan: &Plan, worker: u32, start_us: i64) -> BatchHeader {
+    let config = &plan.config;
+    let node_id = config.node_id.value.clone();
+    BatchHeader {
+        producer: ProducerName { node_id: node_id.clone(), start_us, worker }.to_string(),
+        node_id,
+        gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
+        environment: config.environment.clone(),
+        zone: config.zone.clone(),
+        redaction_policy: REDACTION_POLICY.to_owned(),
+        hmac_key_id: plan.hmac.as_ref().map(|hmac| hmac.hasher.key_id().to_owned()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,417 @@
+//! Every way in which a transaction can end leaves exactly one record that says so.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::rig::{Gate, Setup, Upstream, assert_row, read_request, read_until};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-up: 1\r\n\r\nhello";
+
+fn status_of(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("none")
+}
+
+#[test]
+fn complete() {
+    let gate = Gate::before(&Upstream::answering(OK), "");
+    let answer = gate.exchange(
+        "POST /api/members/12345678?page=2&secret=x HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 3\r\n\
+         User-Agent: test\u{1b}[0m\r\nX-Request-Id: mine\r\nX-Shown: yes\r\nAuthorization: Bearer abc\r\n\
+         traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nConnection: close\r\n\r\nabc",
+    );
+    // hyper refuses control characters in fields.
+    assert_eq!(status_of(&answer), "400");
+    let answer = gate.exchange(
+        "POST /api/members/12345678?page=2&secret=x HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 3\r\n\
+         User-Agent: test\r\nX-Request-Id: mine\r\nX-Shown: yes\r\nAuthorization: Bearer abc\r\n\
+         traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nConnection: close\r\n\r\nabc",
+    );
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    let port = gate.plain.port();
+    let rows = gate.finish();
+    assert_eq!(rows.len(), 2);
+    let row = &rows[1];
+    let id = answer.to_ascii_lowercase();
+    let id = id.split("x-request-id: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned();
+    assert_row(
+        row,
+        json!({
+            "tollgate.kind": "transaction", "tollgate.seq": 2, "http.request.id": id, "tollgate.correlation_id": "mine",
+            "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736", "tollgate.service": "api", "tollgate.route": "api",
+            "http.route": "/api/{rest}", "service.namespace": "team-a", "client.address": "127.0.0.1",
+            "tollgate.client_ip_source": "peer", "server.port": port, "server.address": "api.example.com",
+            "network.protocol.version": "1.1", "tls.protocol.version": null, "http.request.method": "POST",
+            "url.path": "/api/members/{redacted}", "url.query": "page=2&secret=REDACTED",
+            "http.request.body.size": 3, "http.response.body.size": 5, "user_agent.original": "test",
+            "tollgate.headers": {"x-shown": "yes"}, "tollgate.auth_pattern": "none", "tollgate.auth_result": "not_required",
+            "tollgate.upstream_status": 200, "tollgate.upstream_attempts": 1, "tollgate.upstream_reused": false,
+            "http.response.status_code": 200, "tollgate.response_source": "upstream", "tollgate.termination": "complete",
+            "error.type": null, "tollgate.upstream_dns_us": null, "tollgate.upstream_tls_us": null,
+        }),
+    );
+    assert!(row["tollgate.token_hmac"].as_str().unwrap().len() == 64);
+    assert!(row["tollgate.request_header_bytes"].as_i64().unwrap() > 200);
+}
+
+#[test]
+fn no_route() {
+    let gate = Gate::before(&Upstream::answering(OK), "");
+    let answer = gate.get("/nowhere");
+    assert_eq!(status_of(&answer), "404");
+    let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(body["error"], "no_route");
+    let row = gate.one_record();
+    assert_eq!(body["request_id"], row["http.request.id"]);
+    let length = answer.split("\r\n\r\n").nth(1).unwrap().len();
+    assert_row(
+        &row,
+        json!({
+            "http.response.status_code": 404, "error.type": "no_route", "tollgate.termination": "gateway",
+            "tollgate.response_source": "gateway", "http.response.body.size": length, "tollgate.service": null,
+            "tollgate.upstream_attempts": 0, "tollgate.upstream_ttfb_us": null, "url.path": "/nowhere",
+        }),
+    );
+}
+
+#[test]
+fn malformed_heads_never_reach_a_service_and_still_leave_a_record() {
+    let table = [
+        ("GET /api HTTP/1.1\r\nHost : a\r\n\r\n", "400", json!(400), "bad_request"),
+        ("NOT HTTP AT ALL\r\n\r\n", "400", json!(400), "bad_request"),
+        ("GET /api HTTP/1.1\r\nContent-Length: x\r\n\r\n", "400", json!(400), "bad_request"),
+        ("GET /api HTTP/1.1\r\n\r\n", "400", json!(400), "bad_request"),
+        ("GET /api HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400", json!(400), "bad_request"),
+        ("GET /api HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", "417", json!(417), "bad_request"),
+        ("FROB /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "405", json!(405), "bad_request"),
+    ];
+    for (request, answered, status, class) in table {
+        let gate = Gate::before(&Upstream::answering(OK), "");
+        assert_eq!(status_of(&gate.exchange(request)), answered, "{request}");
+        let row = gate.one_record();
+        assert_row(
+            &row,
+            json!({"http.response.status_code": status, "error.type": class, "tollgate.termination": "gateway"}),
+        );
+    }
+}
+
+#[test]
+fn a_head_too_large_is_431() {
+    let gate = Gate::before(&Upstream::answering(OK), "limits: {head_bytes_max: 8 KiB}");
+    let request = format!("GET /api HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(20_000));
+    assert_eq!(status_of(&gate.exchange(&request)), "431");
+    let row = gate.one_record();
+    assert_row(&row, json!({"http.response.status_code": 431, "error.type": "too_large"}));
+}
+
+#[test]
+fn who_sends_nothing_begins_no_transaction() {
+    let gate = Gate::before(&Upstream::answering(OK), "");
+    drop(gate.connect());
+    let idle = gate.connect();
+    assert_eq!(status_of(&gate.get("/api")), "200");
+    drop(idle);
+    assert_eq!(gate.finish().len(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_within_its_head() {
+    let gate = Gate::before(&Upstream::answering(OK), "");
+    let mut stream = gate.connect();
+    stream.write_all(b"GET /api HTTP/1.1\r\nHos").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(stream);
+    gate.rows(1);
+    let row = gate.one_record();
+    assert_row(
+        &row,
+        json!({"http.response.status_code": 499, "error.type": "client_abort", "tollgate.termination": "client"}),
+    );
+}
+
+#[test]
+fn a_client_that_leaves_before_the_response() {
+    let (told, heard) = std::sync::mpsc::sync_channel(1);
+    let upstream = Upstream::start(move |mut stream, _| {
+        read_request(&mut stream);
+        told.send(()).unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let gate = Gate::before(&upstream, "");
+    let mut stream = gate.connect();
+    stream.write_all(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    heard.recv().unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    drop(stream);
+    gate.rows(1);
+    let row = gate.one_record();
+    assert_row(
+        &row,
+        json!({
+            "http.response.status_code": 499, "error.type": "client_abort", "tollgate.termination": "client",
+            "tollgate.upstream_status": null, "tollgate.upstream_attempts": 1, "http.response.body.size": 0,
+        }),
+    );
+    // The time waited is kept.
+    assert!(row["tollgate.upstream_ttfb_us"].as_i64().unwrap() >= 20_000, "{row:#}");
+}
+
+#[test]
+fn a_client_that_leaves_within_the_response() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\nbegun");
+        let _ = stream.read(&mut [0]);
+    });
+    let gate = Gate::before(&upstream, "");
+    let mut stream = gate.connect();
+    stream.write_all(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    read_until(&mut stream, "begun").unwrap();
+    drop(stream);
+    gate.rows(1);
+    let row = gate.one_record();
+    assert_row(
+        &row,
+        json!({
+            "http.response.status_code": 499, "error.type": "client_abort", "tollgate.termination": "client",
+            "tollgate.upstream_status": 200, "http.response.body.size": 5,
+        }),
+    );
+}
+
+#[test]
+fn a_client_that_leaves_within_its_body() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_request(&mut stream);
+    });
+    let gate = Gate::before(&upstream, "");
+    let mut stream = gate.connect();
+    stream.write_all(b"POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n0123456789").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    stream.shutdown(Shutdown::Both).unwrap();
+    gate.rows(1);
+    let row = gate.one_record();
+    assert_row(
+        &row,
+        json!({
+            "http.response.status_code": 499, "error.type": "client_abort", "tollgate.termination": "client",
+            "http.request.body.size": 10,
+        }),
+    );
+}
+
+#[test]
+fn a_body_framed_wrongly() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_request(&mut stream);
+    });
+    let gate = Gate::before(&upstream, "");
+    let answer = gate.exchange("POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n");
+    assert_eq!(status_of(&answer), "400");
+    let row = gate.one_record();
+    assert_row(
+        &row,
+        json!({"http.response.status_code": 400, "error.type": "bad_request", "http.request.body.size": 3}),
+    );
+}
+
+#[test]
+fn bodies_that_are_too_large() {
+    for (framing, body, counted) in
+        [("Content-Length: 11", "01234567890", 0), ("Transfer-Encoding: chunked", "b\r\n01234567890\r\n0\r\n\r\n", 11)]
+    {
+        let upstream = Upstream::answering(OK);
+        let targets = [format!("http://{}", upstream.addr)];
+        let setup = Setup { targets: &targets, route: "    request_body_bytes_max: 10", ..Setup::default() };
+        let gate = Gate::with(&setup);
+        let answer = gate.exchange(&format!("POST /api HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}"));
+        assert_eq!(status_of(&answer), "413", "{framing}");
+        let row = gate.one_record();
+        assert_row(
+            &row,
+            json!({"http.response.status_code": 413, "error.type": "too_large", "http.request.body.size": counted}),
+        );
+    }
+}
+
+#[test]
+fn an_upstream_that_is_not_there() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gate = Gate::with(&Setup { targets: &[format!("http://{closed}")], ..Setup::default() });
+    assert_eq!(status_of(&gate.get("/api")), "502");
+    let row = gate.one_record();
+    assert_row(
+        &row,
+        json!({
+            "http.response.status_code": 502, "error.type": "connect_refused", "tollgate.termination": "upstream",
+            "tollgate.upstream_attempts": 1, "network.peer.address": "127.0.0.1",
+            "tollgate.upstream_addr": closed.to_string(),
+        }),
+    );
+}
+
+#[test]
+fn the_next_target_is_tried_when_one_is_not_there() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let upstream = Upstream::answering(OK);
+    let targets = [format!("http://{closed}"), format!("http://{}", upstream.addr)];
+    let gate = Gate::with(&Setup { targets: &targets, ..Setup::default() });
+    for _ in 0..4 {
+        assert_eq!(status_of(&gate.get("/api")), "200");
+    }
+    let rows = gate.finish();
+    let attempts: Vec<_> = rows.iter().map(|row| row["tollgate.upstream_attempts"].as_i64().unwrap()).collect();
+    assert!(attempts.contains(&2), "{attempts:?}");
+}
+
+#[test]
+fn a_name_that_does_not_resolve() {
+    let targets = ["http://no-such-host.invalid".to_owned()];
+    let gate = Gate::with(&Setup { targets: &targets, ..Setup::default() });
+    assert_eq!(status_of(&gate.get("/api")), "502");
+    assert_row(&gate.one_record(), json!({"http.response.status_code": 502, "error.type": "dns"}));
+}
+
+#[test]
+fn upstreams_that_close_or_talk_nonsense() {
+    let table: [(&'static [u8], &str, &str); 4] = [
+        (b"", "502", "upstream_reset"),
+        (b"HTTP/1.1 200 OK\r\ncontent-le", "502", "upstream_reset"),
+        (b"this is not HTTP\r\n\r\n", "502", "upstream_protocol"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "502", "upstream_protocol"),
+    ];
+    for (bytes, status, class) in table {
+        let upstream = Upstream::start(move |mut stream, _| {
+            read_request(&mut stream);
+            let _ = stream.write_all(bytes);
+        });
+        let gate = Gate::before(&upstream, "");
+        assert_eq!(status_of(&gate.get("/api")), status, "{class}");
+        let row = gate.one_record();
+        assert_row(
+            &row,
+            json!({
+                "http.response.status_code": 502, "error.type": class, "tollgate.termination": "upstream",
+                "tollgate.response_source": "gateway", "tollgate.upstream_attempts": 1,
+            }),
+        );
+    }
+}
+
+#[test]
+fn an_upstream_that_breaks_off_within_its_body() {
+    let table: [(&'static [u8], &str, i64); 2] = [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf", "upstream_reset", 4),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nxx\r\n", "upstream_protocol", 4),
+    ];
+    for (bytes, class, counted) in table {
+        let upstream = Upstream::start(move |mut stream, _| {
+            read_request(&mut stream);
+            let _ = stream.write_all(bytes);
+        });
+        let gate = Gate::before(&upstream, "");
+        let answer = gate.get("/api");
+        assert_eq!(status_of(&answer), "200");
+        let row = gate.one_record();
+        assert_row(
+            &row,
+            json!({
+                "http.response.status_code": 200, "error.type": class, "tollgate.termination": "upstream",
+                "tollgate.response_source": "upstream", "http.response.body.size": counted,
+            }),
+        );
+    }
+}
+
+#[test]
+fn upstream_errors_pass_and_are_classed() {
+    let gate = Gate::before(&Upstream::answering(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"), "");
+    assert_eq!(status_of(&gate.get("/api")), "503");
+    assert_row(
+        &gate.one_record(),
+        json!({
+            "http.response.status_code": 503, "error.type": "upstream_5xx", "tollgate.termination": "complete",
+            "tollgate.response_source": "upstream",
+        }),
+    );
+}
+
+#[test]
+fn responses_without_a_body_are_complete() {
+    let table: [(&'static [u8], &str, &str); 4] = [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "GET", "204"),
+        (b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n", "GET", "304"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n", "HEAD", "200"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "GET", "200"),
+    ];
+    for (bytes, method, status) in table {
+        let upstream = Upstream::answering(bytes);
+        let gate = Gate::before(&upstream, "");
+        let request = format!("{method} /api HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut stream = gate.connect();
+        for _ in 0..2 {
+            stream.write_all(request.as_bytes()).unwrap();
+            let head = read_until(&mut stream, "\r\n\r\n").unwrap();
+            assert_eq!(status_of(&head), status);
+            if method == "HEAD" {
+                assert!(head.contains("content-length: 7"), "{head}");
+            }
+        }
+        drop(stream);
+        let rows = gate.finish();
+        assert_eq!(rows.len(), 2);
+        for row in rows {
+            assert_row(
+                &row,
+                json!({"tollgate.termination": "complete", "error.type": null, "http.response.body.size": 0}),
+            );
+        }
+        assert_eq!(upstream.connections.load(std::sync::atomic::Ordering::SeqCst), 1, "{method} {status} is reused");
+    }
+}
+
+#[test]
+fn trailers_and_te_pass() {
+    let upstream = Upstream::start(|mut stream, _| {
+        let request = read_request(&mut stream).unwrap().to_ascii_lowercase();
+        assert!(request.contains("te: trailers\r\n"), "{request}");
+        let answer =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
+        let _ = stream.write_all(answer);
+    });
+    let gate = Gate::before(&upstream, "");
+    let request = "GET /api HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n";
+    let answer = gate.exchange(request);
+    assert!(answer.to_ascii_lowercase().ends_with("x-sum: 7\r\n\r\n"), "{answer}");
+    assert_row(&gate.one_record(), json!({"tollgate.termination": "complete", "http.response.body.size": 2}));
+}
+
+#[test]
+fn a_stale_pooled_connection_is_replaced_once_when_that_is_safe() {
+    for (request, status) in [
+        ("GET /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "200"),
+        ("POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx", "502"),
+    ] {
+        // The first connection answers once, then reads a request and closes without a byte.
+        let upstream = Upstream::start(|mut stream, nth| {
+            read_request(&mut stream);
+            let _ = stream.write_all(OK);
+            if nth == 0 {
+                read_request(&mut stream);
+            }
+        });
+        let gate = Gate::before(&upstream, "");
+        assert_eq!(status_of(&gate.get("/api")), "200");
+        assert_eq!(status_of(&gate.exchange(request)), status);
+        let rows = gate.finish();
+        assert_eq!(rows.len(), 2);
+        let attempts = if status == "200" { 2 } else { 1 };
+        assert_row(
+            &rows[1],
+            json!({"tollgate.upstream_attempts": attempts, "tollgate.upstream_reused": status != "200"}),
+        );
+    }
+}

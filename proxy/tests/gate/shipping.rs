@@ -1,0 +1,162 @@
+//! The way of a record: acknowledged, spooled, shed, set aside; and the sum is always what was issued.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tollgate_tls::demo_ca::DemoCa;
+
+use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+fn wait_for(what: &str, until: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !until() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn gate_with(records: &str) -> Gate {
+    let upstream = Upstream::answering(OK);
+    Gate::with(&Setup { targets: &[format!("http://{}", upstream.addr)], records, ..Setup::default() })
+}
+
+/// Sends requests, each in a batch of its own.
+fn send(gate: &Gate, count: usize) {
+    for _ in 0..count {
+        assert!(gate.get("/api").starts_with("HTTP/1.1 200"));
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[test]
+fn what_the_collector_cannot_take_now_is_sent_again() {
+    let gate = gate_with("");
+    gate.collector.state.lock().unwrap().script = vec![503, 429, 0, 500];
+    send(&gate, 2);
+    gate.rows(2);
+    assert!(gate.metric("tollgate_proxy_ship_errors_total") >= 4.0);
+    wait_for("acks are counted", || gate.metric("tollgate_proxy_records_acked_total") == 2.0);
+    assert_eq!(gate.finish().len(), 2);
+}
+
+#[test]
+fn what_the_collector_refuses_is_set_aside_and_reported() {
+    let gate = gate_with("  quarantine_dir: quarantine");
+    gate.collector.state.lock().unwrap().script = vec![400];
+    send(&gate, 2);
+    let rows = gate.rows(2);
+    let gap = rows.iter().find(|row| row["tollgate.kind"] == "gap").unwrap();
+    assert_row(gap, json!({"tollgate.seq": 1, "tollgate.gap_count": 1, "tollgate.gap_reason": "quarantined"}));
+    assert_eq!(gate.metric("tollgate_proxy_batches_refused_total"), 1.0);
+    assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 1.0);
+    assert_eq!(std::fs::read_dir(gate.dir.path().join("quarantine")).unwrap().count(), 1);
+    assert_eq!(gate.finish().len(), 2);
+}
+
+#[test]
+fn without_room_the_newest_are_shed_counted_and_reported() {
+    // Room for a few batches of one record each.
+    let gate = gate_with("  ring_bytes_max: 16 KiB");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    send(&gate, 20);
+    wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
+    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 20.0);
+    let ring = gate.metric("tollgate_proxy_ring_bytes");
+    assert!(ring > 0.0 && ring <= 16_384.0, "{ring}");
+    gate.collector.state.lock().unwrap().always = None;
+    let shed = gate.metric("tollgate_proxy_records_shed_total");
+    wait_for("the rest arrives", || gate.metric("tollgate_proxy_records_acked_total") + shed == 20.0);
+    wait_for("the gap arrives", || {
+        let rows = gate.collector.rows();
+        let gaps = rows.iter().filter_map(|row| row["tollgate.gap_count"].as_i64()).sum::<i64>();
+        gaps as f64 == shed
+    });
+    let rows = gate.finish();
+    let mut covered: Vec<i64> = Vec::new();
+    for row in &rows {
+        let seq = row["tollgate.seq"].as_i64().unwrap();
+        let count = row["tollgate.gap_count"].as_i64().unwrap_or(1);
+        covered.extend(seq..seq + count);
+        if row["tollgate.kind"] == "gap" {
+            assert_row(row, json!({"tollgate.gap_reason": "buffer_full"}));
+        }
+    }
+    covered.sort_unstable();
+    assert_eq!(covered, (1..=20).collect::<Vec<_>>(), "every number is a record or in a gap, once");
+}
+
+#[test]
+fn the_spool_takes_over_and_a_later_process_replays_it() {
+    let mut gate = gate_with("  ring_bytes_max: 16 KiB\n  spool: {dir: spool, bytes_max: 1 MiB}");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    send(&gate, 10);
+    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 10.0);
+    wait_for("some are spooled", || gate.metric("tollgate_proxy_spool_bytes") > 0.0);
+    assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 0.0);
+    gate.stop(Duration::from_millis(500));
+    assert!(gate.collector.rows().is_empty());
+    let spool = gate.dir.path().join("spool");
+    let files = || std::fs::read_dir(&spool).unwrap().flatten().map(|entry| entry.path());
+    let batches = || files().filter(|path| path.to_str().unwrap().ends_with(".arrows.zst"));
+    assert_eq!(batches().count(), 10, "all of it is on disk");
+    // One file is damaged meanwhile.
+    let damaged = batches().next().unwrap();
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    gate.collector.state.lock().unwrap().always = None;
+    let (dir, collector) = (tempfile::tempdir().unwrap(), gate.collector.clone());
+    std::fs::rename(&spool, dir.path().join("spool")).unwrap();
+    std::fs::rename(gate.dir.path().join("tls"), dir.path().join("tls")).unwrap();
+    let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
+    let targets = [format!("http://{}", Upstream::answering(OK).addr)];
+    let setup = Setup { targets: &targets, records: "  spool: {dir: spool}", ..Setup::default() };
+    let later = Gate::around(dir, ca, collector, &setup);
+    let rows = later.rows(9);
+    wait_for("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
+    assert_eq!(later.metric("tollgate_proxy_records_shed_total"), 1.0, "the damaged one is counted");
+    assert_eq!(std::fs::read_dir(later.dir.path().join("spool/bad")).unwrap().count(), 1);
+    assert!(rows.iter().all(|row| row["tollgate.kind"] == "transaction"));
+    assert_eq!(later.finish().len(), 9);
+}
+
+#[test]
+fn a_full_spool_sheds() {
+    let gate = gate_with("  ring_bytes_max: 16 KiB\n  spool: {dir: spool, bytes_max: 8 KiB}");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    send(&gate, 20);
+    wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
+    let exposition = crate::rig::get_text(gate.admin, "/metrics");
+    assert!(exposition.contains("records_shed_total{reason=\"spool_full\"}"), "{exposition}");
+    gate.collector.state.lock().unwrap().always = None;
+    wait_for("issued = acknowledged + shed", || {
+        gate.metric("tollgate_proxy_records_acked_total") + gate.metric("tollgate_proxy_records_shed_total") == 20.0
+    });
+}
+
+#[test]
+fn block_makes_requests_wait_instead() {
+    let gate = gate_with("  ring_bytes_max: 12 KiB\n  overflow: block");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send(&gate, 12));
+        std::thread::sleep(Duration::from_millis(900));
+        assert!(!sending.is_finished(), "requests wait");
+        gate.collector.state.lock().unwrap().always = None;
+        sending.join().unwrap();
+    });
+    assert_eq!(gate.finish().iter().filter(|row| row["tollgate.kind"] == "transaction").count(), 12);
+}
+
+#[test]
+fn the_next_collector_is_used_when_one_is_away() {
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let targets = [format!("http://{}", Upstream::answering(OK).addr)];
+    let gate = Gate::with(&Setup { targets: &targets, first_collector: Some(away), ..Setup::default() });
+    send(&gate, 2);
+    gate.rows(2);
+    assert!(gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
+    assert_eq!(gate.finish().len(), 2);
+}

@@ -1,0 +1,160 @@
+//! What a query is answered when it cannot be: which kind of trouble, where in the text, and what can be done.
+
+use serde::Serialize;
+
+/// The kind of a [`QueryError`]: it decides the HTTP status and the SQLSTATE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The text is not SQL.
+    Syntax,
+    /// A column, table or function that does not exist.
+    UnknownName,
+    /// Types that do not fit, a wrong number of arguments, and the like.
+    Invalid,
+    /// A statement that would change something, or reach outside the table.
+    Refused,
+    /// A question's or prepared statement's parameter is missing, unknown or of the wrong type.
+    Parameter,
+    /// There is no such question, or no such page.
+    NotFound,
+    /// It ran into the time limit.
+    TimedOut,
+    /// It ran into the memory limit.
+    OutOfMemory,
+    /// Too many queries are running and waiting.
+    Busy,
+    /// The client withdrew it.
+    Canceled,
+    /// The query text or request body is too long.
+    TooLarge,
+    /// It failed while running on the data (a division by zero, an overflow).
+    Failed,
+    /// Our own fault, or the storage's.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The HTTP status that says it best.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Syntax | Self::UnknownName | Self::Invalid | Self::Parameter => 400,
+            Self::Refused => 403,
+            Self::NotFound => 404,
+            Self::TimedOut => 504,
+            Self::OutOfMemory | Self::Failed => 422,
+            Self::Busy => 429,
+            Self::Canceled => 499,
+            Self::TooLarge => 413,
+            Self::Internal => 500,
+        }
+    }
+
+    /// The five characters that PostgreSQL's clients know (PostgreSQL manual, appendix A).
+    pub fn sqlstate(self) -> &'static str {
+        match self {
+            Self::Syntax => "42601",
+            Self::UnknownName => "42703",
+            Self::Invalid => "42804",
+            Self::Refused => "25006",
+            Self::Parameter => "22023",
+            Self::NotFound => "42P01",
+            Self::TimedOut | Self::Canceled => "57014",
+            Self::OutOfMemory => "53200",
+            Self::Busy => "53300",
+            Self::TooLarge => "54000",
+            Self::Failed => "22000",
+            Self::Internal => "XX000",
+        }
+    }
+}
+
+/// A place in the text of a query, both counted from 1, the column in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The character in the line.
+    pub column: u64,
+}
+
+impl Place {
+    /// The character in the whole text, from 1, as PostgreSQL's error position wants it.
+    pub fn position(self, sql: &str) -> usize {
+        let before: usize = sql
+            .split_inclusive('\n')
+            .take(self.line.saturating_sub(1) as usize)
+            .map(|line| line.chars().count())
+            .sum();
+        before + self.column as usize
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}{}", place_suffix(self.place), hint_suffix(self.hint.as_deref()))]
+pub struct QueryError {
+    /// The kind of trouble.
+    pub kind: ErrorKind,
+    /// One sentence, lower case, without a full stop.
+    pub message: String,
+    /// Where in the query text, when it can be told.
+    pub place: Option<Place>,
+    /// What can be done about it.
+    pub hint: Option<String>,
+}
+
+impl QueryError {
+    /// An error without a place or a hint.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            place: None,
+            hint: None,
+        }
+    }
+
+    /// Adds what can be done.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds where it is.
+    pub fn at(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
+    }
+}
+
+fn place_suffix(place: Option<Place>) -> String {
+    place.map_or_else(String::new, |at| format!(" (line {}, column {})", at.line, at.column))
+}
+
+fn hint_suffix(hint: Option<&str>) -> String {
+    hint.map_or_else(String::new, |hint| format!("; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_characters_not_bytes() {
+        let sql = "SELECT 'é',\n  nope";
+        assert_eq!(Place { line: 1, column: 12 }.position(sql), 12);
+        assert_eq!(Place { line: 2, column: 3 }.position(sql), 15);
+    }
+
+    #[test]
+    fn the_sentence_carries_place_and_hint() {
+        let error = QueryError::new(ErrorKind::UnknownName, "no column statuss")
+            .at(Some(Place { line: 1, column: 8 }))
+            .hint("did you mean status?");
+        assert_eq!(
+            error.to_string(),
+            "no column statuss (line 1, column 8); did you mean status?"
+        );
+    }
+}

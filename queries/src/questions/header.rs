@@ -1,0 +1,66 @@
+//! Reads the header of a question's file.
+
+use super::Question;
+use super::parameter::{Parameter, ParameterType};
+
+/// The question in a file's text, or what is wrong with its header.
+pub(super) fn parse(file: &str, text: &'static str) -> Result<Question, String> {
+    let mut question = Question {
+        name: String::new(),
+        title: String::new(),
+        answers: String::new(),
+        params: Vec::new(),
+        example: String::new(),
+        sql: text,
+    };
+    let mut in_params = false;
+    for line in text.lines() {
+        let Some(line) = line.strip_prefix("--") else {
+            break;
+        };
+        if in_params && line.starts_with("   ") {
+            question.params.push(parameter(line.trim())?);
+            continue;
+        }
+        let (key, value) = line.split_once(':').ok_or_else(|| format!("`{line}` is not `key: value`"))?;
+        in_params = key.trim() == "params";
+        let value = value.trim().to_owned();
+        match key.trim() {
+            "name" => question.name = value,
+            "title" => question.title = value,
+            "answers" => question.answers = value,
+            "example" => question.example = value,
+            "params" => {}
+            other => return Err(format!("`{other}` is no key of a header")),
+        }
+    }
+    let filled = [&question.name, &question.title, &question.answers, &question.example];
+    if filled.iter().any(|value| value.is_empty()) {
+        return Err(format!("{file} needs name, title, answers and example"));
+    }
+    Ok(question)
+}
+
+/// `since (interval, default 15m): how far back to look`.
+fn parameter(line: &str) -> Result<Parameter, String> {
+    let wrong = || format!("`{line}` is not `name (type, required|optional|default VALUE): meaning`");
+    let (name, rest) = line.split_once(" (").ok_or_else(wrong)?;
+    let (kind, meaning) = rest.split_once("): ").ok_or_else(wrong)?;
+    let (kind, need) = kind.split_once(", ").ok_or_else(wrong)?;
+    let kind = ParameterType::parse(kind).ok_or_else(wrong)?;
+    let (required, default) = match need {
+        "required" => (true, None),
+        "optional" => (false, None),
+        other => (false, Some(other.strip_prefix("default ").ok_or_else(wrong)?.to_owned())),
+    };
+    if let Some(default) = &default {
+        kind.literal(default).map_err(|problem| format!("default of {name}: {problem}"))?;
+    }
+    Ok(Parameter {
+        name: name.to_owned(),
+        kind,
+        required,
+        default,
+        meaning: meaning.to_owned(),
+    })
+}

@@ -1,0 +1,141 @@
+//! Saved questions: SQL that a support engineer runs by name, with parameters.
+//!
+//! Each is a file of `queries/questions/` with a header of comments:
+//!
+//! ```text
+//!   -- name: why-failed
+//!   -- title: Why did requests to a service fail?
+//!   -- answers: one sentence on what the rows say
+//!   -- params:
+//!   --   service (text, required): the proxied API
+//!   --   since (interval, default 15m): how far back to look
+//!   -- example: tollgate ask why-failed --service members --since 1h
+//! ```
+//! A parameter stands in the SQL as `$name`. It is put there as a literal of its type in the syntax tree; no text is
+//! ever pasted into SQL.
+
+mod bind;
+mod header;
+mod parameter;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use crate::engine::Engine;
+use crate::error::{ErrorKind, QueryError};
+use crate::result::QueryResult;
+use crate::sql::nearest;
+
+pub use parameter::{Parameter, ParameterType, parse_interval};
+
+macro_rules! questions {
+    ($($file:literal),* $(,)?) => {
+        const FILES: &[(&str, &str)] = &[$(($file, include_str!(concat!("../../questions/", $file, ".sql")))),*];
+    };
+}
+
+questions![
+    "why-failed",
+    "errors-by-class",
+    "top-failing-services",
+    "traffic-by-status",
+    "latency-percentiles",
+    "slowest-transactions",
+    "slowest-routes",
+    "upstream-health",
+    "client-aborts",
+    "who-calls",
+    "auth-failures",
+    "handshake-failures",
+    "tls-posture",
+    "expiring-certificates",
+    "missing-records",
+    "trace",
+];
+
+/// One saved question.
+#[derive(Debug, Clone, Serialize)]
+pub struct Question {
+    /// What it is called by.
+    pub name: String,
+    /// The question, as a person asks it.
+    pub title: String,
+    /// What the rows say.
+    pub answers: String,
+    /// What can be set.
+    pub params: Vec<Parameter>,
+    /// A command line that asks it.
+    pub example: String,
+    /// The SQL, with `$name` for each parameter.
+    pub sql: &'static str,
+}
+
+static QUESTIONS: LazyLock<Vec<Question>> = LazyLock::new(|| {
+    let parsed = FILES.iter().map(|(file, text)| header::parse(file, text));
+    // The files are compiled in, and a test parses every one: none is left out in a build that passed.
+    parsed.filter_map(Result::ok).collect()
+});
+
+/// All questions.
+pub fn all() -> &'static [Question] {
+    &QUESTIONS
+}
+
+/// The question of this name.
+pub fn named(name: &str) -> Result<&'static Question, QueryError> {
+    if let Some(question) = all().iter().find(|question| question.name == name) {
+        return Ok(question);
+    }
+    let names = || all().iter().map(|question| question.name.as_str());
+    let unknown = QueryError::new(ErrorKind::NotFound, format!("there is no question {name}"));
+    Err(match nearest(name, names()) {
+        Some(near) => unknown.hint(format!("did you mean {near}?")),
+        None => unknown.hint(format!("there are {}", names().collect::<Vec<_>>().join(", "))),
+    })
+}
+
+/// Asks a question. Parameters that are not given take their defaults; an empty value is one that is not given.
+pub async fn ask(
+    engine: &Engine,
+    name: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<QueryResult, QueryError> {
+    let question = named(name)?;
+    let statement = bind::bound(engine.parser().own(question.sql)?, question, values)?;
+    engine.query_statement(statement).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_has_a_good_header_and_its_own_name() {
+        for (file, text) in FILES {
+            let question = header::parse(file, text).unwrap_or_else(|problem| panic!("{file}.sql: {problem}"));
+            assert_eq!(&question.name, file);
+        }
+        assert_eq!(all().len(), FILES.len());
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_a_question() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("questions");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .expect("folder")
+            .map(|entry| entry.expect("entry").path().file_stem().expect("stem").to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        let mut names: Vec<_> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
+        names.sort();
+        assert_eq!(files, names);
+    }
+
+    #[test]
+    fn an_unknown_question_offers_the_nearest() {
+        let error = named("why-faild").expect_err("unknown");
+        assert_eq!(error.hint.as_deref(), Some("did you mean why-failed?"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The parameters of questions: their types, and their values as literals.
+
+use datafusion::sql::sqlparser::ast::{CastKind, DataType, Expr, Interval, Value};
+use serde::Serialize;
+
+/// Longest text that a parameter takes, in bytes.
+const TEXT_BYTES_MAX: usize = 512;
+/// Longest interval: ten years.
+const INTERVAL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
+
+/// One parameter of a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name; `$name` in the SQL.
+    pub name: String,
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    /// Whether the question cannot be asked without it.
+    pub required: bool,
+    /// The value when none is given. Without one, an optional parameter is null and constrains nothing.
+    pub default: Option<String>,
+    /// What it means.
+    pub meaning: String,
+}
+
+/// What a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParameterType {
+    /// Any text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// A length of time: `30s`, `15m`, `1h30m`, `7d`.
+    Interval,
+}
+
+impl ParameterType {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "integer" => Some(Self::Integer),
+            "interval" => Some(Self::Interval),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "integer",
+            Self::Interval => "interval",
+        }
+    }
+
+    /// A value as a literal in a syntax tree, or what is wrong with it.
+    pub(super) fn literal(self, text: &str) -> Result<Expr, String> {
+        match self {
+            Self::Text if text.len() > TEXT_BYTES_MAX => Err(format!("has more than {TEXT_BYTES_MAX} bytes")),
+            Self::Text => Ok(string(text)),
+            Self::Integer => {
+                let number: i64 = text.trim().parse().map_err(|_| format!("`{text}` is not a whole number"))?;
+                Ok(Expr::Value(Value::Number(number.to_string(), false).with_empty_span()))
+            }
+            Self::Interval => {
+                let seconds = parse_interval(text)
+                    .ok_or_else(|| format!("`{text}` is not a length of time such as 30s, 15m, 1h30m or 7d"))?;
+                Ok(Expr::Interval(Interval {
+                    value: Box::new(string(&format!("{seconds} seconds"))),
+                    leading_field: None,
+                    leading_precision: None,
+                    last_field: None,
+                    fractional_seconds_precision: None,
+                }))
+            }
+        }
+    }
+
+    /// The literal of a parameter that is not given: null, with its type.
+    pub(super) fn null(self) -> Expr {
+        let data_type = match self {
+            Self::Text => DataType::Text,
+            Self::Integer => DataType::BigInt(None),
+            Self::Interval => DataType::Interval { fields: None, precision: None },
+        };
+        Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(Expr::Value(Value::Null.with_empty_span())),
+            data_type,
+            array: false,
+            format: None,
+        }
+    }
+}
+
+fn string(text: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span())
+}
+
+/// Seconds in a length of time: one or more of a number and a unit of s, m, h, d, w (or its English name).
+pub fn parse_interval(text: &str) -> Option<u64> {
+    let mut rest = text.trim();
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let unit_text = rest[digits..].trim_start();
+        let end = unit_text.find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(unit_text.len());
+        let unit = match &unit_text[..end] {
+            "s" | "sec" | "second" | "seconds" => 1,
+            "m" | "min" | "minute" | "minutes" => 60,
+            "h" | "hour" | "hours" => 3_600,
+            "d" | "day" | "days" => 86_400,
+            "w" | "week" | "weeks" => 604_800,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(unit)?)?;
+        rest = unit_text[end..].trim_start();
+    }
+    (1..=INTERVAL_SECONDS_MAX).contains(&total).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time() {
+        assert_eq!(parse_interval("15m"), Some(900));
+        assert_eq!(parse_interval("1h30m"), Some(5_400));
+        assert_eq!(parse_interval(" 90 minutes "), Some(5_400));
+        assert_eq!(parse_interval("2w"), Some(1_209_600));
+        for wrong in ["", "15", "m", "-5m", "0s", "1y", "5 m m", "99999999999999999999s", "1.5h", "800w"] {
+            assert_eq!(parse_interval(wrong), None, "{wrong}");
+        }
+    }
+}

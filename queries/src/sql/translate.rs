@@ -1,0 +1,188 @@
+//! What DataFusion's errors mean to whoever asked.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::error::{ErrorKind, Place, QueryError};
+use crate::table::shown_schema;
+
+/// Names further apart than this are not alike.
+const DISTANCE_MAX: usize = 4;
+
+/// Puts an error into our terms, with the place in `sql` where that can be told.
+pub(crate) fn translate(error: &DataFusionError, sql: &str) -> QueryError {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner, sql),
+        DataFusionError::Shared(inner) => translate(inner, sql),
+        DataFusionError::Collection(all) if !all.is_empty() => translate(&all[0], sql),
+        DataFusionError::SQL(error, _) => syntax_error(error, sql),
+        DataFusionError::SchemaError(error, _) => schema_error(error, sql),
+        DataFusionError::Plan(message) => plan_error(message, sql),
+        DataFusionError::NotImplemented(message) => {
+            QueryError::new(ErrorKind::Invalid, format!("not supported: {}", first_line(message)))
+        }
+        DataFusionError::ResourcesExhausted(_) => {
+            QueryError::new(ErrorKind::OutOfMemory, "the query needs more memory than queries may use together")
+                .hint("narrow the range of time, name fewer columns, or aggregate")
+        }
+        DataFusionError::Execution(message) => QueryError::new(ErrorKind::Failed, first_line(message)),
+        DataFusionError::ArrowError(error, _) => QueryError::new(ErrorKind::Failed, first_line(&error.to_string())),
+        DataFusionError::External(inner) => match inner.downcast_ref::<QueryError>() {
+            Some(own) => own.clone(),
+            None => QueryError::new(ErrorKind::Failed, first_line(&inner.to_string())),
+        },
+        DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) | DataFusionError::IoError(_) => {
+            QueryError::new(ErrorKind::Internal, format!("a file of the table cannot be read: {error}"))
+                .hint("a file may have been compacted away under a long query: ask again")
+        }
+        other => QueryError::new(ErrorKind::Internal, first_line(&other.to_string())),
+    }
+}
+
+/// An error of the parser, whose message ends in its place.
+pub(super) fn syntax_error(error: &ParserError, sql: &str) -> QueryError {
+    let message = match error {
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => message.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            return QueryError::new(ErrorKind::Syntax, "the query is nested too deeply");
+        }
+    };
+    let (message, place) = match message.rsplit_once(" at Line: ") {
+        Some((message, place)) => (message, parse_place(place)),
+        None => (message, None),
+    };
+    let error = QueryError::new(ErrorKind::Syntax, first_line(message)).at(place);
+    let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let reads = ["SELECT", "WITH", "EXPLAIN", "SHOW", "DESCRIBE", "VALUES", "(SELECT", "SET"];
+    if reads.contains(&first.as_str()) {
+        return error;
+    }
+    error.hint("queries start with SELECT or WITH; nothing here creates, writes or copies")
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    let (line, column) = text.split_once(", Column: ")?;
+    let place = Place {
+        line: line.trim().parse().ok()?,
+        column: column.trim().parse().ok()?,
+    };
+    (place.line > 0).then_some(place)
+}
+
+fn schema_error(error: &SchemaError, sql: &str) -> QueryError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let in_reach = valid_fields.iter().map(|column| column.name.as_str());
+            let missing = QueryError::new(ErrorKind::UnknownName, format!("there is no column {}", field.name))
+                .at(place_of(sql, &field.name));
+            match nearest_column(&field.name, in_reach) {
+                Some(near) => missing.hint(format!("did you mean {near}?")),
+                None => missing.hint("DESCRIBE transactions lists the columns"),
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            QueryError::new(ErrorKind::Invalid, format!("column {} is in more than one of the tables", field.name))
+                .at(place_of(sql, &field.name))
+                .hint("write table.column")
+        }
+        other => QueryError::new(ErrorKind::Invalid, first_line(&other.to_string())),
+    }
+}
+
+fn plan_error(message: &str, sql: &str) -> QueryError {
+    if let Some(name) = between(message, "table '", "' not found") {
+        let table = name.rsplit('.').next().unwrap_or(name);
+        return QueryError::new(ErrorKind::UnknownName, format!("there is no table {table}"))
+            .at(place_of(sql, table))
+            .hint("the records are in the table transactions; files and addresses cannot be read");
+    }
+    if let Some(name) = between(message, "Invalid function '", "'").or_else(|| between(message, "table function '", "'")) {
+        let missing = QueryError::new(ErrorKind::UnknownName, format!("there is no function {name}"))
+            .at(place_of(sql, name));
+        return match between(message, "Did you mean '", "'") {
+            Some(near) => missing.hint(format!("did you mean {near}?")),
+            None => missing.hint("SHOW FUNCTIONS lists them"),
+        };
+    }
+    QueryError::new(ErrorKind::Invalid, first_line(message))
+}
+
+fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
+    message.split_once(before)?.1.split_once(after).map(|(inner, _)| inner)
+}
+
+/// The column that was probably meant: of those in reach, or else of the table.
+fn nearest_column<'c>(name: &str, in_reach: impl Iterator<Item = &'c str>) -> Option<String> {
+    let of_the_table = shown_schema();
+    nearest(name, in_reach)
+        .or_else(|| nearest(name, of_the_table.fields().iter().map(|field| field.name().as_str())))
+}
+
+/// The most similar of the names, if any is similar.
+pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<String> {
+    let name = name.to_lowercase();
+    let bound = DISTANCE_MAX.min(name.chars().count() / 2 + 1);
+    known
+        .map(|candidate| (strsim::osa_distance(&name, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= bound || candidate.ends_with(&format!("_{name}")))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// Where a name first stands as a word of its own.
+fn place_of(sql: &str, name: &str) -> Option<Place> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
+    let place = tokens.iter().find_map(|token| match &token.token {
+        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(token.span.start),
+        Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) if text == name => Some(token.span.start),
+        _ => None,
+    })?;
+    Some(Place {
+        line: place.line,
+        column: place.column,
+    })
+}
+
+/// The message without what follows on further lines, and starting lower case.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default().trim_end_matches('.');
+    let line = line.strip_prefix("Error during planning: ").unwrap_or(line);
+    let mut characters = line.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parsers_place_is_taken_from_its_message() {
+        let error = ParserError::ParserError("Expected: an expression, found: FROM at Line: 2, Column: 5".to_owned());
+        let error = syntax_error(&error, "SELECT\n    FROM transactions");
+        assert_eq!(error.message, "expected: an expression, found: FROM");
+        assert_eq!(error.place, Some(Place { line: 2, column: 5 }));
+        assert_eq!(error.hint, None);
+    }
+
+    #[test]
+    fn names_that_are_alike_are_offered() {
+        let known = ["status", "service", "upstream_status"];
+        assert_eq!(nearest("statuss", known.into_iter()).as_deref(), Some("status"));
+        assert_eq!(nearest("Servce", known.into_iter()).as_deref(), Some("service"));
+        assert_eq!(nearest("colour", known.into_iter()), None);
+    }
+
+    #[test]
+    fn a_place_is_a_word_not_a_part_of_one() {
+        let place = place_of("SELECT statuses,\n  \"status\" FROM t", "status");
+        assert_eq!(place, Some(Place { line: 2, column: 3 }));
+    }
+}

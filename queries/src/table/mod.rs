@@ -1,0 +1,26 @@
+//! The table `transactions`: hot rows UNION a plain Parquet scan of the snapshot's files.
+//!
+//! ```text
+//!   filters of the query ──▶ predicate: prunable form over the stored columns (a superset of the answer)
+//!                                │
+//!   snapshot ── files ──▶ prune ─┴─▶ ParquetSource(pushdown, page index, bloom) ──▶ projection ──┐
+//!        └───── hot ────▶ prune by time ──▶ memory ──▶ filter ──▶ projection (dictionaries cast) ─┴─▶ union
+//!                                                                                                    │
+//!                                                            the query's own filter, exact ◀─────────┘
+//! ```
+//!
+//! A projection computes what is shown but not stored: `request_id` from (time, producer, seq), and hexadecimal text
+//! for the binary columns; only for the columns that a query names.
+
+mod compute;
+mod predicate;
+mod provider;
+mod prune;
+mod scan;
+mod scope;
+mod shown;
+
+pub use provider::TransactionsTable;
+pub(crate) use scan::STORE_URL;
+pub use scope::{QueryScope, ScanCount};
+pub use shown::shown_schema;

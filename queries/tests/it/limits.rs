@@ -1,0 +1,110 @@
+//! Each bound, lowered and hit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tollgate_queries::{Engine, ErrorKind, Limits, Source};
+use tollgate_sink_table::Snapshot;
+
+use super::fixture::Fixture;
+
+/// Runs until something ends it.
+const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+const SLOW: &str = "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
+
+fn limits() -> Limits {
+    Limits { threads: 2, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn rows_past_the_bound_are_cut_and_said() {
+    let fixture = Fixture::with(Limits { rows_max: 100, ..limits() }).await;
+    let result = fixture.engine.query("SELECT seq FROM transactions").await.expect("answer");
+    assert_eq!((result.rows(), result.truncated), (100, true));
+    assert!(result.warnings.iter().any(|warning| warning.contains("100")), "{:?}", result.warnings);
+    let fits = fixture.engine.query("SELECT seq FROM transactions LIMIT 100").await.expect("answer");
+    assert_eq!((fits.rows(), fits.truncated), (100, false));
+}
+
+#[tokio::test]
+async fn a_query_ends_at_its_time() {
+    let fixture = Fixture::with(Limits { time_max: Duration::from_millis(300), ..limits() }).await;
+    for sql in [SLOW, ENDLESS] {
+        let error = fixture.engine.query(sql).await.expect_err("endless");
+        assert!(matches!(error.kind, ErrorKind::TimedOut), "{error}");
+    }
+    // Its threads are free again.
+    assert_eq!(super::fixture::value(&fixture.engine, "SELECT 1").await, 1);
+}
+
+#[tokio::test]
+async fn memory_past_the_bound_is_an_error_that_says_what_to_do() {
+    let fixture = Fixture::with(Limits { memory_bytes_max: 2 << 20, ..limits() }).await;
+    let sql = "SELECT value, count(*) FROM generate_series(1, 3000000) GROUP BY value ORDER BY value LIMIT 5";
+    let error = fixture.engine.query(sql).await.expect_err("too large");
+    assert_eq!(error.kind, ErrorKind::OutOfMemory, "{error}");
+    assert!(error.hint.is_some());
+    assert!(!super::fixture::rows(&fixture.engine, "SELECT count(*) FROM transactions").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_counts_against_the_memory_as_long_as_it_is_held() {
+    let fixture = Fixture::with(Limits { memory_bytes_max: 3 << 20, rows_max: 10_000_000, ..limits() }).await;
+    let error = fixture.engine.query("SELECT value, value FROM generate_series(1, 3000000)").await;
+    assert!(error.is_err());
+    let sql = "SELECT value FROM generate_series(1, 250000)";
+    let held = fixture.engine.query(sql).await.expect("fits");
+    assert_eq!(fixture.engine.query(sql).await.expect_err("full").kind, ErrorKind::OutOfMemory);
+    drop(held);
+    assert!(fixture.engine.query(sql).await.is_ok());
+}
+
+#[tokio::test]
+async fn queries_past_the_places_wait_and_past_the_queue_are_refused() {
+    let limits = Limits { concurrent_max: 1, queued_max: 1, time_max: Duration::from_secs(2), ..limits() };
+    let fixture = Fixture::with(limits).await;
+    let start = || {
+        let engine = fixture.engine.clone();
+        tokio::spawn(async move { engine.query(SLOW).await })
+    };
+    let running = start();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waiting = start();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let error = fixture.engine.query("SELECT 1").await.expect_err("refused");
+    assert_eq!(error.kind, ErrorKind::Busy, "{error}");
+    for task in [running, waiting] {
+        assert_eq!(task.await.expect("task").expect_err("slow").kind, ErrorKind::TimedOut);
+    }
+    assert_eq!(super::fixture::value(&fixture.engine, "SELECT 1").await, 1);
+}
+
+#[tokio::test]
+async fn a_text_past_the_bound_is_refused() {
+    let fixture = Fixture::with(Limits { sql_bytes_max: 100, ..limits() }).await;
+    let long = format!("SELECT '{}'", "x".repeat(100));
+    assert_eq!(fixture.engine.query(&long).await.expect_err("long").kind, ErrorKind::TooLarge);
+}
+
+/// A table whose hot rows have been evicted.
+#[derive(Debug)]
+struct Evicted(Arc<tollgate_sink_table::Table>);
+
+impl Source for Evicted {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { hot_evicted: 17, ..self.0.snapshot() }
+    }
+
+    fn store(&self) -> Arc<dyn object_store::ObjectStore> {
+        self.0.store()
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_not_in_the_answer_yet_are_told() {
+    let fixture = Fixture::new().await;
+    let engine = Engine::new(Arc::new(Evicted(fixture.table.clone())), limits()).expect("engine");
+    let result = engine.query("SELECT count(*) FROM transactions").await.expect("answer");
+    assert!(result.warnings.iter().any(|warning| warning.starts_with("17 recent rows")), "{:?}", result.warnings);
+    assert!(engine.query("SELECT 1").await.expect("answer").warnings.is_empty());
+}

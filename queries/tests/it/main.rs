@@ -1,0 +1,14 @@
+//! The query engine and its doors, over a table made by the table's own sink.
+
+mod engine;
+mod find;
+mod fixture;
+mod http;
+mod limits;
+mod postgres;
+mod psql;
+mod pruning;
+mod questions;
+mod refusals;
+mod sanity;
+mod wire;

@@ -1,0 +1,200 @@
+//! The builder: rows in, sealed batches out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::encode::{EncodeError, Encoder};
+use super::meta::BatchHeader;
+use super::rows::Rows;
+use super::{RAW_BYTES_MAX, ROWS_MAX, SealedBatch};
+use crate::id::{ProducerName, SEQ_MAX};
+use crate::record::Record;
+use crate::vocabulary::Kind;
+
+/// When a batch is worth sealing: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealLimits {
+    /// Rows; 4,096 by default.
+    pub records_max: usize,
+    /// Bytes before compression; 512 KiB by default.
+    pub bytes_max: usize,
+    /// Age of the oldest row; 200 ms by default.
+    pub age_max: Duration,
+}
+
+impl Default for SealLimits {
+    fn default() -> Self {
+        Self { records_max: 4096, bytes_max: 512 * 1024, age_max: Duration::from_millis(200) }
+    }
+}
+
+/// Collects the rows of one producer and seals them into batches.
+///
+/// Once it has seen batches as large as they get, [`append`](BatchBuilder::append) allocates nothing. It does no I/O and
+/// starts no timer: the caller asks [`is_full`](BatchBuilder::is_full) after each row and
+/// [`is_due`](BatchBuilder::is_due) now and then, and seals.
+pub struct BatchBuilder {
+    header: BatchHeader,
+    producer: Arc<str>,
+    limits: SealLimits,
+    rows: Rows,
+    /// The `seq`s covered, as inclusive runs in order of arrival; neighbours are joined as they come.
+    runs: Vec<(i64, i64)>,
+    len: usize,
+    raw_bytes: usize,
+    refused: u64,
+    first_append_at: Option<Instant>,
+    next_batch_seq: u64,
+    encoder: Encoder,
+}
+
+impl BatchBuilder {
+    /// An empty builder for the producer that `header` names; its first batch has number 1.
+    pub fn new(header: BatchHeader, limits: SealLimits) -> Self {
+        Self {
+            producer: header.producer.as_str().into(),
+            header,
+            limits,
+            rows: Rows::new(),
+            runs: Vec::new(),
+            len: 0,
+            raw_bytes: 0,
+            refused: 0,
+            first_append_at: None,
+            next_batch_seq: 1,
+            encoder: Encoder::new(),
+        }
+    }
+
+    /// Appends one row. The order of `seq`s is free.
+    ///
+    /// A caller that never seals is stopped at [`ROWS_MAX`] rows or [`RAW_BYTES_MAX`] bytes: further rows are dropped and
+    /// counted in [`refused`](BatchBuilder::refused), and the audit will report their `seq`s as missing.
+    pub fn append(&mut self, record: &Record<'_>) {
+        if self.len >= ROWS_MAX || self.raw_bytes >= RAW_BYTES_MAX {
+            self.refused += 1;
+            return;
+        }
+        if self.len == 0 {
+            self.first_append_at = Some(Instant::now());
+        }
+        self.raw_bytes += self.rows.append(record);
+        self.len += 1;
+        let covered = match record.kind {
+            Kind::Gap => record.gap_count.unwrap_or(1),
+            _ => 1,
+        };
+        let last = record.seq.saturating_add(covered.max(1) - 1);
+        match self.runs.last_mut() {
+            Some(run) if run.1.checked_add(1) == Some(record.seq) => run.1 = last,
+            _ => self.runs.push((record.seq, last)),
+        }
+    }
+
+    /// Rows in the batch at hand.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the batch at hand has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that the batch at hand takes before compression, give or take its schema (some 10 KiB).
+    pub fn raw_bytes(&self) -> usize {
+        self.raw_bytes
+    }
+
+    /// Whether the batch at hand has as many rows or bytes as its limits allow.
+    pub fn is_full(&self) -> bool {
+        self.len >= self.limits.records_max || self.raw_bytes >= self.limits.bytes_max
+    }
+
+    /// Whether the oldest row of the batch at hand is as old as its limits allow.
+    pub fn is_due(&self, now: Instant) -> bool {
+        let age = self.first_append_at.map(|at| now.saturating_duration_since(at));
+        age.is_some_and(|age| age >= self.limits.age_max)
+    }
+
+    /// When the oldest row of the batch at hand was appended.
+    pub fn first_append_at(&self) -> Option<Instant> {
+        self.first_append_at
+    }
+
+    /// When its limits have it sealed: nothing while it is empty.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.first_append_at.map(|at| at + self.limits.age_max)
+    }
+
+    /// Rows that were dropped because nobody sealed.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What the producer says about all its batches.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Takes the next batch number, for a batch made elsewhere: see [`gap_batch`](crate::gap_batch).
+    pub fn take_batch_seq(&mut self) -> u64 {
+        let batch_seq = self.next_batch_seq;
+        self.next_batch_seq += 1;
+        batch_seq
+    }
+
+    /// Seals the rows into a batch, compressed at zstd `level`, and starts the next one with the same memory.
+    ///
+    /// On an error the rows are gone and the batch number is not used: an error says that the rows or the header cannot be
+    /// written at all, so that trying again would not help.
+    pub fn seal(&mut self, level: i32) -> Result<SealedBatch, EncodeError> {
+        let batch_seq = self.next_batch_seq;
+        let sealed = self.seal_as(batch_seq, level)?;
+        self.next_batch_seq = batch_seq + 1;
+        Ok(sealed)
+    }
+
+    /// Seals the rows under a given number.
+    pub(super) fn seal_as(&mut self, batch_seq: u64, level: i32) -> Result<SealedBatch, EncodeError> {
+        let rows = std::mem::take(&mut self.len);
+        self.raw_bytes = 0;
+        self.first_append_at = None;
+        let arrays = self.rows.finish(&self.header, rows)?;
+        let ranges = ranges(&mut self.runs);
+        if rows == 0 {
+            return Err(EncodeError::Empty);
+        }
+        let mut sealed = SealedBatch {
+            producer: self.producer.clone(),
+            batch_seq,
+            rows,
+            ranges: ranges?,
+            bytes: bytes::Bytes::new(),
+        };
+        let producer = ProducerName::parse(&self.header.producer)?;
+        if producer.node_id != self.header.node_id {
+            return Err(EncodeError::NodeId(self.header.node_id.clone()));
+        }
+        sealed.bytes = self.encoder.encode(&self.header, &sealed, arrays, level)?;
+        Ok(sealed)
+    }
+}
+
+/// The runs in ascending order, neighbours joined; `runs` is emptied.
+fn ranges(runs: &mut Vec<(i64, i64)>) -> Result<Vec<(i64, i64)>, EncodeError> {
+    runs.sort_unstable();
+    let mut joined: Vec<(i64, i64)> = Vec::with_capacity(1);
+    let mut wrong = None;
+    for (first, last) in runs.drain(..) {
+        if first < 1 || last > SEQ_MAX {
+            wrong = Some(EncodeError::Seq(first));
+        }
+        match joined.last_mut() {
+            Some(run) if first <= run.1 => wrong = Some(EncodeError::DuplicateSeq(first)),
+            Some(run) if first == run.1 + 1 => run.1 = last,
+            _ => joined.push((first, last)),
+        }
+    }
+    wrong.map_or(Ok(joined), Err)
+}

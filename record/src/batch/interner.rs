@@ -1,0 +1,69 @@
+//! The values of one dictionary column in the batch at hand.
+
+use std::hash::BuildHasher;
+
+use arrow_array::StringArray;
+use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::ArrowError;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Numbers texts in the order in which they first occur. Emptying it keeps its memory.
+///
+/// Hashes are seeded at random in each process, and a batch bounds how many texts there can be, so that texts chosen
+/// by clients cannot make it slow for long.
+pub(super) struct Interner {
+    keys: HashTable<i32>,
+    hasher: DefaultHashBuilder,
+    /// `offsets[key]..offsets[key + 1]` is the text of `key` in `bytes`.
+    offsets: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Interner {
+    pub(super) fn new() -> Self {
+        Self { keys: HashTable::new(), hasher: DefaultHashBuilder::default(), offsets: vec![0], bytes: Vec::new() }
+    }
+
+    /// The key of `text`, and whether it is new.
+    #[inline]
+    pub(super) fn intern(&mut self, text: &str) -> (i32, bool) {
+        let Self { keys, hasher, offsets, bytes } = self;
+        let hash = hasher.hash_one(text.as_bytes());
+        let found = keys.find(hash, |&key| value(offsets, bytes, key) == text.as_bytes());
+        if let Some(&key) = found {
+            return (key, false);
+        }
+        let key = (offsets.len() - 1) as i32;
+        bytes.extend_from_slice(text.as_bytes());
+        offsets.push(bytes.len() as i32);
+        keys.insert_unique(hash, key, |&key| hasher.hash_one(value(offsets, bytes, key)));
+        (key, true)
+    }
+
+    /// Whether `key` is the key of `text`.
+    #[inline]
+    pub(super) fn is(&self, key: i32, text: &str) -> bool {
+        value(&self.offsets, &self.bytes, key) == text.as_bytes()
+    }
+
+    /// The texts in the order of their keys; none are left.
+    pub(super) fn finish(&mut self) -> Result<StringArray, ArrowError> {
+        let values = strings(&self.offsets, &self.bytes)?;
+        self.keys.clear();
+        self.offsets.truncate(1);
+        self.bytes.clear();
+        Ok(values)
+    }
+}
+
+#[inline]
+fn value<'a>(offsets: &[i32], bytes: &'a [u8], key: i32) -> &'a [u8] {
+    let key = key as usize;
+    &bytes[offsets[key] as usize..offsets[key + 1] as usize]
+}
+
+/// The array of the texts in `bytes`, without nulls.
+pub(super) fn strings(offsets: &[i32], bytes: &[u8]) -> Result<StringArray, ArrowError> {
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(Buffer::from_slice_ref(offsets)));
+    StringArray::try_new(offsets, Buffer::from_slice_ref(bytes), None)
+}

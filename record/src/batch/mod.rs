@@ -1,0 +1,50 @@
+//! Batches: rows of one producer, sealed into one self-contained file.
+
+mod builder;
+mod column;
+mod encode;
+mod gap;
+mod interner;
+mod meta;
+mod rows;
+
+pub use builder::{BatchBuilder, SealLimits};
+pub use encode::EncodeError;
+pub use gap::{Gap, gap_batch};
+pub use meta::{BatchHeader, BatchMeta, key};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// The most rows a batch can hold, whatever its limits say.
+pub const ROWS_MAX: usize = 65_536;
+/// Past this many raw bytes a builder takes no more rows, whatever its limits say.
+pub const RAW_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A batch, ready to be sent, spooled or journaled: its bytes are the same in all three places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedBatch {
+    /// Who numbered the records.
+    pub producer: Arc<str>,
+    /// The batch's number among the producer's batches: 1, 2, 3 …
+    pub batch_seq: u64,
+    /// How many rows it holds.
+    pub rows: usize,
+    /// The `seq`s it covers, as inclusive runs in ascending order. A gap row covers all that were shed.
+    pub ranges: Vec<(i64, i64)>,
+    /// One zstd frame around one Arrow IPC stream.
+    pub bytes: Bytes,
+}
+
+impl SealedBatch {
+    /// The smallest `seq` covered.
+    pub fn first_seq(&self) -> i64 {
+        self.ranges.first().map_or(0, |run| run.0)
+    }
+
+    /// The largest `seq` covered.
+    pub fn last_seq(&self) -> i64 {
+        self.ranges.last().map_or(0, |run| run.1)
+    }
+}

@@ -1,0 +1,113 @@
+//! The document for users, made from the registry.
+
+use std::fmt::Write as _;
+
+use crate::columns::{COLUMNS, COMPUTED, Column, ColumnType};
+use crate::vocabulary::{
+    AclDecision, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, GapReason, Kind, MtlsVerify,
+    ResponseSource, Termination, Vocabulary, WafAction,
+};
+use crate::{RECORD_VERSION, key};
+
+/// The text of `docs/record.md`.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = write_document(&mut text);
+    text
+}
+
+fn write_document(out: &mut String) -> std::fmt::Result {
+    writeln!(out, "# The transaction record, version {RECORD_VERSION}\n")?;
+    writeln!(out, "<!-- Made from the registry in record/src/columns.rs. Do not edit: run")?;
+    writeln!(out, "     cargo run -p tollgate-record --example generate-docs -->\n")?;
+    writeln!(out, "{INTRODUCTION}")?;
+    writeln!(out, "| column | type | D | OpenTelemetry | ECS | meaning |")?;
+    writeln!(out, "|---|---|--|---|---|---|")?;
+    for column in COLUMNS {
+        write_row(out, column, "")?;
+        if column.name == "kind" {
+            for column in COMPUTED {
+                write_row(out, column, ", computed")?;
+            }
+        }
+    }
+    writeln!(out, "\n## Closed lists\n\n| column | values |\n|---|---|")?;
+    write_values::<Kind>(out, "kind")?;
+    write_values::<ClientIpSource>(out, "client_ip_source")?;
+    write_values::<MtlsVerify>(out, "mtls_verify")?;
+    write_values::<AuthPattern>(out, "auth_pattern")?;
+    write_values::<AuthResult>(out, "auth_result")?;
+    write_values::<AuthFailReason>(out, "auth_fail_reason")?;
+    write_values::<AclDecision>(out, "acl_decision")?;
+    write_values::<WafAction>(out, "waf_action")?;
+    write_values::<ResponseSource>(out, "response_source")?;
+    write_values::<Termination>(out, "termination")?;
+    write_values::<ErrorClass>(out, "error_class")?;
+    write_values::<GapReason>(out, "gap_reason")?;
+    writeln!(out, "\nA newer producer may write values that are not listed.\n\n## Batch metadata\n")?;
+    writeln!(out, "Said once for all rows of a batch, as metadata of its Arrow schema:\n")?;
+    let keys = [
+        key::RECORD_VERSION,
+        key::PRODUCER,
+        key::NODE_ID,
+        key::BATCH_SEQ,
+        key::FIRST_SEQ,
+        key::LAST_SEQ,
+        key::GATEWAY_VERSION,
+        key::ENVIRONMENT,
+        key::ZONE,
+        key::REDACTION_POLICY,
+        key::HMAC_KEY_ID,
+    ];
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    writeln!(out, "{}.", keys.join(", "))
+}
+
+const INTRODUCTION: &str = "\
+One row per transaction: one request head accepted by the proxy, to the end of its response, however it ended. A failed TLS
+handshake leaves a row too, and so does a run of records that was shed on purpose (`kind` says which).
+
+Times are UTC microseconds; durations are microseconds and end in `_us`; sizes are bytes and end in `_bytes`.
+**Null says that the phase was not reached or does not apply; there is no -1.**
+`D` marks dictionary columns: on the wire `Dictionary(Int32, Utf8)`, in the table plain `Utf8`.
+A number after a type is the most bytes that are kept of a text, or the exact width of bytes. In JSON, columns go by their OpenTelemetry name, or
+by `tollgate.` and their own. A batch file (`.arrows.zst`) is one zstd frame around one Arrow IPC stream: `zstd -d` and pyarrow's
+`ipc.open_stream` open it.
+";
+
+fn write_row(out: &mut String, column: &Column, note: &str) -> std::fmt::Result {
+    let dictionary = if column.dictionary { "D" } else { "" };
+    let required = if column.nullable { "" } else { ", never null" };
+    writeln!(
+        out,
+        "| `{}` | {}{required}{note} | {dictionary} | {} | {} | {} |",
+        column.name,
+        type_name(column),
+        column.otel.unwrap_or_default(),
+        column.ecs.unwrap_or_default(),
+        column.meaning
+    )
+}
+
+fn type_name(column: &Column) -> String {
+    let cap = |name: &str| match column.bytes_max {
+        0 => name.to_owned(),
+        bytes => format!("{name}({bytes})"),
+    };
+    match column.ty {
+        ColumnType::Timestamp => "Timestamp(µs, UTC)".to_owned(),
+        ColumnType::Utf8 => cap("Utf8"),
+        ColumnType::Int32 => "Int32".to_owned(),
+        ColumnType::Int64 => "Int64".to_owned(),
+        ColumnType::Boolean => "Boolean".to_owned(),
+        ColumnType::Binary => cap("Binary"),
+        ColumnType::Utf8List => format!("List\\<{}\\>", cap("Utf8")),
+        ColumnType::Int32List => "List\\<Int32\\>".to_owned(),
+    }
+}
+
+fn write_values<V: Vocabulary>(out: &mut String, column: &str) -> std::fmt::Result {
+    let values: Vec<&str> = V::ALL.iter().map(|value| value.as_str()).collect();
+    writeln!(out, "| `{column}` | {} |", values.join(", "))
+}

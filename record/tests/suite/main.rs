@@ -1,0 +1,14 @@
+//! The behaviour of tollgate-record, through its public API.
+
+#[path = "../../examples/plausible/mod.rs"]
+mod plausible;
+
+mod builder;
+mod documents;
+mod foreign;
+mod hostile;
+mod ids;
+mod json_rows;
+mod properties;
+mod redaction;
+mod streams;

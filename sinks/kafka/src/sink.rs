@@ -1,0 +1,160 @@
+//! The sink itself: turns what became of each frame into an answer.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tollgate_sink::{Delivery, Position, Sink, SinkError};
+
+use crate::config::{ConfigFault, KafkaConfig};
+use crate::connect::{self, Link};
+use crate::reports::Failure;
+use crate::round::{Fate, Round};
+
+/// After this many failed calls in a row a new producer is made, whatever the failures were: a client that has got stuck
+/// must not need a restart of the collector.
+pub const FAILURES_BEFORE_REBUILD: u32 = 5;
+
+/// Sends every record to a Kafka topic.
+pub struct KafkaSink {
+    config: Arc<KafkaConfig>,
+    link: Option<Arc<Link>>,
+    /// Frames that are in the topic though the call they came with failed.
+    delivered_early: BTreeSet<Position>,
+    through: Option<Position>,
+    failures: u32,
+}
+
+impl KafkaSink {
+    /// A sink that is not connected yet; [`Sink::recover`] connects it.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn new(config: KafkaConfig) -> Result<Self, ConfigFault> {
+        config.check()?;
+        Ok(Self { config: Arc::new(config), link: None, delivered_early: BTreeSet::new(), through: None, failures: 0 })
+    }
+
+    /// Runs something that blocks, with the configuration, away from the runtime's own threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&KafkaConfig, &Handle) -> Result<T, SinkError> + Send + 'static,
+    ) -> Result<T, SinkError> {
+        let config = Arc::clone(&self.config);
+        let handle = Handle::current();
+        match tokio::task::spawn_blocking(move || work(&config, &handle)).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(SinkError::Rebuild { reason: format!("the Kafka client failed: {error}") }),
+        }
+    }
+
+    async fn run_round(&self, link: Arc<Link>, frames: Vec<Delivery>) -> Result<Vec<Fate>, SinkError> {
+        let abandoned = AbandonOnDrop::default();
+        let flag = Arc::clone(&abandoned.0);
+        self.blocking(move |config, _| {
+            let timeout = config.delivery_timeout.duration();
+            Ok(Round::new(link, config.topic.clone(), timeout, flag).run(&frames))
+        })
+        .await
+    }
+
+    /// Picks the one answer that moves the journal on without skipping anything.
+    async fn judge(&self, link: &Link, fates: &[Fate]) -> Result<(), SinkError> {
+        let undelivered = fates.iter().filter_map(|(position, failure)| Some((*position, failure.as_ref()?)));
+        let Some((position, first)) = undelivered.clone().next() else { return Ok(()) };
+        let worst = undelivered.fold(first, |worst, (_, failure)| worst.max(failure));
+        // Whatever the report says of its message, a fatal error of the client is what has to be cured.
+        let broken =
+            link.fatal().or_else(|| matches!(worst, Failure::Broken { .. }).then(|| worst.reason().to_owned()));
+        if let Some(reason) = broken {
+            return Err(SinkError::Rebuild { reason });
+        }
+        // Only the first one may be rejected: whoever skips it must know everything before it to be in the topic.
+        let Failure::Refused { reason, by_size } = first else {
+            return Err(self.passing(link.with_complaint(worst.reason())));
+        };
+        // A refusal is final only under the limit in force: the topic's may have been changed since this producer.
+        if *by_size && self.limit_changed(link).await? {
+            return Err(SinkError::Rebuild { reason: "the topic's max.message.bytes has changed".into() });
+        }
+        Err(SinkError::Reject { position, reason: reason.clone() })
+    }
+
+    async fn limit_changed(&self, link: &Link) -> Result<bool, SinkError> {
+        let limit = self.blocking(connect::message_bytes_max).await?;
+        Ok(limit != link.message_bytes_max)
+    }
+
+    fn passing(&self, reason: String) -> SinkError {
+        if self.failures + 1 >= FAILURES_BEFORE_REBUILD {
+            SinkError::Rebuild { reason }
+        } else {
+            SinkError::Retry { reason, after: None }
+        }
+    }
+
+    /// Keeps what the answer means for the next call.
+    fn remember(&mut self, fates: &[Fate], outcome: &Result<(), SinkError>) {
+        match outcome {
+            Ok(()) => self.failures = 0,
+            Err(SinkError::Reject { .. }) => {}
+            Err(_) => self.failures += 1,
+        }
+        let delivered = fates.iter().filter(|(_, failure)| failure.is_none());
+        self.delivered_early.extend(delivered.map(|(position, _)| *position));
+    }
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    /// Answers `None`: a topic does not know positions, so the collector's cursor tells.
+    async fn recover(&mut self) -> Result<Option<Position>, SinkError> {
+        // The old producer goes first, on a blocking thread too, as it waits for its own threads to end.
+        let old = self.link.take();
+        let link = self
+            .blocking(move |config, handle| {
+                drop(old);
+                connect::connect(config, handle)
+            })
+            .await?;
+        tracing::info!(topic = %self.config.topic, message_bytes_max = link.message_bytes_max, "connected to Kafka");
+        self.link = Some(Arc::new(link));
+        self.failures = 0;
+        Ok(None)
+    }
+
+    async fn deliver(&mut self, frames: &[Delivery]) -> Result<Option<Position>, SinkError> {
+        let Some(link) = self.link.clone() else {
+            return Err(SinkError::Rebuild { reason: "not connected to Kafka yet".into() });
+        };
+        if let Some(reason) = link.fatal() {
+            return Err(SinkError::Rebuild { reason });
+        }
+        let Some(last) = frames.last().map(|frame| frame.position) else { return Ok(self.through) };
+        let open: Vec<Delivery> =
+            frames.iter().filter(|frame| !self.delivered_early.contains(&frame.position)).cloned().collect();
+        let fates = self.run_round(Arc::clone(&link), open).await?;
+        let outcome = self.judge(&link, &fates).await;
+        self.remember(&fates, &outcome);
+        outcome?;
+        self.delivered_early = self.delivered_early.split_off(&(last + 1));
+        self.through = Some(last);
+        Ok(self.through)
+    }
+}
+
+/// Tells the blocking thread when nobody waits any more.
+#[derive(Default)]
+struct AbandonOnDrop(Arc<AtomicBool>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,147 @@
+//! The producers whose numbers are followed.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use arrow_array::Array;
+use prometheus::{IntGauge, IntGaugeVec};
+use tollgate_record::BatchMeta;
+
+use crate::columns::Columns;
+use crate::config::MetricsConfig;
+use crate::sequence::Sequence;
+
+/// How often the gauges are brought up to date.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+struct Followed {
+    sequence: Sequence,
+    heard: Instant,
+    missing: IntGauge,
+}
+
+/// At most `producers_max` producers, with what is missing of each.
+pub(crate) struct Producers {
+    followed: HashMap<String, Followed>,
+    gauges: IntGaugeVec,
+    producers_max: usize,
+    holes_max: usize,
+    grace: Duration,
+    idle: Duration,
+    swept: Option<Instant>,
+    runs: Vec<(i64, i64)>,
+}
+
+impl Producers {
+    pub(crate) fn new(config: &MetricsConfig, gauges: IntGaugeVec) -> Self {
+        Self {
+            followed: HashMap::new(),
+            gauges,
+            producers_max: config.producers_max,
+            holes_max: config.holes_max,
+            grace: config.missing_grace.duration(),
+            idle: config.producer_idle.duration(),
+            swept: None,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Notes the numbers of a batch. `false` = there is no room for its producer.
+    pub(crate) fn observe(&mut self, meta: &BatchMeta, columns: &Columns<'_>, now: Instant) -> bool {
+        if columns.rows == 0 {
+            return true;
+        }
+        self.collect_runs(columns);
+        let first = if meta.batch_seq == 1 { 1 } else { self.runs.first().map_or(1, |run| run.0) };
+        if !self.followed.contains_key(&meta.producer) && !self.follow(&meta.producer, first, now) {
+            return false;
+        }
+        let Some(producer) = self.followed.get_mut(&meta.producer) else { return false };
+        producer.heard = now;
+        if meta.batch_seq == 1 {
+            producer.sequence.begins_at_one(now);
+        }
+        for (first, end) in &self.runs {
+            producer.sequence.cover(*first, *end, now);
+        }
+        true
+    }
+
+    /// The batch's numbers as runs, ascending; a gap row stands for all the numbers that it covers.
+    fn collect_runs(&mut self, columns: &Columns<'_>) {
+        let gaps = columns.gap_count;
+        let no_gaps = gaps.null_count() == gaps.len();
+        let end = |row: usize, seq: i64| {
+            let count = if no_gaps || gaps.is_null(row) { 1 } else { gaps.value(row).max(1) };
+            seq.saturating_add(count)
+        };
+        self.runs.clear();
+        for (row, seq) in columns.seq.values().iter().enumerate() {
+            let end = end(row, *seq);
+            match self.runs.last_mut() {
+                Some(last) if last.1 == *seq => last.1 = end,
+                _ => self.runs.push((*seq, end)),
+            }
+        }
+        self.runs.sort_unstable();
+    }
+
+    fn follow(&mut self, producer: &str, first: i64, now: Instant) -> bool {
+        if self.followed.len() >= self.producers_max && !self.forget_silent(now) {
+            return false;
+        }
+        let missing = self.gauges.with_label_values(&[producer]);
+        missing.set(0);
+        let sequence = Sequence::from(first, self.holes_max);
+        self.followed.insert(producer.to_owned(), Followed { sequence, heard: now, missing });
+        true
+    }
+
+    /// Makes room: the one that has been silent longest goes, if it has been silent for longer than the grace period.
+    fn forget_silent(&mut self, now: Instant) -> bool {
+        let Some((name, silent)) = self.followed.iter().min_by_key(|(_, producer)| producer.heard) else {
+            return false;
+        };
+        if now.saturating_duration_since(silent.heard) <= self.grace {
+            return false;
+        }
+        let name = name.clone();
+        self.forget(&name);
+        true
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.followed.remove(name);
+        // It fails only where there is no such series.
+        let _ = self.gauges.remove_label_values(&[name]);
+    }
+
+    /// Brings the gauges up to date and forgets who has been silent for long; at most once a second.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP_EVERY) {
+            return;
+        }
+        self.swept = Some(now);
+        let mut silent = Vec::new();
+        for (name, producer) in &self.followed {
+            producer.missing.set(producer.sequence.missing(now, self.grace));
+            if now.saturating_duration_since(producer.heard) >= self.idle {
+                silent.push(name.clone());
+            }
+        }
+        for name in silent {
+            self.forget(&name);
+        }
+    }
+
+    /// How many producers are followed.
+    pub(crate) fn len(&self) -> usize {
+        self.followed.len()
+    }
+
+    /// How many numbers are missing in all.
+    pub(crate) fn missing(&self, now: Instant) -> i64 {
+        let missing = self.followed.values().map(|producer| producer.sequence.missing(now, self.grace));
+        missing.fold(0, i64::saturating_add)
+    }
+}

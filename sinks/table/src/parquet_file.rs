@@ -1,0 +1,143 @@
+//! Data files: Parquet, zstd, synced before anything names them.
+//!
+//! Encodings, and why:
+//! - times, sequence numbers, durations and sizes: DELTA_BINARY_PACKED without a dictionary. They hardly repeat, and a
+//!   dictionary of distinct integers costs both bytes and time.
+//! - ids that are unique to a row (`trace_id`, `span_id`, `correlation_id`): no dictionary either.
+//! - everything else (names, addresses, status codes, hashes of credentials) repeats: dictionary, the default.
+//!
+//! Bloom filters: `trace_id` and `correlation_id`, because support looks single transactions up by them and their ranges
+//! prune nothing, and `client_ip`, because an incident starts from one address as often. `request_id` needs none (it holds
+//! its time), and `producer`, `service` and the like have too few values for one to prune.
+//! The page index (per-page ranges) is on, as the rows are sorted: by time in a commit's file, by service and time after
+//! compaction.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::Path;
+
+use arrow_array::{RecordBatch, UInt32Array};
+use arrow_schema::{DataType, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use tollgate_record::schema;
+
+use crate::TableError;
+use crate::durable::Disk;
+use crate::rows::plain_chunk;
+use crate::statistics::{FileStatistics, format_day};
+
+/// Rows in a row group: what a query thread takes at once, and the grain of the bloom filters.
+pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// Rows made plain at once.
+const CHUNK_ROWS: usize = 16 * 1024;
+/// False positives of a bloom filter: one row group in a hundred is read for nothing.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+
+const BLOOM_COLUMNS: [&str; 3] = ["trace_id", "correlation_id", "client_ip"];
+const UNIQUE_COLUMNS: [&str; 3] = ["trace_id", "span_id", "correlation_id"];
+/// Integers that repeat: a dictionary of run lengths beats packed deltas.
+const REPEATING_INTEGERS: [&str; 2] = ["gap_count", "client_cert_not_after"];
+
+/// The directory of rows without a plausible day, as Hive and Delta name it.
+const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// A data file on stable storage that no commit names yet.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    /// Relative to the table's root.
+    pub(crate) path: String,
+    pub(crate) date: Option<String>,
+    pub(crate) size: u64,
+    pub(crate) statistics: FileStatistics,
+}
+
+/// Writes the rows of one part as `date=DAY/NAME.parquet`, and syncs the file and its directories.
+pub(crate) fn write(
+    disk: &Disk,
+    root: &Path,
+    name: &str,
+    day: Option<i64>,
+    rows: &RecordBatch,
+    order: &UInt32Array,
+    level: i32,
+) -> Result<NewFile, TableError> {
+    let date = day.map(format_day);
+    let directory = format!("date={}", date.as_deref().unwrap_or(NULL_PARTITION));
+    let path = format!("{directory}/{name}.parquet");
+    let absolute = root.join(&path);
+    let directory = root.join(directory);
+    disk.create_directories(&directory).map_err(|source| TableError::io(&directory, source))?;
+    let written = write_synced(disk, &absolute, rows, order, level);
+    let written = written.and_then(|statistics| {
+        disk.sync_directory(&directory).map_err(|source| TableError::io(&directory, source))?;
+        let size = fs::metadata(&absolute).map_err(|source| TableError::io(&absolute, source))?.len();
+        Ok(NewFile { path, date, size, statistics })
+    });
+    if written.is_err() {
+        // Most likely the disk is full: give back what was taken.
+        let _ = fs::remove_file(&absolute);
+    }
+    written
+}
+
+fn write_synced(
+    disk: &Disk,
+    path: &Path,
+    rows: &RecordBatch,
+    order: &UInt32Array,
+    level: i32,
+) -> Result<FileStatistics, TableError> {
+    let failed = |error: parquet::errors::ParquetError| TableError::Rows {
+        action: "write a Parquet file",
+        source: Box::new(error),
+    };
+    let file = File::create_new(path).map_err(|source| TableError::io(path, source))?;
+    let schema = schema::table();
+    let properties = properties(&schema, level)?;
+    let mut writer = ArrowWriter::try_new(BufWriter::new(file), schema, Some(properties)).map_err(failed)?;
+    let mut statistics = FileStatistics::default();
+    let mut at = 0;
+    while at < order.len() {
+        let chunk = plain_chunk(rows, &order.slice(at, CHUNK_ROWS.min(order.len() - at)))?;
+        statistics.add(&chunk)?;
+        writer.write(&chunk).map_err(failed)?;
+        at += chunk.num_rows();
+    }
+    let buffered = writer.into_inner().map_err(failed)?;
+    let file = buffered.into_inner().map_err(|error| TableError::io(path, error.into_error()))?;
+    disk.sync_file(&file).map_err(|source| TableError::io(path, source))?;
+    Ok(statistics)
+}
+
+fn properties(schema: &Schema, level: i32) -> Result<WriterProperties, TableError> {
+    let level = ZstdLevel::try_new(level).map_err(TableError::rows("choose the compression"))?;
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")));
+    for field in schema.fields() {
+        let column = || ColumnPath::from(field.name().as_str());
+        let name = field.name().as_str();
+        let wide = matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..));
+        if wide && !REPEATING_INTEGERS.contains(&name) {
+            builder = builder
+                .set_column_dictionary_enabled(column(), false)
+                .set_column_encoding(column(), Encoding::DELTA_BINARY_PACKED);
+        }
+        if UNIQUE_COLUMNS.contains(&name) {
+            builder = builder.set_column_dictionary_enabled(column(), false);
+        }
+        if BLOOM_COLUMNS.contains(&name) {
+            // Sized for a full row group, and folded to what the values need when it is written.
+            builder = builder
+                .set_column_bloom_filter_enabled(column(), true)
+                .set_column_bloom_filter_fpp(column(), BLOOM_FALSE_POSITIVES)
+                .set_column_bloom_filter_max_ndv(column(), ROW_GROUP_ROWS as u64);
+        }
+    }
+    Ok(builder.build())
+}

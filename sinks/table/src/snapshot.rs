@@ -1,0 +1,133 @@
+//! What a query sees: one consistent picture of the table's files and of the hot rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use object_store::path::Path as ObjectPath;
+use tollgate_sink::Position;
+
+/// The table at one moment. Every journaled record up to that moment is in exactly one of `files` and `hot`,
+/// save for `hot_evicted` rows that are in neither yet (they are in the journal, and the next commit brings them).
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Version of the Delta table.
+    pub version: i64,
+    /// The last journal position whose rows are in `files`; `None` before the first commit, and for a table opened
+    /// read-only, which has no journal.
+    pub through: Option<Position>,
+    /// The active data files, by ascending `min_time_us`.
+    pub files: Arc<Vec<DataFile>>,
+    /// The journaled batches after `through`, by ascending position.
+    pub hot: Vec<Arc<HotBatch>>,
+    /// Rows after `through` that were evicted from memory because the hot rows reached their bound: they are missing
+    /// from this snapshot, and an answer from it must say so. A later commit brings them back.
+    pub hot_evicted: u64,
+    /// The schema of the data files: `tollgate_record::schema::table()`. A file may lack columns (an older writer; read
+    /// them as null) and may have more (a newer one; leave them out).
+    pub schema: SchemaRef,
+}
+
+impl Snapshot {
+    /// Rows in the data files and the hot rows together.
+    pub fn rows(&self) -> u64 {
+        let in_files: u64 = self.files.iter().map(|file| file.rows).sum();
+        let hot: usize = self.hot.iter().map(|batch| batch.records.num_rows()).sum();
+        in_files + hot as u64
+    }
+}
+
+/// One active Parquet file of the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataFile {
+    /// Where it is, relative to the table's root and not URL-encoded: `date=2026-11-23/…parquet`.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// When it was committed, in milliseconds since the Unix epoch.
+    pub modified_ms: i64,
+    /// Number of rows.
+    pub rows: u64,
+    /// The partition (UTC day of `time`, as `2026-11-23`); `None` for rows whose clock was implausible.
+    pub date: Option<String>,
+    /// Smallest `time` in microseconds; `i64::MIN` where the log does not tell.
+    pub min_time_us: i64,
+    /// Largest `time` in microseconds; `i64::MAX` where the log does not tell.
+    pub max_time_us: i64,
+    /// Smallest `seq`; `i64::MIN` where the log does not tell.
+    pub min_seq: i64,
+    /// Largest `seq`; `i64::MAX` where the log does not tell.
+    pub max_seq: i64,
+    /// Ranges of the other columns that the log keeps (`service`, `status`, …), by column name.
+    pub stats: Arc<BTreeMap<String, ColumnRange>>,
+}
+
+impl DataFile {
+    /// The file's place in [`crate::Table::store`].
+    pub fn location(&self) -> ObjectPath {
+        ObjectPath::from(self.path.as_str())
+    }
+
+    /// Whether it can hold rows with `time` in `[from_us, to_us]`, both inclusive.
+    pub fn overlaps(&self, from_us: i64, to_us: i64) -> bool {
+        self.min_time_us <= to_us && self.max_time_us >= from_us
+    }
+}
+
+/// What the Delta log says about one column of one file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ColumnRange {
+    /// Smallest value (a JSON string or number), if any row has one. A text may be cut short, and is still a lower bound.
+    pub min: Option<serde_json::Value>,
+    /// Largest value. A text may be cut short and its last character raised: it is an upper bound, not a value.
+    pub max: Option<serde_json::Value>,
+    /// Rows without a value.
+    pub nulls: Option<u64>,
+}
+
+/// A journaled batch that is not in the table's files yet.
+#[derive(Debug)]
+pub struct HotBatch {
+    /// Its frame in the journal.
+    pub position: Position,
+    /// The rows in the canonical wire schema (`tollgate_record::schema::wire()`, with dictionaries).
+    pub records: RecordBatch,
+    /// Smallest `time` in microseconds.
+    pub min_time_us: i64,
+    /// Largest `time` in microseconds.
+    pub max_time_us: i64,
+    /// What the batch holds in memory.
+    pub bytes: usize,
+}
+
+/// Numbers for metrics and the status page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// Version of the Delta table.
+    pub version: i64,
+    /// Active data files.
+    pub files: u64,
+    /// Rows in the active data files.
+    pub file_rows: u64,
+    /// Bytes in the active data files.
+    pub file_bytes: u64,
+    /// Batches in the hot rows.
+    pub hot_batches: u64,
+    /// Hot rows.
+    pub hot_rows: u64,
+    /// Bytes that the hot rows hold in memory.
+    pub hot_bytes: u64,
+    /// Rows evicted from the hot rows since the start.
+    pub hot_rows_evicted_total: u64,
+    /// Commits since the start.
+    pub commits_total: u64,
+    /// Commits that failed and were left to a retry, since the start.
+    pub commit_failures_total: u64,
+    /// Commits that met another writer's commit and were tried again at a later version, since the start.
+    pub commit_conflicts_total: u64,
+    /// Compactions committed since the start.
+    pub compactions_total: u64,
+    /// Checkpoints written since the start.
+    pub checkpoints_total: u64,
+}

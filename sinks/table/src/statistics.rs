@@ -1,0 +1,278 @@
+//! What the log says about each file: `{"numRecords":…,"minValues":{…},"maxValues":{…},"nullCount":{…}}`
+//! (Delta protocol, "Per-file Statistics"), for the columns that prune and no others, to keep commits small.
+
+use std::collections::BTreeMap;
+
+use arrow::compute::{max, max_string, min, min_string};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::{DataType, TimeUnit};
+use serde_json::{Map, Value, json};
+
+use crate::TableError;
+use crate::snapshot::ColumnRange;
+
+/// The columns with statistics: every query has a range of `time`, audits go by `seq`, and most incidents start from one of
+/// the others. Also `delta.dataSkippingStatsColumns`.
+pub(crate) const COLUMNS: [&str; 6] = ["time", "seq", "kind", "service", "status", "error_class"];
+
+/// Longest text in the statistics, in characters, as in other Delta writers.
+const TEXT_CHARS_MAX: usize = 32;
+
+const MICROS: i64 = 1_000_000;
+const DAY_SECONDS: i64 = 86_400;
+
+/// Statistics of one file, gathered chunk by chunk.
+#[derive(Debug, Default)]
+pub(crate) struct FileStatistics {
+    rows: u64,
+    columns: BTreeMap<&'static str, Range>,
+}
+
+#[derive(Debug, Default)]
+struct Range {
+    bounds: Option<(Bound, Bound)>,
+    nulls: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, PartialOrd)]
+enum Bound {
+    Time(i64),
+    Number(i64),
+    Text(String),
+}
+
+impl FileStatistics {
+    /// Takes the rows of one chunk, in plain types.
+    pub(crate) fn add(&mut self, chunk: &RecordBatch) -> Result<(), TableError> {
+        self.rows += chunk.num_rows() as u64;
+        for name in COLUMNS {
+            let Some(column) = chunk.column_by_name(name) else { continue };
+            let range = self.columns.entry(name).or_default();
+            range.nulls += column.null_count() as u64;
+            let Some((low, high)) = bounds(column.as_ref())? else { continue };
+            range.bounds = Some(match range.bounds.take() {
+                None => (low, high),
+                Some((min, max)) => (if low < min { low } else { min }, if high > max { high } else { max }),
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The statistics as the log keeps them.
+    pub(crate) fn to_json(&self) -> String {
+        let (mut mins, mut maxs, mut nulls) = (Map::new(), Map::new(), Map::new());
+        for (&name, range) in &self.columns {
+            nulls.insert(name.to_owned(), range.nulls.into());
+            if let Some((low, high)) = &range.bounds {
+                mins.insert(name.to_owned(), low.as_lower());
+                maxs.insert(name.to_owned(), high.as_upper());
+            }
+        }
+        json!({"numRecords": self.rows, "minValues": mins, "maxValues": maxs, "nullCount": nulls}).to_string()
+    }
+}
+
+fn bounds(column: &dyn Array) -> Result<Option<(Bound, Bound)>, TableError> {
+    let pair = |low: Option<Bound>, high: Option<Bound>| low.zip(high);
+    Ok(match column.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let column = column.as_primitive::<TimestampMicrosecondType>();
+            pair(min(column).map(Bound::Time), max(column).map(Bound::Time))
+        }
+        DataType::Int64 => {
+            let column = column.as_primitive::<Int64Type>();
+            pair(min(column).map(Bound::Number), max(column).map(Bound::Number))
+        }
+        DataType::Int32 => {
+            let column = column.as_primitive::<Int32Type>();
+            let number = |value: i32| Bound::Number(value.into());
+            pair(min(column).map(number), max(column).map(number))
+        }
+        DataType::Utf8 => {
+            let column = column.as_string::<i32>();
+            let text = |value: &str| Bound::Text(value.to_owned());
+            pair(min_string(column).map(text), max_string(column).map(text))
+        }
+        other => return Err(TableError::Schema(format!("no statistics for columns of type {other}"))),
+    })
+}
+
+impl Bound {
+    fn as_lower(&self) -> Value {
+        match self {
+            Bound::Time(us) => format_time(*us).into(),
+            Bound::Number(number) => (*number).into(),
+            Bound::Text(text) => text.chars().take(TEXT_CHARS_MAX).collect::<String>().into(),
+        }
+    }
+
+    fn as_upper(&self) -> Value {
+        match self {
+            Bound::Text(text) if text.chars().count() > TEXT_CHARS_MAX => {
+                // Above every text that starts with what is left.
+                text.chars().take(TEXT_CHARS_MAX).chain(['\u{10FFFF}']).collect::<String>().into()
+            }
+            other => other.as_lower(),
+        }
+    }
+}
+
+/// Statistics read back from the log, whoever wrote them. What is missing or malformed is unknown.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct ParsedStatistics {
+    pub(crate) rows: u64,
+    pub(crate) time: Option<(i64, i64)>,
+    pub(crate) seq: Option<(i64, i64)>,
+    pub(crate) columns: BTreeMap<String, ColumnRange>,
+}
+
+impl ParsedStatistics {
+    pub(crate) fn parse(text: &str) -> Self {
+        let Ok(mut stats) = serde_json::from_str::<Value>(text) else { return Self::default() };
+        let mut parsed = Self { rows: stats["numRecords"].as_u64().unwrap_or(0), ..Self::default() };
+        let section = |stats: &mut Value, name: &str| match stats.get_mut(name).map(Value::take) {
+            Some(Value::Object(section)) => section,
+            _ => Map::new(),
+        };
+        for (name, value) in section(&mut stats, "minValues") {
+            parsed.columns.entry(name).or_default().min = some(value);
+        }
+        for (name, value) in section(&mut stats, "maxValues") {
+            parsed.columns.entry(name).or_default().max = some(value);
+        }
+        for (name, value) in section(&mut stats, "nullCount") {
+            parsed.columns.entry(name).or_default().nulls = value.as_u64();
+        }
+        parsed.time = parsed.columns.remove("time").and_then(|range| {
+            Some((parse_time(range.min?.as_str()?, false)?, parse_time(range.max?.as_str()?, true)?))
+        });
+        let seq = parsed.columns.remove("seq");
+        parsed.seq = seq.and_then(|range| Some((range.min?.as_i64()?, range.max?.as_i64()?)));
+        parsed
+    }
+}
+
+fn some(value: Value) -> Option<Value> {
+    (!value.is_null()).then_some(value)
+}
+
+/// The UTC day of a time, as days since 1970-01-01.
+pub(crate) fn day_of(time_us: i64) -> i64 {
+    time_us.div_euclid(DAY_SECONDS * MICROS)
+}
+
+/// A day as `2026-11-23` (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+pub(crate) fn format_day(day: i64) -> String {
+    let z = day + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (month, dom) = (if mp < 10 { mp + 3 } else { mp - 9 }, doy - (153 * mp + 2) / 5 + 1);
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{dom:02}")
+}
+
+fn days_from_civil(year: i64, month: i64, dom: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let yoe = year.rem_euclid(400);
+    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + dom - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    era * 146_097 + doe - 719_468
+}
+
+/// A time as `2026-11-23T22:00:00.123456Z`.
+pub(crate) fn format_time(time_us: i64) -> String {
+    let seconds = time_us.div_euclid(MICROS);
+    let (of_day, micros) = (seconds.rem_euclid(DAY_SECONDS), time_us.rem_euclid(MICROS));
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z", format_day(day_of(time_us)))
+}
+
+/// Reads a UTC time of any precision. `upper` rounds a bound that was cut to milliseconds up to all that it may stand for.
+fn parse_time(text: &str, upper: bool) -> Option<i64> {
+    let text = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let (date, clock) = whole.split_once(['T', ' '])?;
+    let field = |text: Option<&str>| text?.parse::<i64>().ok();
+    let mut date = date.splitn(3, '-');
+    let (year, month, dom) = (field(date.next())?, field(date.next())?, field(date.next())?);
+    let mut clock = clock.splitn(3, ':');
+    let (hour, minute, second) = (field(clock.next())?, field(clock.next())?, field(clock.next())?);
+    let digits: String = fraction.chars().chain("000000".chars()).take(6).collect();
+    let mut micros = digits.parse::<i64>().ok()?;
+    if upper && fraction.len() < 6 {
+        micros += 10_i64.pow(6 - fraction.len().clamp(3, 6) as u32) - 1;
+    }
+    let plausible = (1..=12).contains(&month) && (1..=31).contains(&dom) && year.abs() < 290_000;
+    let seconds = days_from_civil(year, month, dom) * DAY_SECONDS + hour * 3_600 + minute * 60 + second;
+    (plausible && hour < 25 && minute < 61 && second < 62).then(|| seconds * MICROS + micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+
+    use super::*;
+
+    const T: i64 = 1_795_471_200_123_456; // 2026-11-23T20:40:00 and a fraction
+
+    #[test]
+    fn times_survive_the_log() {
+        for time in [T, 0, -1, 951_782_400_000_000, 4_107_542_399_999_999] {
+            assert_eq!(parse_time(&format_time(time), false), Some(time), "{}", format_time(time));
+            assert_eq!(parse_time(&format_time(time), true), Some(time));
+        }
+        assert_eq!(format_time(951_782_400_000_000), "2000-02-29T00:00:00.000000Z");
+        assert_eq!(parse_time("2000-02-29T00:00:00.123Z", true), Some(951_782_400_123_999));
+        assert_eq!(parse_time("2000-02-29 00:00:00+00:00", false), Some(951_782_400_000_000));
+        for bad in ["", "Z", "2000-02-29", "2000-02-29T00:00Z", "x-y-zTa:b:cZ", "2000-99-29T00:00:00Z"] {
+            assert_eq!(parse_time(bad, false), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn statistics_survive_the_log() {
+        let long = "x".repeat(40);
+        let chunk = |times: Vec<i64>, services: Vec<Option<&str>>| {
+            let seqs: Vec<i64> = times.iter().map(|time| time % 100).collect();
+            let statuses = vec![None; times.len()];
+            RecordBatch::try_from_iter([
+                ("time", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef),
+                ("seq", Arc::new(Int64Array::from(seqs))),
+                ("service", Arc::new(StringArray::from(services))),
+                ("status", Arc::new(Int32Array::from(statuses))),
+            ])
+            .unwrap()
+        };
+        let mut stats = FileStatistics::default();
+        stats.add(&chunk(vec![T, T + 3], vec![Some("b"), None])).unwrap();
+        stats.add(&chunk(vec![T - 1], vec![Some(&long)])).unwrap();
+        let parsed = ParsedStatistics::parse(&stats.to_json());
+        assert_eq!((parsed.rows, parsed.time, parsed.seq), (3, Some((T - 1, T + 3)), Some((55, 59))));
+        let service = &parsed.columns["service"];
+        assert_eq!(service.min, Some("b".into()));
+        let max = service.max.as_ref().and_then(Value::as_str).unwrap();
+        assert!(max > long.as_str() && max.chars().count() == TEXT_CHARS_MAX + 1);
+        assert_eq!(service.nulls, Some(1));
+        assert_eq!(parsed.columns["status"], ColumnRange { min: None, max: None, nulls: Some(3) });
+    }
+
+    #[test]
+    fn unknown_statistics_are_unknown() {
+        assert_eq!(ParsedStatistics::parse("nonsense"), ParsedStatistics::default());
+        assert_eq!(ParsedStatistics::parse("[1]").rows, 0);
+        let parsed = ParsedStatistics::parse(r#"{"numRecords":2,"minValues":{"time":5},"maxValues":7}"#);
+        assert_eq!((parsed.rows, parsed.time, parsed.seq), (2, None, None));
+    }
+}
