@@ -101,14 +101,23 @@ def problems_of_question(question, given):
     return wrong
 
 
-def problems_of_names(queries, rules, exposed):
+def problems_of_names(queries, rules):
     """Names and labels in PromQL that no metric has."""
-    registry = metrics.registry()
-    series = metrics.known_series(registry, {rule.record for rule in rules if rule.record})
-    wrong = [f"{query.place}: {problem}" for query in queries if query.kind == "promql" for problem in metrics.problems(query.text, series)]
-    if exposed:
-        names = {metric.name for metric in registry}
-        wrong += [f"{name} is exposed and not in docs/metrics.md" for name in sorted(exposed - names) if name.startswith("tollgate_")]
+    series = metrics.known_series(metrics.registry(), {rule.record for rule in rules if rule.record})
+    return [f"{query.place}: {problem}" for query in queries if query.kind == "promql" for problem in metrics.problems(query.text, series)]
+
+
+def problems_of_endpoints(urls):
+    """What running endpoints expose, against docs/metrics.md."""
+    known, wrong = {metric.name for metric in metrics.registry()}, []
+    for url in urls:
+        try:
+            names = {name for name in metrics.exposed(url) if name.startswith("tollgate_")}
+        except OSError as failure:
+            wrong.append(f"{url} does not answer: {failure}")
+            continue
+        wrong += [f"{url} exposes nothing"] if not names else []
+        wrong += [f"{url} exposes {name}, which is not in docs/metrics.md" for name in sorted(names - known)]
     return wrong
 
 
@@ -139,6 +148,13 @@ def run(query, span, service, options):
         return 0, str(failure)
 
 
+def service_to_show(prometheus):
+    try:
+        return servers.service_with_most_errors(prometheus) or "unknown"
+    except servers.QueryFailed:
+        return "unknown"
+
+
 def run_all(queries, options):
     """Runs what can be run, again and again until everything has data or the time is over. Returns what is wrong."""
     wanted = [query for query in queries if (options.prometheus if query.kind == "promql" else options.psql_port)]
@@ -146,7 +162,7 @@ def run_all(queries, options):
     while True:
         now = time.time()
         span = grafana.Range(now - grafana.duration_s(options.since), now)
-        service = options.service or servers.service_with_most_errors(options.prometheus) or "unknown"
+        service = options.service or service_to_show(options.prometheus)
         for query in open_queries:
             results[query] = run(query, span, service, options)
         open_queries = [query for query in open_queries if results[query][1] or not (results[query][0] or query.may_be_empty)]
@@ -180,7 +196,7 @@ def main():
     dashboards, rules, expected = load()
     queries = queries_of(dashboards, rules, expected)
     wrong = problems_of_files(dashboards, rules, expected)
-    wrong += problems_of_names(queries, rules, metrics.exposed(options.metrics))
+    wrong += problems_of_names(queries, rules) + problems_of_endpoints(options.metrics)
     wrong += run_all(queries, options)
     panels = sum(len(dashboard_files.panels(dashboard)) for dashboard in dashboards)
     alerts = len({rule.alert for rule in rules if rule.alert})

@@ -45,6 +45,11 @@ fn pairs(words: &[String]) -> anyhow::Result<Map<String, Value>> {
 }
 
 #[derive(Debug, Deserialize)]
+struct Questions {
+    questions: Vec<Question>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Question {
     name: String,
     title: String,
@@ -63,8 +68,8 @@ struct Param {
 
 fn list(door: &Door) -> anyhow::Result<ExitCode> {
     let answer = door.get("/v1/questions")?;
-    let questions: Vec<Question> = serde_json::from_slice(&answer.body)?;
-    for question in questions {
+    let list: Questions = serde_json::from_slice(&answer.body)?;
+    for question in list.questions {
         println!("{}\n    {}", question.name, question.title);
         for param in question.params {
             let default = match param.default {

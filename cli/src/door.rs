@@ -57,14 +57,27 @@ impl Door {
         self.read(self.agent.get(format!("{}{path}", self.url)).call(), None)
     }
 
+    /// Reads `path`, where "not found" is an answer too: its body, and whether it was found.
+    pub fn look(&self, path: &str) -> anyhow::Result<(String, bool)> {
+        let mut response = self.agent.get(format!("{}{path}", self.url)).call().with_context(|| self.unreachable())?;
+        let found = response.status() != ureq::http::StatusCode::NOT_FOUND;
+        if found && !response.status().is_success() {
+            return self.read(Ok(response), None).map(|answer| (String::from_utf8_lossy(&answer.body).into_owned(), true));
+        }
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+        Ok((body, found))
+    }
+
+    fn unreachable(&self) -> String {
+        format!("cannot ask {}: is `tollgate collector` or `tollgate demo` running? (--url changes the address)", self.url)
+    }
+
     fn read(
         &self,
         sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
         sql: Option<&str>,
     ) -> anyhow::Result<Answer> {
-        let mut response = sent.with_context(|| {
-            format!("cannot ask {}: is `tollgate collector` or `tollgate demo` running? (--url changes the address)", self.url)
-        })?;
+        let mut response = sent.with_context(|| self.unreachable())?;
         let warnings = response
             .headers()
             .get_all("x-tollgate-warning")

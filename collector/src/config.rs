@@ -320,7 +320,9 @@ impl CollectorConfig {
             "ingest.inflight_bytes_max",
             format!(
                 "must be at least {} times ingest.batch_bytes_max ({}) and ingest.batch_raw_bytes_max ({}) together",
-                crate::ingest::CONNECTION_SHARE, ingest.batch_bytes_max, ingest.batch_raw_bytes_max
+                crate::ingest::CONNECTION_SHARE,
+                ingest.batch_bytes_max,
+                ingest.batch_raw_bytes_max
             ),
         );
         let segment = journal.segment_bytes.bytes();
@@ -333,7 +335,10 @@ impl CollectorConfig {
         check(
             segment >= batch + FRAME_OVERHEAD_BYTES,
             "journal.segment_bytes",
-            format!("must be larger than ingest.batch_bytes_max ({}) by at least {FRAME_OVERHEAD_BYTES} bytes", ingest.batch_bytes_max),
+            format!(
+                "must be larger than ingest.batch_bytes_max ({}) by at least {FRAME_OVERHEAD_BYTES} bytes",
+                ingest.batch_bytes_max
+            ),
         );
         check(
             journal.high_water_bytes.bytes() >= segment,

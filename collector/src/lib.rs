@@ -38,10 +38,8 @@ mod source;
 mod start;
 mod status;
 
-pub use checkpoint::{CHECKPOINT_FILE, is_checkpoint};
-pub use config::{
-    AdminConfig, CollectorConfig, ConfigProblem, DeliveryConfig, IngestConfig, IngestTls, JournalConfig,
-};
+pub use checkpoint::{CHECKPOINT_FILE, is_checkpoint, with_checkpoint_checksum};
+pub use config::{AdminConfig, CollectorConfig, ConfigProblem, DeliveryConfig, IngestConfig, IngestTls, JournalConfig};
 pub use cursor::{CURSOR_DIR, decode_cursor, encode_cursor};
 pub use dead_letter::DEAD_LETTER_DIR;
 pub use error::StartError;

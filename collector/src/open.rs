@@ -142,8 +142,7 @@ pub(crate) fn replay(
                 continue;
             }
         };
-        let delivery =
-            Delivery { position: frame.position, received_us: frame.received_us, batch: Arc::new(batch) };
+        let delivery = Delivery { position: frame.position, received_us: frame.received_us, batch: Arc::new(batch) };
         tail.append(delivery.clone());
         recent.insert(delivery);
         frames += 1;

@@ -101,7 +101,10 @@ impl Runner {
         if let Some(stored) = stored {
             if stored >= end.max(self.cursor.position) {
                 // Frames at these positions are not the ones that the sink stored: the journal was replaced.
-                self.note("ahead", &format!("holds position {stored}, the journal ends at {end}: delivered from there"));
+                self.note(
+                    "ahead",
+                    &format!("holds position {stored}, the journal ends at {end}: delivered from there"),
+                );
             }
             // The cursor may be further: refused and skipped frames. Where the journal still holds them they come again.
             let known = (stored + 1).min(end.max(self.cursor.position));
@@ -335,7 +338,9 @@ impl Runner {
         match answer {
             Ok(Ok(through)) => self.took(&[], self.next, through),
             Ok(Err(error)) => self.note("close", &error.to_string()),
-            Err(_) => self.note("close", "did not store what it holds in time; it is delivered again after the restart"),
+            Err(_) => {
+                self.note("close", "did not store what it holds in time; it is delivered again after the restart")
+            }
         }
         self.store_cursor(true).await;
         self.state.set_phase(Phase::Stopped);

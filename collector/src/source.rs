@@ -106,7 +106,9 @@ impl Source {
             let (mut frames, mut rows) = (0, 0);
             while reader.position() < to {
                 match reader.next() {
-                    Ok(Some(frame)) if frame.position < to => (frames, rows) = (frames + 1, rows + u64::from(frame.rows)),
+                    Ok(Some(frame)) if frame.position < to => {
+                        (frames, rows) = (frames + 1, rows + u64::from(frame.rows))
+                    }
                     Ok(_) => break,
                     Err(JournalError::Trimmed { first, .. }) => reader.seek(first),
                     Err(error) => return Err(error),
@@ -131,9 +133,11 @@ impl Source {
                 self.reader = Some(reader);
                 answer
             }
-            Err(error) => {
-                Err(JournalError::Io { action: "read", name: "the journal".to_owned(), source: io::Error::other(error) })
-            }
+            Err(error) => Err(JournalError::Io {
+                action: "read",
+                name: "the journal".to_owned(),
+                source: io::Error::other(error),
+            }),
         }
     }
 }

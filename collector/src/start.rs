@@ -278,9 +278,8 @@ impl Running {
             self.intake.shutdown().await;
         }
         self.stop.sinks.cancel();
-        let closed = timeout(self.close_timeout + ABORT_GRACE, async {
-            while self.sinks.join_next().await.is_some() {}
-        });
+        let closed =
+            timeout(self.close_timeout + ABORT_GRACE, async { while self.sinks.join_next().await.is_some() {} });
         if closed.await.is_err() {
             tracing::warn!("a sink did not stop in time; it goes on from its cursor after the restart");
             self.sinks.shutdown().await;

@@ -51,7 +51,12 @@ impl RestartReport {
             let kept = damage.file.as_deref().unwrap_or("no copy, the disk was full");
             format!(
                 "{}: bytes {}..{} {:?}, positions {}..{} ({kept})",
-                damage.segment, damage.bytes.start, damage.bytes.end, damage.kind, damage.positions.start, damage.positions.end
+                damage.segment,
+                damage.bytes.start,
+                damage.bytes.end,
+                damage.kind,
+                damage.positions.start,
+                damage.positions.end
             )
         });
         Self {

@@ -98,7 +98,8 @@ async fn a_refused_last_frame_moves_the_cursor_too() {
     let client = site.client("gw-1", running.ingest_addr).await;
     client.post(Producer::new("gw-1").batch(5).bytes).await;
     let cursor = site.data().join("cursors/test.cursor");
-    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(1))).await;
+    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(1)))
+        .await;
     assert!(sink.delivered().is_empty());
     running.stop().await;
 }
@@ -115,7 +116,8 @@ async fn held_frames_do_not_move_the_cursor_and_come_again_after_a_kill() {
         client.post(producer.batch(5).bytes).await;
     }
     let cursor = site.data().join("cursors/test.cursor");
-    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(3))).await;
+    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(3)))
+        .await;
     sink.seen(|seen| seen.orders.push_back(Order::Hold));
     for _ in 0..4 {
         client.post(producer.batch(5).bytes).await;

@@ -80,8 +80,14 @@ async fn what_is_no_batch_costs_its_own_post_only() {
     bent[middle] ^= 0xff;
     let empty = zstd::encode_all(&b""[..], 1).expect("compresses");
     let bomb = zstd::encode_all(&vec![0; 80 << 20][..], 1).expect("compresses");
-    for body in [Bytes::new(), Bytes::from_static(b"junk"), bent.into(), good.slice(..good.len() / 2), empty.into(), bomb.into()]
-    {
+    for body in [
+        Bytes::new(),
+        Bytes::from_static(b"junk"),
+        bent.into(),
+        good.slice(..good.len() / 2),
+        empty.into(),
+        bomb.into(),
+    ] {
         let answer = client.post(body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
         assert!(!answer.error().is_empty());
@@ -89,7 +95,10 @@ async fn what_is_no_batch_costs_its_own_post_only() {
     let answer = client.post(Bytes::from(vec![0; 65 * 1024])).await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(answer.error().contains("65536"), "{answer:?}");
-    assert_eq!(client.post_as(good.clone(), "application/json", "zstd").await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(
+        client.post_as(good.clone(), "application/json", "zstd").await.status,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    );
     let plain = client.post_as(good.clone(), "application/vnd.apache.arrow.stream", "identity").await;
     assert_eq!(plain.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let elsewhere = Request::post("https://localhost/v2/batches").body(Full::default()).expect("request");
@@ -206,6 +215,7 @@ async fn metrics_status_and_health_tell() {
     assert_eq!(status["sinks"][0]["next_position"], 1);
     assert_eq!(status["restart"]["frames"], 0);
     let cursor = site.data().join("cursors/test.cursor");
-    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(1))).await;
+    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(1)))
+        .await;
     running.stop().await;
 }

@@ -106,7 +106,8 @@ async fn damage_in_the_journal_is_reported_and_costs_that_frame_only() {
     let (_, metrics) = support::get(running.admin_addr, "/metrics").await;
     assert!(metrics.contains("tollgate_journal_quarantined_frames_total 1"), "{metrics}");
     let cursor = site.data().join("cursors/test.cursor");
-    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(4))).await;
+    eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(4)))
+        .await;
     running.stop().await;
 }
 
@@ -124,7 +125,10 @@ async fn a_start_that_cannot_work_says_which_key_and_what_to_do() {
     config.journal.bytes_max = ByteSize::mib(1);
     config.ingest.posts_max = 0;
     let error = refusal(config).await.to_string();
-    assert!(error.contains("journal.bytes_max: must leave room") && error.contains("ingest.posts_max: must be at least 1"), "{error}");
+    assert!(
+        error.contains("journal.bytes_max: must leave room") && error.contains("ingest.posts_max: must be at least 1"),
+        "{error}"
+    );
 
     let mut config = site.config();
     config.journal.disk_free_min_bytes = ByteSize(u64::MAX);

@@ -12,7 +12,7 @@ TIMEOUT_S = 30
 
 
 class QueryFailed(Exception):
-    """A server answered a query with an error."""
+    """A server answered with an error, or not at all."""
 
 
 def service_with_most_errors(url):
@@ -41,6 +41,8 @@ def _answer(url, path, arguments):
             return json.load(answer)["data"]["result"]
     except urllib.error.HTTPError as failure:
         raise QueryFailed(json.load(failure).get("error", str(failure))) from failure
+    except OSError as failure:
+        raise QueryFailed(f"{url} does not answer: {failure}") from failure
 
 
 def _finite(text):

@@ -33,6 +33,23 @@ pub struct ConnectionFacts {
     pub io: Arc<IoFacts>,
     /// Requests so far.
     pub requests: Cell<u64>,
+    /// Transactions that have not ended.
+    pub open: Cell<usize>,
+    /// When the last one ended, or the connection began.
+    pub quiet_since: Cell<Instant>,
+}
+
+impl ConnectionFacts {
+    /// Returns once no transaction was open for `idle`.
+    pub async fn idle_for(&self, idle: Duration) {
+        loop {
+            let until = self.quiet_since.get() + idle;
+            if self.open.get() == 0 && Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep_until(until.max(Instant::now() + idle / 8).into()).await;
+        }
+    }
 }
 
 /// TLS of one connection; on resumed sessions these are the facts of the session.

@@ -13,9 +13,12 @@ const NAMES_MAX: usize = 4_096;
 /// The answers of the resolver, for one worker.
 #[derive(Debug)]
 pub struct Resolver {
-    cache: RefCell<HashMap<Rc<str>, (Rc<[SocketAddr]>, Instant)>>,
+    cache: RefCell<HashMap<Rc<str>, Remembered>>,
     cache_for: Duration,
 }
+
+/// Addresses, and until when they are used.
+type Remembered = (Rc<[SocketAddr]>, Instant);
 
 /// Addresses of a name.
 #[derive(Debug, Clone)]

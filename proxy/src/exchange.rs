@@ -80,12 +80,13 @@ async fn obtain(transaction: &mut Transaction, route: &RoutePlan, fresh: bool, t
     let mut failures = 0;
     loop {
         let target = worker.next_target(route.service, targets.len());
-        transaction.upstream.target = Some(target);
+        let facts = &mut transaction.upstream;
+        // What an earlier attempt took is not this one's.
+        (facts.target, facts.dns, facts.connect, facts.tls) = (Some(target), None, None, None);
         let upstream = targets[target].upstream;
         if !fresh && let Some(lease) = worker.pool.take(upstream).await {
             return Ok(lease);
         }
-        let facts = &mut transaction.upstream;
         match upstream::connect(&worker, upstream, route.connect, tunnel, facts).await {
             Ok(lease) => return Ok(lease),
             Err(refusal) => {

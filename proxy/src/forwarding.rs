@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn only_trusted_hops_are_believed() {
         let trusted = [Cidr::parse("10.0.0.0/8").unwrap(), Cidr::parse("fd00::/8").unwrap()];
-        let table: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+        type Row<'a> = (&'a str, &'a [(&'static str, &'static str)], Option<&'a str>);
+        let table: &[Row<'_>] = &[
             ("192.0.2.1", &[("x-forwarded-for", "198.51.100.7")], None),
             ("10.0.0.1", &[], None),
             ("10.0.0.1", &[("x-forwarded-for", "198.51.100.7")], Some("198.51.100.7")),

@@ -94,7 +94,8 @@ fn check_target(head: &request::Parts) -> Result<(), Refusal> {
             false => Err(Refusal::malformed("the target * is for OPTIONS only")),
         };
     }
-    if !path.starts_with('/') && !(path.is_empty() && head.uri.authority().is_some()) {
+    let bare_authority = path.is_empty() && head.uri.authority().is_some();
+    if !path.starts_with('/') && !bare_authority {
         return Err(Refusal::malformed("the request target is not a path"));
     }
     if has_dot_segment(path) {

@@ -17,7 +17,7 @@ use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
 use crate::config::Plan;
 use crate::metrics::Metrics;
 use crate::server::Server;
-use crate::ship::{self, Outbox, Shipper};
+use crate::ship::{self, Outbox, Sealer, Shipper};
 use crate::transaction::now_us;
 use crate::worker::Worker;
 
@@ -65,6 +65,7 @@ pub struct Running {
     pub metrics: prometheus::Registry,
     workers: Vec<JoinHandle<()>>,
     admin_thread: JoinHandle<()>,
+    sealer: Sealer,
     shipper: Shipper,
     drain: CancellationToken,
     cut: CancellationToken,
@@ -84,6 +85,8 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let admin = admin_socket.local_addr().map_err(StartError::Thread)?;
     let outbox = Outbox::new(&plan, metrics.clone());
     let shipper = Shipper::start(&plan, outbox.clone(), metrics.clone())?;
+    let level = plan.config.records.compression_level.value;
+    let sealer = Sealer::start(plan.workers, level, outbox).map_err(StartError::Thread)?;
     let (drain, cut, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
@@ -91,11 +94,12 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     for (index, sockets) in sockets.into_iter().enumerate() {
         let (sender, receiver) = mpsc::channel(QUERIES_MAX);
         queries.push(sender);
-        let (plan, ports, metrics, outbox) = (plan.clone(), ports.clone(), metrics.clone(), outbox.clone());
+        let (plan, ports, metrics) = (plan.clone(), ports.clone(), metrics.clone());
+        let jobs = sealer.jobs();
         let stop = (drain.clone(), cut.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let body = move || {
-            let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, &outbox, stop);
+            let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, jobs, stop);
             run_worker(&runtime, worker, sockets, receiver);
         };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
@@ -110,7 +114,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     };
     let admin_thread = std::thread::Builder::new().name("admin".into()).spawn(body).map_err(StartError::Thread)?;
     let metrics = metrics.registry.clone();
-    Ok(Running { addresses, admin, metrics, workers, admin_thread, shipper, drain, cut, end })
+    Ok(Running { addresses, admin, metrics, workers, admin_thread, sealer, shipper, drain, cut, end })
 }
 
 impl Running {
@@ -128,6 +132,8 @@ impl Running {
                 tracing::error!("a worker panicked");
             }
         }
+        // The workers are gone, and with them all that it had to wait for.
+        self.sealer.stop();
         self.shipper.stop(Instant::now() + SHIP_REST);
         self.end.cancel();
         if self.admin_thread.join().is_err() {
@@ -196,7 +202,8 @@ fn run_worker(
             }
         });
         worker.drain.cancelled().await;
-        while !worker.cut.is_cancelled() && !(worker.connections.get() == 0 && worker.live.borrow().is_empty()) {
+        let busy = || worker.connections.get() > 0 || !worker.live.borrow().is_empty();
+        while busy() && !worker.cut.is_cancelled() {
             tokio::time::sleep(DRAIN_POLL).await;
         }
         // Tunnels hear the cut and write their records.

@@ -160,6 +160,8 @@ impl Server {
             tls,
             io: Arc::new(IoFacts::default()),
             requests: Cell::new(0),
+            open: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
         })
     }
 
@@ -209,18 +211,10 @@ impl Server {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = self.watched(io, &facts);
-        let (worker, connection) = (self.worker.clone(), facts.clone());
-        let active = Rc::new(Activity::new());
-        let seen = active.clone();
-        let service = service_fn(move |request| {
-            let (worker, connection) = (worker.clone(), connection.clone());
-            let stream = seen.stream();
-            async move {
-                let answered = forward::handle(worker, connection, request).await;
-                drop(stream);
-                answered
-            }
-        });
+        let service = {
+            let (worker, facts) = (self.worker.clone(), facts.clone());
+            service_fn(move |request| forward::handle(worker.clone(), facts.clone(), request))
+        };
         let mut connection = std::pin::pin!(self.http2.serve_connection(io, service));
         let idle = self.worker.plan.config.timeouts.http2_idle.0;
         // How it ends shows in the transactions that it carried.
@@ -230,51 +224,12 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            () = active.idle_for(idle) => {
+            () = facts.idle_for(idle) => {
                 connection.as_mut().graceful_shutdown();
                 let last_streams = tokio::time::timeout(idle, connection).await;
                 last_streams.unwrap_or(Ok(()))
             }
         };
-    }
-}
-
-/// The streams of one HTTP/2 connection, for its idle timeout.
-#[derive(Debug)]
-struct Activity {
-    open: Cell<usize>,
-    last: Cell<Instant>,
-}
-
-/// One stream until its response began.
-struct ActiveStream(Rc<Activity>);
-
-impl Activity {
-    fn new() -> Self {
-        Self { open: Cell::new(0), last: Cell::new(Instant::now()) }
-    }
-
-    fn stream(self: &Rc<Self>) -> ActiveStream {
-        self.open.set(self.open.get() + 1);
-        ActiveStream(self.clone())
-    }
-
-    /// Returns once no stream was active for `idle`.
-    async fn idle_for(&self, idle: Duration) {
-        loop {
-            let until = self.last.get() + idle;
-            if self.open.get() == 0 && Instant::now() >= until {
-                return;
-            }
-            tokio::time::sleep_until(until.max(Instant::now() + idle / 8).into()).await;
-        }
-    }
-}
-
-impl Drop for ActiveStream {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.last.set(Instant::now());
     }
 }
 

@@ -159,6 +159,7 @@ impl Transaction {
         let first_byte_at = if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch) };
         let began_at = first_byte_at.unwrap_or(head_at);
         connection.requests.set(connection.requests.get() + 1);
+        connection.open.set(connection.open.get() + 1);
         let (seq, time_us) = worker.issue(head_at - began_at);
         let (request_id, live) = (worker.request_id(time_us, seq), worker.live.borrow_mut().insert(seq, time_us));
         Box::new(Self {
@@ -222,6 +223,8 @@ impl Transaction {
         }
         let ended_at = Instant::now();
         self.connection.io.request_ended();
+        self.connection.open.set(self.connection.open.get() - 1);
+        self.connection.quiet_since.set(ended_at);
         let worker = self.worker.clone();
         worker.live.borrow_mut().remove(self.live);
         worker.record(self, &ending, ended_at);

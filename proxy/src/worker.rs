@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use tokio_util::sync::CancellationToken;
 use tollgate_record::id::{ProducerName, RequestId, producer_tag};
 use tollgate_record::vocabulary::{AuthFailReason, AuthResult, ErrorClass, Kind, MtlsVerify, Termination};
-use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, gap_batch};
+use tollgate_record::{BatchHeader, Record, SealLimits};
 
 use crate::config::Plan;
 use crate::connection::ConnectionFacts;
@@ -22,7 +22,7 @@ use crate::live::InFlight;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::pool::Pool;
 use crate::redaction;
-use crate::ship::Outbox;
+use crate::ship::{Outbox, Rows, SealJobs};
 use crate::transaction::{Ending, Transaction, header_of, now_us};
 
 /// How often counts are added to the shared ones and idle connections are swept.
@@ -35,8 +35,6 @@ const REDACTION_POLICY: &str = "default-1";
 pub struct Worker {
     /// What to do.
     pub plan: Arc<Plan>,
-    /// Which worker this is.
-    pub index: u32,
     /// Instants are counted from here.
     pub epoch: Instant,
     /// Idle upstream connections.
@@ -67,7 +65,7 @@ pub struct Worker {
 }
 
 struct Batch {
-    builder: BatchBuilder,
+    rows: Rows,
     path: String,
     query: String,
     correlation: String,
@@ -90,7 +88,7 @@ impl Worker {
         start_us: i64,
         ports: Vec<u16>,
         metrics: &Arc<Metrics>,
-        outbox: &Arc<Outbox>,
+        jobs: SealJobs,
         stop: (CancellationToken, CancellationToken),
     ) -> Rc<Self> {
         let config = &plan.config;
@@ -100,6 +98,7 @@ impl Worker {
             bytes_max: config.records.batch_bytes_max.0 as usize,
             age_max: config.records.batch_age_max.0,
         };
+        let level = config.records.compression_level.value;
         let pool = Pool::new(
             plan.upstreams.len(),
             config.limits.upstream_idle_max,
@@ -107,7 +106,6 @@ impl Worker {
             config.timeouts.upstream_idle.0,
         );
         Rc::new(Self {
-            index,
             epoch: Instant::now(),
             pool,
             resolver: Resolver::new(config.timeouts.dns_cache.0),
@@ -122,9 +120,9 @@ impl Worker {
             tag: producer_tag(&header.producer),
             seq: Cell::new(0),
             turns: plan.services.iter().map(|_| Cell::new(index as usize)).collect(),
-            outbox: outbox.clone(),
+            outbox: jobs.outbox.clone(),
             batch: RefCell::new(Batch {
-                builder: BatchBuilder::new(header, limits),
+                rows: Rows::new(index as usize, header, limits, level, jobs),
                 path: String::new(),
                 query: String::new(),
                 correlation: String::new(),
@@ -198,15 +196,11 @@ impl Worker {
             record.upstream_addr = Some(&batch.addr);
         }
         crate::row::transaction(&mut record, transaction, ending, ended_at, &self.plan);
-        batch.builder.append(&record);
-        let full = batch.builder.is_full();
+        batch.rows.append(&record);
         self.metrics.issued();
         let service = route.map(|route| route.service);
         let took = ended_at.saturating_duration_since(transaction.began_at);
         self.metrics.transaction(service, transaction.status, took, ending.class);
-        if full {
-            self.seal(&mut batch.builder);
-        }
     }
 
     /// Writes the record of a failed handshake.
@@ -263,39 +257,8 @@ impl Worker {
     }
 
     fn append(&self, record: &Record<'_>) {
-        let mut batch = self.batch.borrow_mut();
-        batch.builder.append(record);
+        self.batch.borrow_mut().rows.append(record);
         self.metrics.issued();
-        if batch.builder.is_full() {
-            self.seal(&mut batch.builder);
-        }
-    }
-
-    fn seal(&self, builder: &mut BatchBuilder) {
-        if builder.is_empty() {
-            return;
-        }
-        match builder.seal(self.plan.config.records.compression_level.value) {
-            Ok(sealed) => self.outbox.push(self.index as usize, sealed),
-            Err(error) => tracing::error!(%error, "a batch of records could not be sealed; its records are lost"),
-        }
-    }
-
-    /// Seals what is due and reports what was shed.
-    fn seal_due(&self, all: bool) {
-        let mut batch = self.batch.borrow_mut();
-        if all || batch.builder.is_due(Instant::now()) {
-            self.seal(&mut batch.builder);
-        }
-        let gaps = self.outbox.take_gaps(self.index as usize, all);
-        if gaps.is_empty() {
-            return;
-        }
-        let batch_seq = batch.builder.take_batch_seq();
-        match gap_batch(batch.builder.header(), batch_seq, &gaps) {
-            Ok(sealed) => self.outbox.push_gaps(self.index as usize, sealed, gaps),
-            Err(error) => tracing::error!(%error, "shed records could not be reported"),
-        }
     }
 
     /// Seals by age, adds counts and sweeps the pool, until the worker is cut.
@@ -307,7 +270,7 @@ impl Worker {
         let mut swept_at = Instant::now();
         loop {
             ticks.tick().await;
-            self.seal_due(false);
+            self.batch.borrow_mut().rows.seal_due(false);
             if swept_at.elapsed() >= HOUSEKEEPING {
                 swept_at = Instant::now();
                 self.pool.sweep();
@@ -318,7 +281,7 @@ impl Worker {
 
     /// Hands over everything: the last thing a worker does.
     pub fn close(&self) {
-        self.seal_due(true);
+        self.batch.borrow_mut().rows.close();
         self.metrics.flush(0);
     }
 }

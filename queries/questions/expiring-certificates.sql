@@ -9,8 +9,8 @@ SELECT client_cert_subject,
        client_cert_issuer,
        client_cert_serial,
        client_cert_sha256,
-       client_cert_not_after,
-       CAST(floor((extract(epoch FROM client_cert_not_after) - extract(epoch FROM now())) / 86400) AS BIGINT) AS days_left,
+       min(client_cert_not_after) AS client_cert_not_after,
+       CAST(floor((extract(epoch FROM min(client_cert_not_after)) - extract(epoch FROM now())) / 86400) AS BIGINT) AS days_left,
        max(consumer) AS consumer,
        max(service) AS a_service,
        count(*) AS requests,
@@ -19,6 +19,6 @@ FROM transactions
 WHERE client_cert_not_after IS NOT NULL
   AND time >= now() - $since
   AND extract(epoch FROM client_cert_not_after) < extract(epoch FROM now()) + 86400 * $days
-GROUP BY client_cert_subject, client_cert_issuer, client_cert_serial, client_cert_sha256, client_cert_not_after
-ORDER BY client_cert_not_after, client_cert_subject
+GROUP BY client_cert_subject, client_cert_issuer, client_cert_serial, client_cert_sha256
+ORDER BY days_left, client_cert_subject, client_cert_sha256
 LIMIT 500

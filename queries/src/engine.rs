@@ -52,12 +52,7 @@ impl Engine {
             .build()
             .map_err(|error| internal(format!("the query threads cannot be started: {error}")))?;
         Ok(Self {
-            shared: Arc::new(Shared {
-                context,
-                source,
-                parser: Parser::new(limits.sql_bytes_max),
-                limits,
-            }),
+            shared: Arc::new(Shared { context, source, parser: Parser::new(limits.sql_bytes_max), limits }),
             places: Arc::new(Semaphore::new(limits.concurrent_max.max(1))),
             queued: AtomicUsize::new(0),
             runtime: Some(runtime),

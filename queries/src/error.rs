@@ -81,11 +81,8 @@ pub struct Place {
 impl Place {
     /// The character in the whole text, from 1, as PostgreSQL's error position wants it.
     pub fn position(self, sql: &str) -> usize {
-        let before: usize = sql
-            .split_inclusive('\n')
-            .take(self.line.saturating_sub(1) as usize)
-            .map(|line| line.chars().count())
-            .sum();
+        let before: usize =
+            sql.split_inclusive('\n').take(self.line.saturating_sub(1) as usize).map(|line| line.chars().count()).sum();
         before + self.column as usize
     }
 }
@@ -107,12 +104,7 @@ pub struct QueryError {
 impl QueryError {
     /// An error without a place or a hint.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            place: None,
-            hint: None,
-        }
+        Self { kind, message: message.into(), place: None, hint: None }
     }
 
     /// Adds what can be done.
@@ -152,9 +144,6 @@ mod tests {
         let error = QueryError::new(ErrorKind::UnknownName, "no column statuss")
             .at(Some(Place { line: 1, column: 8 }))
             .hint("did you mean status?");
-        assert_eq!(
-            error.to_string(),
-            "no column statuss (line 1, column 8); did you mean status?"
-        );
+        assert_eq!(error.to_string(), "no column statuss (line 1, column 8); did you mean status?");
     }
 }

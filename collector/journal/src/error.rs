@@ -44,7 +44,9 @@ pub enum JournalError {
         segment: String,
     },
     /// A segment was written by a version that this one does not read.
-    #[error("journal: segment {segment} has format version {version}, this build reads {supported}: use the build that wrote it to drain it")]
+    #[error(
+        "journal: segment {segment} has format version {version}, this build reads {supported}: use the build that wrote it to drain it"
+    )]
     Version {
         /// File name.
         segment: String,

@@ -123,9 +123,13 @@ pub(crate) fn encode(entry: &Entry, position: u64, group_start: u32, seed: Seed,
     out.extend_from_slice(&[0; 2]);
     out.extend_from_slice(entry.producer.as_bytes());
     out.extend_from_slice(&entry.payload);
-    let crc = checksum(&out[start..], seed);
-    out[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
+    set_checksum(&mut out[start..], seed);
     out.resize(start + padded(length), 0);
+}
+
+pub(crate) fn set_checksum(frame: &mut [u8], seed: Seed) {
+    let crc = checksum(frame, seed);
+    frame[8..12].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// CRC32C of the whole frame but the checksum itself, so that a flipped length is caught like any other byte.

@@ -218,10 +218,12 @@ impl Journal {
 
     /// How the journal stands.
     pub fn stats(&self) -> Stats {
+        // Taken alone: the guard would live to the end of the expression below, which locks again.
+        let segments = self.shared.segments().len();
         Stats {
             first_position: self.first_position(),
             next_position: self.next_position(),
-            segments: self.shared.segments().len(),
+            segments,
             used_bytes: self.shared.used_bytes(),
             allocated_bytes: self.shared.allocated_bytes(),
             quarantined: self.shared.quarantined.load(Ordering::Relaxed),

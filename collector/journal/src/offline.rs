@@ -144,3 +144,22 @@ fn problems(scan: &scan::Scan<'_>, limit: Option<u64>) -> Vec<String> {
     }
     problems
 }
+
+/// Reads bytes as a segment and checks that the answer holds together; for the fuzz target.
+///
+/// # Panics
+/// It does not: that is what the fuzz target looks for.
+#[doc(hidden)]
+pub fn check_bytes(bytes: &[u8], first: u64, limit: Option<u64>) {
+    // Once as they are, and once with the checksums that a fuzzer does not guess.
+    for bytes in [bytes.to_vec(), scan::with_checksums(bytes, first)] {
+        let Ok(scan) = scan::segment(&bytes, first, limit) else { continue };
+        assert!(scan.end <= bytes.len());
+        assert!(scan.frames.windows(2).all(|pair| pair[0].position < pair[1].position));
+        assert!(scan.frames.iter().all(|frame| limit.is_none_or(|limit| frame.position < limit)));
+        assert!(scan.frames.last().is_none_or(|last| scan.next_position == last.position.saturating_add(1)));
+        let lost: u64 = scan.spans.iter().map(|span| span.positions.end - span.positions.start).sum();
+        assert_eq!(scan.next_position - first, scan.frames.len() as u64 + lost);
+        assert!(scan.spans.iter().all(|span| span.bytes.start < span.bytes.end && span.bytes.end <= scan.end));
+    }
+}

@@ -84,7 +84,8 @@ impl Options {
     pub(crate) fn validate(&self) -> Result<(), JournalError> {
         let refuse = |key, problem| Err(JournalError::Options { key, problem });
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
-            let problem = format!("{} is not within {SEGMENT_BYTES_MIN}..={SEGMENT_BYTES_MAX} bytes", self.segment_bytes);
+            let problem =
+                format!("{} is not within {SEGMENT_BYTES_MIN}..={SEGMENT_BYTES_MAX} bytes", self.segment_bytes);
             return refuse("segment_bytes", problem);
         }
         if self.high_water_bytes < self.segment_bytes {

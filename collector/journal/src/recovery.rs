@@ -47,8 +47,11 @@ pub(crate) fn recover(storage: &dyn Storage, options: &Options) -> Result<Recove
         firsts.extend(segment::first_of(&name));
     }
     firsts.sort_unstable();
-    let mut recovered =
-        Recovered { segments: VecDeque::new(), report: Recovery::default(), ended_at: firsts.first().copied().unwrap_or(0) };
+    let mut recovered = Recovered {
+        segments: VecDeque::new(),
+        report: Recovery::default(),
+        ended_at: firsts.first().copied().unwrap_or(0),
+    };
     for (index, first) in firsts.iter().enumerate() {
         recovered.read_segment(storage, options, *first, firsts.get(index + 1).copied())?;
     }
@@ -107,7 +110,13 @@ impl Recovered {
     }
 
     /// Positions between this segment and the one before it must have been skipped on purpose.
-    fn check_continuity(&mut self, scan: &Scan<'_>, options: &Options, first: u64, name: &str) -> Result<(), JournalError> {
+    fn check_continuity(
+        &mut self,
+        scan: &Scan<'_>,
+        options: &Options,
+        first: u64,
+        name: &str,
+    ) -> Result<(), JournalError> {
         let from = self.ended_at;
         let skipped = scan.header.is_some_and(|header| header.continues_from <= from);
         if from >= first || skipped {

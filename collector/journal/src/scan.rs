@@ -125,3 +125,106 @@ fn next_candidate(bytes: &[u8], offset: usize) -> usize {
         _ => next,
     }
 }
+
+/// The same bytes with the checksum set wherever a plausible frame starts, so that a fuzz target gets past it.
+pub(crate) fn with_checksums(bytes: &[u8], first: u64) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    let mut offset = SEGMENT_HEADER_BYTES;
+    while let Some(rest) = out.get_mut(offset..).filter(|rest| !rest.is_empty()) {
+        offset += match frame::plausible(rest).filter(|length| *length <= rest.len()) {
+            Some(length) => {
+                frame::set_checksum(&mut rest[..length], Seed::of(first));
+                padded(length)
+            }
+            None => FRAME_ALIGN,
+        };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::{Entry, encode};
+
+    /// A segment with frames of these payload lengths, the first at position 5.
+    fn segment_of(lengths: &[usize]) -> Vec<u8> {
+        let mut out = Header { first: 5, continues_from: 5 }.encode().to_vec();
+        for (position, length) in (5..).zip(lengths) {
+            let entry = Entry {
+                producer: Arc::from("gw-1/1/0"),
+                batch_seq: position,
+                first_seq: 1,
+                last_seq: 1,
+                rows: 1,
+                received_us: 1,
+                payload: Bytes::from(vec![0x54; *length]),
+            };
+            let group_start = out.len() as u32;
+            encode(&entry, position, group_start, Seed::of(5), &mut out);
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_consistently(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            crate::offline::check_bytes(&bytes, 5, None);
+        }
+
+        #[test]
+        fn a_segment_with_any_bytes_overwritten_is_read_consistently(
+            lengths in prop::collection::vec(0usize..80, 1..8),
+            at in any::<prop::sample::Index>(),
+            patch in prop::collection::vec(any::<u8>(), 1..100),
+        ) {
+            let mut bytes = segment_of(&lengths);
+            let at = at.index(bytes.len());
+            let end = (at + patch.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&patch[..end - at]);
+            crate::offline::check_bytes(&bytes, 5, None);
+            let scan = segment(&bytes, 5, None);
+            // Frames that the patch did not touch are found.
+            if let Ok(scan) = scan {
+                let mut offset = SEGMENT_HEADER_BYTES;
+                for (position, length) in (5..).zip(&lengths) {
+                    let frame_end = offset + frame::FRAME_HEADER_BYTES + 8 + length;
+                    if frame_end <= at || end <= offset {
+                        prop_assert!(scan.frames.iter().any(|frame| frame.position == position), "{position}");
+                    }
+                    offset = padded(frame_end);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damage_before_a_later_group_was_durable() {
+        let mut bytes = segment_of(&[10, 10, 10]);
+        bytes[SEGMENT_HEADER_BYTES + 20] ^= 1;
+        let scan = segment(&bytes, 5, None).expect("reads");
+        assert!(scan.spans[0].known_durable);
+        assert_eq!(scan.spans[0].positions, 5..6);
+    }
+
+    #[test]
+    fn bytes_that_look_like_headers_do_not_cost_quadratic_time() {
+        let mut bytes = segment_of(&[1 << 20]);
+        let start = SEGMENT_HEADER_BYTES;
+        bytes[start + 9] ^= 1;
+        let header = bytes[start..start + frame::FRAME_HEADER_BYTES].to_vec();
+        let fake = start + 128..bytes.len() - 64;
+        for chunk in bytes[fake].chunks_exact_mut(64) {
+            chunk.copy_from_slice(&header);
+            chunk[4..8].copy_from_slice(&500_000u32.to_le_bytes());
+        }
+        let mut budget = bytes.len() * RESYNC_CHECKSUM_FACTOR;
+        assert_eq!(next_good(&bytes, start, 5, Seed::of(5), &mut budget), None);
+        assert!(budget < 500_000, "it stopped for the budget's sake, not at the end");
+    }
+}

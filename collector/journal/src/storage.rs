@@ -128,7 +128,7 @@ impl Storage for Folder {
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            const CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
+            static CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
             let mut rest = bytes as usize;
             let mut file = file;
             while rest > 0 {

@@ -263,4 +263,3 @@ fn refusal(error: &io::Error) -> AppendError {
         _ => AppendError::Unavailable { reason: error.to_string() },
     }
 }
-

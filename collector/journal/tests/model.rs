@@ -188,7 +188,11 @@ impl Model {
         // Dropping the journal joins its writer; what it does then finds the power off.
         self.disk.cut_power_after(0);
         self.journal = None;
-        if machine { self.disk.restart_machine(&mut self.dice) } else { self.disk.restart_process() }
+        if machine {
+            self.disk.restart_machine(&mut self.dice)
+        } else {
+            self.disk.restart_process()
+        }
         self.reopen();
     }
 
@@ -229,15 +233,7 @@ impl Model {
 }
 
 fn entry(batch_seq: u64, payload: Bytes) -> Entry {
-    Entry {
-        producer: Arc::from("gw-1/1/0"),
-        batch_seq,
-        first_seq: 1,
-        last_seq: 2,
-        rows: 2,
-        received_us: 3,
-        payload,
-    }
+    Entry { producer: Arc::from("gw-1/1/0"), batch_seq, first_seq: 1, last_seq: 2, rows: 2, received_us: 3, payload }
 }
 
 fn run(ops: &[Op], seed: u64) {

@@ -59,9 +59,8 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, door: A
         }
     }
     drop(listener);
-    let drained = timeout(door.config.drain_timeout.duration(), async {
-        while connections.join_next().await.is_some() {}
-    });
+    let drained =
+        timeout(door.config.drain_timeout.duration(), async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(connections = connections.len(), "posts did not finish in time");
     }

@@ -40,7 +40,7 @@ impl Site {
         let ca = DemoCa::open(&dir.path().join("ca")).expect("authority");
         let server = ca.server("collector", &["localhost", "127.0.0.1"], Lifetime::days(2)).expect("certificate");
         let tls = IngestTls {
-            cert: ConfigPath::from(server.cert),
+            certificate: ConfigPath::from(server.cert),
             key: ConfigPath::from(server.key),
             client_ca: ConfigPath::from(ca.roots()),
         };
@@ -153,10 +153,15 @@ impl Client {
         let response = self.send.clone().send_request(request).await?;
         let status = response.status();
         let retry_after = response.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
-        let body = response.into_body().collect().await?.to_bytes();
+        let body = read(response).await?;
         let body = serde_json::from_slice(&body).unwrap_or(serde_json::Value::Null);
         Ok(Answer { status, body, retry_after })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the collector under test answers one line")]
+async fn read(response: http::Response<hyper::body::Incoming>) -> hyper::Result<Bytes> {
+    Ok(response.into_body().collect().await?.to_bytes())
 }
 
 /// A producer, as a worker of a proxy is one.

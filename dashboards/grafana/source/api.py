@@ -1,6 +1,6 @@
 """One API: what its callers see, why its transactions fail, and where its time goes."""
 
-from .panels import dashboard, prom, row, series, service_variable, sql, stat, table
+from .panels import dashboard, or_none, prom, row, series, service_variable, sql, stat, table
 
 ONE = 'service="$service"'
 RATE = "[$__rate_interval]"
@@ -33,7 +33,7 @@ TRAFFIC = row(
     series("By status", "Transactions a second by class of the status.",
            [prom(f"sum by (status_class) (rate(tollgate_transactions_total{{{ONE}}}{RATE}))", "{{status_class}}")], "reqps", stack=True),
     series("Errors by cause", "Transactions a second that ended in an error, by its cause.",
-           [prom(f"sum by (error_class) (rate(tollgate_errors_total{{{ONE}}}{RATE})) or on () vector(0)", "{{error_class}}")],
+           [prom(f"sum by (error_class) (rate(tollgate_errors_total{{{ONE}}}{RATE}))" + or_none("error_class"), "{{error_class}}")],
            "reqps", stack=True, runbook="UpstreamFailing"),
     series("Duration", "Half, 95 % and 99 % of the transactions are quicker than this.",
            [prom(quantile(q), name) for q, name in [(0.5, "half"), (0.95, "95 %"), (0.99, "99 %")]], "s"),

@@ -1,6 +1,6 @@
 """The gateway at a glance: is it well, and if not, which API suffers and who is to act."""
 
-from .panels import dashboard, prom, row, series, sql, stat, table
+from .panels import dashboard, or_none, prom, row, series, sql, stat, table
 
 API = "/d/tollgate-api?var-service=${__value.raw:percentencode}&${__url_time_range}"
 
@@ -35,7 +35,7 @@ TRAFFIC = row(
            [prom("topk(10, sum by (service) (rate(tollgate_transactions_total[$__rate_interval])))", "{{service}}")], "reqps"),
     series("Errors by cause", "Transactions a second that ended in an error, by its cause. upstream_*, connect_* and dns are for the API's team,"
            " bad_request, auth and acl for the caller, internal for the gateway team.",
-           [prom("sum by (error_class) (rate(tollgate_errors_total[$__rate_interval])) or on () vector(0)", "{{error_class}}")],
+           [prom("sum by (error_class) (rate(tollgate_errors_total[$__rate_interval]))" + or_none("error_class"), "{{error_class}}")],
            "reqps", stack=True, runbook="ErrorClassSpike"),
     series("Duration", "Half, 95 % and 99 % of the transactions are quicker than this, all APIs.",
            [prom(quantile(q, "tollgate_transaction_duration_seconds"), name) for q, name in [(0.5, "half"), (0.95, "95 %"), (0.99, "99 %")]], "s"),

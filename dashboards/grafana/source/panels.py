@@ -15,6 +15,11 @@ def prom(expr, legend="", instant=False):
     return {**query, "instant": False, "range": True}
 
 
+def or_none(label):
+    """The end of a PromQL query by `label`: a line of zeros called none while there is no series, so that no news reads as 0."""
+    return f' or on () label_replace(vector(0), "{label}", "none", "", "")'
+
+
 def sql(text, series=False):
     """A SQL query; `series` if it returns time, metric and value, ordered by time."""
     text = "\n".join(line.strip() for line in text.strip().splitlines())

@@ -1,6 +1,6 @@
 """The pipeline itself: every record that a proxy issued, on its way to each sink; nothing lost, nothing late."""
 
-from .panels import dashboard, prom, row, series, sql, stat, table
+from .panels import dashboard, or_none, prom, row, series, sql, stat, table
 
 RATE = "[$__rate_interval]"
 
@@ -18,7 +18,8 @@ NOW = row(
     stat("Refused batches", "Batches that the collector refused for good, in the chosen time; they lie aside at the proxy.",
          prom("sum(increase(tollgate_proxy_batches_refused_total[$__range])) or vector(0)"), thresholds=[(1, "red")], runbook="BatchesRefused"),
     stat("Not yet acknowledged", "Records that proxies issued and that are not on the collector's disk yet: in flight, in memory or in a spool.",
-         prom("sum(tollgate_proxy_records_issued_total) - sum(tollgate_proxy_records_acked_total) - (sum(tollgate_proxy_records_shed_total) or vector(0))"),
+         prom("clamp_min(sum(tollgate_proxy_records_issued_total) - sum(tollgate_proxy_records_acked_total)"
+              " - (sum(tollgate_proxy_records_shed_total) or vector(0)), 0)"),
          thresholds=[(100000, "yellow")], runbook="ProxySpooling"),
     stat("Slowest sink", "Age of the oldest record that some sink has not delivered yet.",
          prom("max(tollgate_sink_lag_age_seconds)"), unit="s", thresholds=[(60, "yellow"), (600, "red")], runbook="SinkLagging"),
@@ -43,7 +44,7 @@ PROXY = row(
            [prom(quantile(q, "tollgate_proxy_ship_duration_seconds"), name) for q, name in [(0.5, "half"), (0.99, "99 %")]],
            "s", thresholds=[(0.25, "red")], runbook="IngestAckSlow"),
     series("Failed attempts", "Failed attempts to send a batch, by cause. The batch waits and is sent again.",
-           [prom(f"sum by (cause) (rate(tollgate_proxy_ship_errors_total{RATE})) or on () vector(0)", "{{cause}}")], "ops", runbook="ProxySpooling"),
+           [prom(f"sum by (cause) (rate(tollgate_proxy_ship_errors_total{RATE}))" + or_none("cause"), "{{cause}}")], "ops", runbook="ProxySpooling"),
     series("Connections and transactions", "Open client connections, and transactions in flight.",
            [prom("sum by (listener) (tollgate_proxy_connections_open)", "connections {{listener}}"), prom("sum(tollgate_proxy_inflight)", "in flight")]),
     series("Upstream connections", "Attempts on upstream connections a second: fresh ones cost a handshake.",
@@ -86,10 +87,10 @@ SINKS = row(
     series("One delivery", "99 % of the deliveries of a sink are quicker than this.",
            [prom(quantile(0.99, "tollgate_sink_deliver_seconds", "sink, le"), "{{sink}}")], "s"),
     series("Errors", "Errors a second of each sink, by class.",
-           [prom(f"sum by (sink, class) (rate(tollgate_sink_errors_total{RATE})) or on () vector(0)", "{{sink}} {{class}}")], "ops", runbook="SinkLagging"),
+           [prom(f"sum by (sink, class) (rate(tollgate_sink_errors_total{RATE}))" + or_none("sink"), "{{sink}} {{class}}")], "ops", runbook="SinkLagging"),
     series("Refused and skipped", "Records that a sink refused for good (dead-letter file) or skipped by policy, in all.",
-           [prom("sum by (sink) (tollgate_sink_rejected_records_total) or on () vector(0)", "refused {{sink}}"),
-            prom("sum by (sink) (tollgate_sink_skipped_records_total) or on () vector(0)", "skipped {{sink}}")], runbook="SinkRejectingRecords"),
+           [prom("sum by (sink) (tollgate_sink_rejected_records_total)" + or_none("sink"), "refused {{sink}}"),
+            prom("sum by (sink) (tollgate_sink_skipped_records_total)" + or_none("sink"), "skipped {{sink}}")], runbook="SinkRejectingRecords"),
     series("Hot rows", "Rows that can be queried and are not in the table yet, and rows dropped from memory before they were.",
            [prom("sum(tollgate_hot_rows)", "hot rows"), prom("sum(increase(tollgate_hot_rows_evicted_total[$__rate_interval])) or vector(0)", "dropped")],
            runbook="HotRowsEvicted"),

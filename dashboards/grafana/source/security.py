@@ -1,6 +1,6 @@
 """Security: who is let in and who is not, what the firewall does, TLS, handshakes and certificates."""
 
-from .panels import dashboard, prom, row, series, sql, stat, table
+from .panels import dashboard, or_none, prom, row, series, sql, stat, table
 
 RATE = "[$__rate_interval]"
 
@@ -29,7 +29,7 @@ ACCESS = row(
     series("By pattern and result", "Authentication decisions a second.",
            [prom(f"sum by (pattern, result) (rate(tollgate_auth_total{RATE}))", "{{pattern}} {{result}}")], "reqps"),
     series("Why it fails", "Failed authentications a second, by reason.",
-           [prom(f'sum by (pattern, reason) (rate(tollgate_auth_total{{result="failed"}}{RATE})) or on () vector(0)', "{{pattern}} {{reason}}")],
+           [prom(f'sum by (pattern, reason) (rate(tollgate_auth_total{{result="failed"}}{RATE}))' + or_none("pattern"), "{{pattern}} {{reason}}")],
            "reqps", stack=True, runbook="AuthFailureSpike"),
     series("Failures by API", "Transactions that failed to authenticate or were not allowed, by API, from the table.",
            [sql("""
@@ -79,7 +79,7 @@ TLS = row(
     series("Versions", "Transactions a second by TLS version; _none is cleartext.",
            [prom(f"sum by (version) (rate(tollgate_tls_total{RATE}))", "{{version}}")], "reqps", stack=True),
     series("Handshakes that fail", "By reason, seen by the proxies themselves.",
-           [prom(f"sum by (reason) (rate(tollgate_proxy_handshake_failures_total{RATE})) or on () vector(0)", "{{reason}}")],
+           [prom(f"sum by (reason) (rate(tollgate_proxy_handshake_failures_total{RATE}))" + or_none("reason"), "{{reason}}")],
            "ops", stack=True, runbook="HandshakeFailureSpike"),
     series("Client certificates", "TLS transactions by what became of the client's certificate, from the table.",
            [sql("""

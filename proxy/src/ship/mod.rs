@@ -1,7 +1,7 @@
 //! The way of a sealed batch to the collector. Bounded at every step, and what does not fit is counted.
 //!
 //! ```text
-//! workers ──push──▶ ring (bytes_max) ──▶ posters ──HTTP/2, mTLS──▶ collector: 200 = on stable storage
+//! workers ──▶ sealer ──▶ ring (bytes_max) ──▶ posters ──HTTP/2, mTLS──▶ collector: 200 = on stable storage
 //!                     │ past half full       ▲
 //!                     ▼                      │ oldest first
 //!                   spool (bytes_max, on disk)
@@ -12,8 +12,10 @@
 
 mod link;
 mod outbox;
+mod sealer;
 mod shipper;
 mod spool;
 
 pub use outbox::Outbox;
+pub use sealer::{Rows, SealJobs, Sealer};
 pub use shipper::{Shipper, StartError};

@@ -156,7 +156,10 @@ impl Outbox {
 
     /// Waits until the ring has room for another batch; at once unless the configuration says to block.
     pub async fn room(&self) {
-        while self.blocks {
+        if !self.blocks {
+            return;
+        }
+        loop {
             let left = self.left.notified();
             if self.lock().bytes < self.bytes_max {
                 return;

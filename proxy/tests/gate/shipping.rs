@@ -160,3 +160,20 @@ fn the_next_collector_is_used_when_one_is_away() {
     assert!(gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
     assert_eq!(gate.finish().len(), 2);
 }
+
+#[test]
+fn batches_sealed_on_another_thread_keep_their_numbers() {
+    use std::io::Write;
+    let gate = gate_with("  batch_records_max: 300");
+    let mut stream = gate.connect();
+    for _ in 0..2_000 {
+        stream.write_all(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        crate::rig::read_until(&mut stream, "hello").unwrap();
+    }
+    drop(stream);
+    // The double drops a batch whose number it has seen: one given twice would lose rows here.
+    let rows = gate.finish();
+    let mut seqs: Vec<i64> = rows.iter().map(|row| row["tollgate.seq"].as_i64().unwrap()).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=2_000).collect::<Vec<_>>());
+}

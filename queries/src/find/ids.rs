@@ -26,11 +26,8 @@ impl Id {
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let text = text.trim();
         if text.is_empty() || text.len() > ID_BYTES_MAX {
-            return Err(QueryError::new(
-                ErrorKind::Parameter,
-                format!("an id has 1 to {ID_BYTES_MAX} characters"),
-            )
-            .hint("look up a request id (X-Request-Id), a trace id, or the caller's correlation id"));
+            return Err(QueryError::new(ErrorKind::Parameter, format!("an id has 1 to {ID_BYTES_MAX} characters"))
+                .hint("look up a request id (X-Request-Id), a trace id, or the caller's correlation id"));
         }
         let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
         // traceparent: version-traceid-spanid-flags

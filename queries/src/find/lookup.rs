@@ -48,7 +48,8 @@ async fn request(engine: &Engine, id: &RequestId) -> Result<Story, QueryError> {
 
 async fn carrying(engine: &Engine, column: &'static str, id: &str) -> Result<Story, QueryError> {
     let columns = COLUMNS.join(", ");
-    let sql = format!("SELECT {columns} FROM transactions WHERE {column} = $id ORDER BY time, seq LIMIT {}", MATCHES_MAX + 1);
+    let sql =
+        format!("SELECT {columns} FROM transactions WHERE {column} = $id ORDER BY time, seq LIMIT {}", MATCHES_MAX + 1);
     let (records, warnings) = records_of(engine, &sql, &[("$id", Asked::Text(id))]).await?;
     let more = records.len() > MATCHES_MAX;
     let matches = records.into_iter().take(MATCHES_MAX).map(told).collect::<Result<Vec<_>, _>>()?;

@@ -65,7 +65,9 @@ impl fmt::Display for Story {
         match self.matches.len() {
             0 => writeln!(f, "{kind} {}: no record", self.id)?,
             1 => {}
-            count => writeln!(f, "{kind} {}: {count}{} transactions\n", self.id, if self.more { " or more" } else { "" })?,
+            count => {
+                writeln!(f, "{kind} {}: {count}{} transactions\n", self.id, if self.more { " or more" } else { "" })?
+            }
         }
         if let Some(absent) = &self.absent {
             writeln!(f, "{absent}")?;

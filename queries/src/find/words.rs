@@ -66,7 +66,9 @@ fn reason(row: &Row) -> String {
 fn received(row: &Row) -> Option<Stage> {
     let mut text = format!("from {}", row.client_ip.as_deref().or(row.peer_ip.as_deref())?);
     push(&mut text, row.client_port, |port| format!(":{port}"));
-    if let (Some(source), Some(peer)) = (row.client_ip_source.as_deref().filter(|source| *source != "peer"), &row.peer_ip) {
+    if let (Some(source), Some(peer)) =
+        (row.client_ip_source.as_deref().filter(|source| *source != "peer"), &row.peer_ip)
+    {
         text += &format!(" (told by {source}; the peer is {peer})");
     }
     push(&mut text, row.server_port, |port| format!(" on port {port}"));
@@ -82,7 +84,8 @@ fn received(row: &Row) -> Option<Stage> {
         }
         None => text += ", in cleartext",
     }
-    if let Some(sni) = row.tls_sni.as_ref().filter(|sni| row.host.as_ref().is_some_and(|host| !host.starts_with(*sni))) {
+    if let Some(sni) = row.tls_sni.as_ref().filter(|sni| row.host.as_ref().is_some_and(|host| !host.starts_with(*sni)))
+    {
         text += &format!(", under the TLS name {sni}");
     }
     push(&mut text, row.client_cert_subject.as_ref(), |subject| format!("; client certificate {subject}"));
@@ -164,7 +167,13 @@ fn upstream(row: &Row) -> Option<Stage> {
     }
     push(&mut text, row.upstream_status, |status| format!(", status {status}"));
     push(&mut text, row.upstream_receive_us, |us| format!(", received in {}", duration(us)));
-    let waits = [row.upstream_dns_us, row.upstream_connect_us, row.upstream_tls_us, row.upstream_ttfb_us, row.upstream_receive_us];
+    let waits = [
+        row.upstream_dns_us,
+        row.upstream_connect_us,
+        row.upstream_tls_us,
+        row.upstream_ttfb_us,
+        row.upstream_receive_us,
+    ];
     let took_us = waits.iter().flatten().copied().reduce(i64::saturating_add);
     Some(Stage { name: "upstream", took_us, text })
 }
@@ -244,10 +253,7 @@ mod tests {
         );
         assert_eq!(to_act(&row).as_deref(), Some("the team of the API members: membership"));
         let upstream = stages(&row).into_iter().find(|stage| stage.name == "upstream").expect("upstream");
-        assert_eq!(
-            upstream.text,
-            "10.9.0.1:8080, on a new connection, connected in 1.2 ms, no byte of an answer"
-        );
+        assert_eq!(upstream.text, "10.9.0.1:8080, on a new connection, connected in 1.2 ms, no byte of an answer");
     }
 
     #[test]

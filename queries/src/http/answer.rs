@@ -69,7 +69,8 @@ pub(super) fn bytes(status: StatusCode, content_type: &'static str, body: Vec<u8
 pub(super) fn answer(result: &QueryResult, format: Format) -> Result<Response, Fault> {
     let mut response = bytes(StatusCode::OK, format.content_type(), result.render(format)?);
     let headers = response.headers_mut();
-    headers.insert("x-tollgate-truncated", if result.truncated { "true" } else { "false" }.parse().map_err(unwritable)?);
+    headers
+        .insert("x-tollgate-truncated", if result.truncated { "true" } else { "false" }.parse().map_err(unwritable)?);
     for warning in &result.warnings {
         headers.append("x-tollgate-warning", warning.parse().map_err(unwritable)?);
     }

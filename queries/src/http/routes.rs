@@ -13,8 +13,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::answer::{Fault, answer, bytes, json, preferred};
 use super::BODY_BYTES_MAX;
+use super::answer::{Fault, answer, bytes, json, preferred};
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Place, QueryError};
 use crate::find::find as find_story;

@@ -4,9 +4,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
-use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::auth::StartupHandler;
+use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
@@ -17,7 +18,6 @@ use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Connection
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
-use datafusion::logical_expr::LogicalPlan;
 use futures::{Sink, SinkExt};
 
 use super::parameters::{bound, parameter_types};
@@ -105,13 +105,7 @@ impl Statements {
 }
 
 impl Queries {
-    async fn read<C>(
-        &self,
-        client: &mut C,
-        sql: &str,
-        plan: LogicalPlan,
-        format: &Format,
-    ) -> PgWireResult<Response>
+    async fn read<C>(&self, client: &mut C, sql: &str, plan: LogicalPlan, format: &Format) -> PgWireResult<Response>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
@@ -211,11 +205,7 @@ impl QueryParser for Statements {
         }
     }
 
-    fn get_result_schema(
-        &self,
-        statement: &Self::Statement,
-        format: Option<&Format>,
-    ) -> PgWireResult<Vec<FieldInfo>> {
+    fn get_result_schema(&self, statement: &Self::Statement, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
         match statement {
             Prepared::Session(statement) => Ok(statement.fields()),
             Prepared::Read { plan, .. } => {

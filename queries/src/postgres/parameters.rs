@@ -46,11 +46,7 @@ pub(super) fn parameter_types(plan: &LogicalPlan) -> PgWireResult<Vec<(Type, Opt
 pub(super) fn bound(plan: &LogicalPlan, portal: &Portal<Prepared>) -> PgWireResult<LogicalPlan> {
     let types = parameter_types(plan)?;
     if types.len() != portal.parameter_len() {
-        return Err(unbindable(format!(
-            "{} values for {} placeholders",
-            portal.parameter_len(),
-            types.len()
-        )));
+        return Err(unbindable(format!("{} values for {} placeholders", portal.parameter_len(), types.len())));
     }
     if types.is_empty() {
         return Ok(plan.clone());

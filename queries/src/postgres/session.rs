@@ -46,7 +46,10 @@ pub(super) enum SessionStatement {
     Begin,
     Commit,
     Rollback,
-    Set { name: String, value: String },
+    Set {
+        name: String,
+        value: String,
+    },
     /// A SET that says nothing which could be kept: `SET TRANSACTION READ ONLY`.
     SetNothing,
     Reset(Option<String>),

@@ -40,11 +40,7 @@ pub(super) fn bound(
     }
 }
 
-fn literal(
-    question: &Question,
-    parameter: &Parameter,
-    values: &BTreeMap<String, String>,
-) -> Result<Expr, QueryError> {
+fn literal(question: &Question, parameter: &Parameter, values: &BTreeMap<String, String>) -> Result<Expr, QueryError> {
     let given = values.get(&parameter.name).filter(|value| !value.is_empty());
     let Some(value) = given.or(parameter.default.as_ref()) else {
         if !parameter.required {
@@ -57,8 +53,7 @@ fn literal(
         .hint(usage(question)));
     };
     parameter.kind.literal(value).map_err(|problem| {
-        QueryError::new(ErrorKind::Parameter, format!("parameter {}: {problem}", parameter.name))
-            .hint(usage(question))
+        QueryError::new(ErrorKind::Parameter, format!("parameter {}: {problem}", parameter.name)).hint(usage(question))
     })
 }
 

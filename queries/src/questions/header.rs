@@ -56,11 +56,5 @@ fn parameter(line: &str) -> Result<Parameter, String> {
     if let Some(default) = &default {
         kind.literal(default).map_err(|problem| format!("default of {name}: {problem}"))?;
     }
-    Ok(Parameter {
-        name: name.to_owned(),
-        kind,
-        required,
-        default,
-        meaning: meaning.to_owned(),
-    })
+    Ok(Parameter { name: name.to_owned(), kind, required, default, meaning: meaning.to_owned() })
 }

@@ -97,11 +97,7 @@ pub fn named(name: &str) -> Result<&'static Question, QueryError> {
 }
 
 /// Asks a question. Parameters that are not given take their defaults; an empty value is one that is not given.
-pub async fn ask(
-    engine: &Engine,
-    name: &str,
-    values: &BTreeMap<String, String>,
-) -> Result<QueryResult, QueryError> {
+pub async fn ask(engine: &Engine, name: &str, values: &BTreeMap<String, String>) -> Result<QueryResult, QueryError> {
     let question = named(name)?;
     let statement = bind::bound(engine.parser().own(question.sql)?, question, values)?;
     engine.query_statement(statement).await

@@ -189,10 +189,7 @@ fn write_rows(batch: &RecordBatch, out: &mut Vec<u8>, first: &mut bool) -> Resul
 
 /// All columns as text.
 fn texts(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let options = CastOptions {
-        safe: true,
-        format_options: text_options(),
-    };
+    let options = CastOptions { safe: true, format_options: text_options() };
     let mut fields = Vec::with_capacity(batch.num_columns());
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -204,9 +201,7 @@ fn texts(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 fn text_options() -> FormatOptions<'static> {
-    FormatOptions::default()
-        .with_timestamp_format(Some(TIME_FORMAT))
-        .with_timestamp_tz_format(Some(TIME_FORMAT))
+    FormatOptions::default().with_timestamp_format(Some(TIME_FORMAT)).with_timestamp_tz_format(Some(TIME_FORMAT))
 }
 
 fn escaped(text: &str) -> String {

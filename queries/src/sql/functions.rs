@@ -2,9 +2,7 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::SessionContext;
 
 /// What `version()` and `SHOW server_version` tell. Clients choose their catalog queries by it.
@@ -18,6 +16,9 @@ pub(super) fn register(context: &SessionContext) {
         Fixed::new("obj_description", Answer::Nothing),
         Fixed::new("col_description", Answer::Nothing),
         Fixed::new("shobj_description", Answer::Nothing),
+        Fixed::new("pg_table_size", Answer::Nothing),
+        Fixed::new("pg_database_size", Answer::Nothing),
+        Fixed::new("pg_size_pretty", Answer::Nothing),
     ];
     for function in fixed {
         context.register_udf(ScalarUDF::from(function));
@@ -44,11 +45,7 @@ impl Fixed {
             Answer::Version => Signature::nullary(Volatility::Stable),
             _ => Signature::variadic_any(Volatility::Stable),
         };
-        Self {
-            name,
-            answer,
-            signature: arguments,
-        }
+        Self { name, answer, signature: arguments }
     }
 }
 

@@ -19,11 +19,10 @@ pub(crate) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
         | Statement::ShowVariable { .. }
         | Statement::ShowSchemas { .. } => Ok(()),
         Statement::Explain { statement, .. } => check_statement(statement),
-        Statement::Set(_) | Statement::Reset(_) => Err(QueryError::new(
-            ErrorKind::Refused,
-            "SET is refused: there is no session whose settings could change",
-        )
-        .hint(READS_ONLY)),
+        Statement::Set(_) | Statement::Reset(_) => {
+            Err(QueryError::new(ErrorKind::Refused, "SET is refused: there is no session whose settings could change")
+                .hint(READS_ONLY))
+        }
         other => Err(refused(&verb(other))),
     }
 }

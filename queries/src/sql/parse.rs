@@ -5,7 +5,9 @@
 //! forms: as written, and as rewritten. A statement that names a catalog is planned as rewritten, any other as
 //! written, and each falls back to the other form.
 
-use datafusion::sql::sqlparser::ast::Statement;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Statement, Value, visit_expressions_mut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser as SqlParser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -31,11 +33,7 @@ pub(crate) struct Parsed {
 impl Parsed {
     /// A statement that is in one form only.
     pub fn single(sql: &str, statement: Statement) -> Self {
-        Self {
-            sql: sql.to_owned(),
-            statement,
-            other: None,
-        }
+        Self { sql: sql.to_owned(), statement, other: None }
     }
 }
 
@@ -48,10 +46,7 @@ pub(crate) struct Parser {
 
 impl Parser {
     pub fn new(sql_bytes_max: usize) -> Self {
-        Self {
-            compatible: PostgresCompatibilityParser::new(),
-            sql_bytes_max,
-        }
+        Self { compatible: PostgresCompatibilityParser::new(), sql_bytes_max }
     }
 
     /// All statements of a text; none for a text of white space and comments.
@@ -62,15 +57,11 @@ impl Parser {
         let statements = match (written, rewritten) {
             (Ok(written), Ok(rewritten)) if written.len() == rewritten.len() => {
                 let catalog = names_a_catalog(sql);
-                let pairs = written.into_iter().zip(rewritten);
+                let pairs = written.into_iter().zip(rewritten.into_iter().map(without_subquery_arrays));
                 pairs
                     .map(|(written, rewritten)| {
                         let (first, second) = if catalog { (rewritten, written) } else { (written, rewritten) };
-                        Parsed {
-                            sql: sql.to_owned(),
-                            statement: first,
-                            other: Some(second),
-                        }
+                        Parsed { sql: sql.to_owned(), statement: first, other: Some(second) }
                     })
                     .collect()
             }
@@ -95,11 +86,10 @@ impl Parser {
             (Some(statement), 0) => Ok(statement),
             (None, _) => Err(QueryError::new(ErrorKind::Syntax, "the query is empty")
                 .hint("try SELECT * FROM transactions ORDER BY time DESC LIMIT 10")),
-            (Some(_), before) => Err(QueryError::new(
-                ErrorKind::Refused,
-                format!("{} statements in one query", before + 1),
-            )
-            .hint("send one statement at a time")),
+            (Some(_), before) => {
+                Err(QueryError::new(ErrorKind::Refused, format!("{} statements in one query", before + 1))
+                    .hint("send one statement at a time"))
+            }
         }
     }
 
@@ -122,6 +112,21 @@ impl Parser {
             format!("the query has {} bytes; at most {} are taken", sql.len(), self.sql_bytes_max),
         ))
     }
+}
+
+/// The statement with null in the place of each `ARRAY(SELECT …)`, which DataFusion lacks. psql's `\du` and `\d+` have
+/// it, for what there is none of here.
+fn without_subquery_arrays(mut statement: Statement) -> Statement {
+    let _all: ControlFlow<()> = visit_expressions_mut(&mut statement, |expression| {
+        if let Expr::Function(call) = expression
+            && matches!(call.args, FunctionArguments::Subquery(_))
+            && call.name.to_string().eq_ignore_ascii_case("array")
+        {
+            *expression = Expr::Value(Value::Null.with_empty_span());
+        }
+        ControlFlow::Continue(())
+    });
+    statement
 }
 
 /// Whether any word of the text is the name of a catalog or of something in it.

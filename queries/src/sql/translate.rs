@@ -65,10 +65,7 @@ pub(super) fn syntax_error(error: &ParserError, sql: &str) -> QueryError {
 
 fn parse_place(text: &str) -> Option<Place> {
     let (line, column) = text.split_once(", Column: ")?;
-    let place = Place {
-        line: line.trim().parse().ok()?,
-        column: column.trim().parse().ok()?,
-    };
+    let place = Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
     (place.line > 0).then_some(place)
 }
 
@@ -99,9 +96,11 @@ fn plan_error(message: &str, sql: &str) -> QueryError {
             .at(place_of(sql, table))
             .hint("the records are in the table transactions; files and addresses cannot be read");
     }
-    if let Some(name) = between(message, "Invalid function '", "'").or_else(|| between(message, "table function '", "'")) {
-        let missing = QueryError::new(ErrorKind::UnknownName, format!("there is no function {name}"))
-            .at(place_of(sql, name));
+    if let Some(name) =
+        between(message, "Invalid function '", "'").or_else(|| between(message, "table function '", "'"))
+    {
+        let missing =
+            QueryError::new(ErrorKind::UnknownName, format!("there is no function {name}")).at(place_of(sql, name));
         return match between(message, "Did you mean '", "'") {
             Some(near) => missing.hint(format!("did you mean {near}?")),
             None => missing.hint("SHOW FUNCTIONS lists them"),
@@ -117,8 +116,7 @@ fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
 /// The column that was probably meant: of those in reach, or else of the table.
 fn nearest_column<'c>(name: &str, in_reach: impl Iterator<Item = &'c str>) -> Option<String> {
     let of_the_table = shown_schema();
-    nearest(name, in_reach)
-        .or_else(|| nearest(name, of_the_table.fields().iter().map(|field| field.name().as_str())))
+    nearest(name, in_reach).or_else(|| nearest(name, of_the_table.fields().iter().map(|field| field.name().as_str())))
 }
 
 /// The most similar of the names, if any is similar.
@@ -140,10 +138,7 @@ fn place_of(sql: &str, name: &str) -> Option<Place> {
         Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) if text == name => Some(token.span.start),
         _ => None,
     })?;
-    Some(Place {
-        line: place.line,
-        column: place.column,
-    })
+    Some(Place { line: place.line, column: place.column })
 }
 
 /// The message without what follows on further lines, and starting lower case.

@@ -5,9 +5,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use tollgate_record::id::{RequestId, producer_tag};
 use tollgate_record::vocabulary::Kind;
 
@@ -39,10 +37,7 @@ struct Computed {
 
 impl Computed {
     fn new(computation: Computation) -> Self {
-        Self {
-            computation,
-            signature: Signature::variadic_any(Volatility::Immutable),
-        }
+        Self { computation, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 }
 
@@ -123,9 +118,7 @@ fn hex_texts(bytes: &ArrayRef) -> Result<ArrayRef> {
 }
 
 fn push_hex(text: &mut String, byte: u8) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     text.push(DIGITS[usize::from(byte >> 4)]);
     text.push(DIGITS[usize::from(byte & 15)]);
 }

@@ -19,6 +19,7 @@ mod prune;
 mod scan;
 mod scope;
 mod shown;
+mod veil;
 
 pub use provider::TransactionsTable;
 pub(crate) use scan::STORE_URL;

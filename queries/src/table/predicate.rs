@@ -79,11 +79,8 @@ fn at_its_millisecond(id: &RequestId) -> Expr {
 }
 
 fn bytes_in(column: &str, texts: &[&str]) -> Expr {
-    let values: Vec<Expr> = texts
-        .iter()
-        .filter_map(|text| bytes_of_hex(text))
-        .map(|bytes| lit(ScalarValue::Binary(Some(bytes))))
-        .collect();
+    let values: Vec<Expr> =
+        texts.iter().filter_map(|text| bytes_of_hex(text)).map(|bytes| lit(ScalarValue::Binary(Some(bytes)))).collect();
     match values.as_slice() {
         [] => lit(false),
         [one] => col(column).eq(one.clone()),

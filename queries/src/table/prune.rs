@@ -104,7 +104,9 @@ impl Ranges<'_> {
             }
         });
         match self.stored.field_with_name(column.name()).ok()?.data_type() {
-            DataType::Utf8 => Some(Arc::new(values.map(|value| value.and_then(Value::as_str)).collect::<StringArray>())),
+            DataType::Utf8 => {
+                Some(Arc::new(values.map(|value| value.and_then(Value::as_str)).collect::<StringArray>()))
+            }
             DataType::Int64 => Some(int64s(values.map(|value| value.and_then(Value::as_i64)))),
             DataType::Int32 => Some(Arc::new(
                 values.map(|value| value.and_then(Value::as_i64)?.try_into().ok()).collect::<Int32Array>(),

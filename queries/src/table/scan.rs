@@ -1,5 +1,6 @@
 //! The two halves of a scan, both answering the same shown columns.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -25,6 +26,7 @@ use tollgate_sink_table::{DataFile, HotBatch};
 
 use super::compute;
 use super::shown::{Origin, REQUEST_ID_FROM, shown};
+use super::veil::VeilExec;
 
 /// The name under which the scans ask for the table's store; it is no address.
 pub(crate) const STORE_URL: &str = "tollgate://table/";
@@ -68,7 +70,10 @@ impl Scan<'_> {
             .with_limit(self.limit)
             .with_projection_indices(Some(stored.clone()))?
             .build();
-        self.shown(DataSourceExec::from_data_source(config), &stored)
+        let projected = self.shown(DataSourceExec::from_data_source(config), &stored)?;
+        let as_stored = |shown_index: &usize| matches!(shown().origins[*shown_index], Origin::Stored(_));
+        let passing = self.projection.iter().enumerate().filter(|(_, wanted)| as_stored(wanted)).map(|(at, _)| at);
+        Ok(Arc::new(VeilExec::new(projected, passing.collect())))
     }
 
     /// The scan of the hot rows.
@@ -84,12 +89,17 @@ impl Scan<'_> {
         let stored = self.stored_columns();
         let Some(filter) = self.filter else {
             let memory = MemorySourceConfig::try_new_exec(&batches, wire, Some(stored.clone()))?;
-            return self.shown(memory, &stored);
+            return self.veiled(memory, &stored);
         };
         let memory = MemorySourceConfig::try_new_exec(&batches, wire.clone(), None)?;
         let predicate = self.physical(over_wire(filter, &wire)?, &wire)?;
         let kept = FilterExec::try_new(predicate, memory)?;
-        self.shown(Arc::new(kept), &(0..wire.fields().len()).collect::<Vec<_>>())
+        self.veiled(Arc::new(kept), &(0..wire.fields().len()).collect::<Vec<_>>())
+    }
+
+    /// Projects hot rows behind a veil through which no filter passes: what can be used of the filters, is used already.
+    fn veiled(&self, input: Arc<dyn ExecutionPlan>, stored: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(VeilExec::new(self.shown(input, stored)?, HashSet::new())))
     }
 
     /// The filter as a physical expression over the stored columns.
@@ -180,7 +190,8 @@ fn over_wire(filter: &Expr, wire: &Schema) -> Result<Expr> {
 /// Files dealt out to partitions, so that each has about the same bytes.
 fn groups(files: &[&DataFile], partitions: usize) -> Vec<FileGroup> {
     let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); partitions.min(files.len().max(1))];
-    for file in files {
+    // Newest first: a query for the newest rows then finds them at once, and skips what is older.
+    for file in files.iter().rev() {
         if let Some((bytes, group)) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             *bytes += file.size;
             group.push(PartitionedFile::new(file.path.clone(), file.size));
@@ -192,8 +203,5 @@ fn groups(files: &[&DataFile], partitions: usize) -> Vec<FileGroup> {
 fn row_count(files: &[&DataFile], filtered: bool) -> Statistics {
     let rows: u64 = files.iter().map(|file| file.rows).sum();
     let rows = Precision::Exact(rows as usize);
-    Statistics {
-        num_rows: if filtered { rows.to_inexact() } else { rows },
-        ..Statistics::new_unknown(&shown().stored)
-    }
+    Statistics { num_rows: if filtered { rows.to_inexact() } else { rows }, ..Statistics::new_unknown(&shown().stored) }
 }

@@ -31,10 +31,7 @@ pub struct ScanCount {
 impl QueryScope {
     /// A scope around a snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self {
-            snapshot,
-            scanned: Mutex::default(),
-        }
+        Self { snapshot, scanned: Mutex::default() }
     }
 
     /// What its scans read so far.

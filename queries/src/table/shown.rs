@@ -47,11 +47,7 @@ static SHOWN: LazyLock<Shown> = LazyLock::new(|| {
             origins.push(Origin::RequestId);
         }
     }
-    Shown {
-        schema: Arc::new(Schema::new(fields)),
-        stored,
-        origins,
-    }
+    Shown { schema: Arc::new(Schema::new(fields)), stored, origins }
 });
 
 pub(super) fn shown() -> &'static Shown {

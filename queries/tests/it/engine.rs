@@ -106,6 +106,9 @@ async fn what_dashboards_ask_is_answered() {
         "SELECT service, percentile_cont(0.99) WITHIN GROUP (ORDER BY total_us) FROM transactions GROUP BY service".to_owned(),
         "SELECT count(*) FILTER (WHERE status >= 500)::float / count(*) FROM transactions".to_owned(),
         "SELECT current_database(), version(), current_schema()".to_owned(),
+        "SELECT service, route, count(*) FROM transactions WHERE service = 'members' GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT 5".to_owned(),
+        format!("SELECT trace_id, service, count(*) FROM transactions WHERE trace_id = '{TRACE}' GROUP BY 1, 2 ORDER BY 3, 1, 2"),
+        "SELECT producer, kind, count(*) FROM transactions WHERE kind = 'transaction' AND producer > 'a' GROUP BY 1, 2 ORDER BY 2, 1".to_owned(),
         "SELECT 1 FROM transactions WHERE 'readers' = ANY(auth_groups) LIMIT 1".to_owned(),
         "SELECT 1 FROM transactions WHERE service = ANY(ARRAY['members', 'claims']) LIMIT 1".to_owned(),
     ] {
@@ -125,9 +128,10 @@ async fn errors_say_where_and_what_to_do() {
     assert_eq!(error.hint.as_deref(), Some("did you mean status?"));
     let error = failed("SELECT t.servce FROM transactions t").await;
     assert_eq!(error.hint.as_deref(), Some("did you mean service?"));
-    let error = failed("SELECT FROM WHERE").await;
+    let error = failed("SELECT time FROM transactions WHERE").await;
     assert_eq!(error.kind, ErrorKind::Syntax);
-    assert!(error.place.is_some(), "{error}");
+    let error = failed("SELECT time\nFORM transactions").await;
+    assert_eq!(error.place.map(|place| place.line), Some(2), "{error}");
     let error = failed("SELECT * FROM transaction").await;
     assert_eq!(error.kind, ErrorKind::UnknownName);
     assert!(error.hint.is_some_and(|hint| hint.contains("transactions")));
@@ -160,7 +164,8 @@ async fn reads_of_other_kinds_are_answered() {
 #[tokio::test]
 async fn the_forms_of_an_answer_agree() {
     let fixture = Fixture::new().await;
-    let sql = "SELECT seq, service, time, auth_groups, status > 400 AS bad FROM transactions ORDER BY producer, seq LIMIT 3";
+    let sql =
+        "SELECT seq, service, time, auth_groups, status > 400 AS bad FROM transactions ORDER BY producer, seq LIMIT 3";
     let result = fixture.engine.query(sql).await.expect("answer");
     let csv = String::from_utf8(result.render(Format::Csv).expect("csv")).expect("text");
     assert_eq!(csv.lines().count(), 4, "{csv}");

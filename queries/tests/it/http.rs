@@ -27,7 +27,8 @@ impl Response {
 
 pub async fn door(fixture: &Fixture) -> SocketAddr {
     let loopback = "127.0.0.1:0".parse().expect("address");
-    let (address, _served) = serve_http(loopback, fixture.engine.clone(), std::future::pending()).await.expect("served");
+    let (address, _served) =
+        serve_http(loopback, fixture.engine.clone(), std::future::pending()).await.expect("served");
     address
 }
 
@@ -61,7 +62,8 @@ async fn sql_is_answered_as_json_csv_and_arrow() {
     let fixture = Fixture::new().await;
     let address = door(&fixture).await;
     let ask = |format: &str| {
-        let sql = "SELECT service, count(*) AS n FROM transactions WHERE service IS NOT NULL GROUP BY service ORDER BY 1";
+        let sql =
+            "SELECT service, count(*) AS n FROM transactions WHERE service IS NOT NULL GROUP BY service ORDER BY 1";
         serde_json::json!({ "sql": sql, "format": format }).to_string()
     };
     let json = post(address, "/v1/sql", &ask("json")).await;
@@ -113,8 +115,11 @@ async fn questions_are_listed_and_asked() {
     let list = get(address, "/v1/questions").await.json();
     let questions = list["questions"].as_array().expect("questions").clone();
     assert!(questions.len() >= 16);
-    assert!(questions.iter().any(|question| question["name"] == "why-failed" && question["params"][0]["required"] == true));
-    let asked = post(address, "/v1/questions/why-failed", r#"{"params": {"service": "members", "since": "15m"}}"#).await;
+    assert!(
+        questions.iter().any(|question| question["name"] == "why-failed" && question["params"][0]["required"] == true)
+    );
+    let asked =
+        post(address, "/v1/questions/why-failed", r#"{"params": {"service": "members", "since": "15m"}}"#).await;
     assert_eq!(asked.status, 200, "{}", asked.text());
     assert!(asked.json()["row_count"].as_u64().is_some_and(|rows| rows > 2));
     let integer = post(address, "/v1/questions/expiring-certificates", r#"{"params": {"days": 30}}"#).await;
@@ -129,7 +134,8 @@ async fn an_alerts_link_answers_in_a_browser() {
     let fixture = Fixture::new().await;
     let address = door(&fixture).await;
     let link = "/v1/questions/errors-by-class/run?service=members&since=15m";
-    let browser = get_with(address, link, "Host: localhost\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n").await;
+    let browser =
+        get_with(address, link, "Host: localhost\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n").await;
     assert_eq!(browser.status, 200);
     assert!(browser.head.contains("content-type: text/html") && browser.text().contains("<td>upstream_timeout</td>"));
     let json = get(address, link).await.json();
@@ -159,7 +165,13 @@ async fn an_id_is_found() {
 async fn a_foreign_host_name_is_refused_on_loopback() {
     let fixture = Fixture::new().await;
     let address = door(&fixture).await;
-    for (host, status) in [("evil.example", 403), ("evil.example:8088", 403), ("localhost:8088", 200), ("127.0.0.1", 200), ("[::1]:8088", 200)] {
+    for (host, status) in [
+        ("evil.example", 403),
+        ("evil.example:8088", 403),
+        ("localhost:8088", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8088", 200),
+    ] {
         assert_eq!(get_with(address, "/healthz", &format!("Host: {host}\r\n")).await.status, status, "{host}");
     }
 }

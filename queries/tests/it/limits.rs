@@ -10,7 +10,8 @@ use super::fixture::Fixture;
 
 /// Runs until something ends it.
 const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-const SLOW: &str = "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
+const SLOW: &str =
+    "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
 
 fn limits() -> Limits {
     Limits { threads: 2, ..Limits::default() }

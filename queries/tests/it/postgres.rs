@@ -19,7 +19,8 @@ pub async fn door(fixture: &Fixture) -> SocketAddr {
 async fn both_protocols_answer_alike() {
     let fixture = Fixture::new().await;
     let mut client = Client::connect(door(&fixture).await).await;
-    let sql = "SELECT time, service, status, tls_resumed, auth_groups FROM transactions WHERE seq = 5 ORDER BY producer";
+    let sql =
+        "SELECT time, service, status, tls_resumed, auth_groups FROM transactions WHERE seq = 5 ORDER BY producer";
     let simple = client.simple(sql).await;
     let extended = client.extended(sql, &[], false).await;
     assert_eq!(simple.rows.len(), 2);
@@ -114,7 +115,8 @@ async fn a_running_query_is_canceled_and_times_out() {
     let address = door(&fixture).await;
     let mut client = Client::connect(address).await;
     let key = client.key.clone();
-    let slow = "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
+    let slow =
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
     let canceling = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(300)).await;
         Client::cancel(address, &key).await;

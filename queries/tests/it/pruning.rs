@@ -123,7 +123,8 @@ async fn ranges_of_time_and_of_numbers_prune_files() {
     ];
     for (filter, files) in cases {
         store.read.lock().expect("lock").clear();
-        let result = engine.query(&format!("SELECT count(path) FROM transactions WHERE {filter}")).await.expect("answer");
+        let result =
+            engine.query(&format!("SELECT count(path) FROM transactions WHERE {filter}")).await.expect("answer");
         assert_eq!(result.scanned.files_read, files, "{filter}");
         assert_eq!(store.read.lock().expect("lock").len(), files, "{filter}");
     }

@@ -25,7 +25,7 @@ async fn an_id_among_a_million_rows_is_found_at_once() {
         let producer = PRODUCERS[(batch % 2) as usize];
         let mut builder = BatchBuilder::new(header(producer), SealLimits::default());
         for row in batch * BATCH..(batch + 1) * BATCH {
-            append(&mut builder, row, row, time(&fixture, row));
+            append(&mut builder, row, row + 1, time(&fixture, row));
         }
         let sealed = builder.seal(1).expect("sealed");
         fixture.deliver(&sealed.bytes).await;
@@ -38,7 +38,7 @@ async fn an_id_among_a_million_rows_is_found_at_once() {
     for row in [7, rows / 2 + 7, rows - BATCH + 7, rows / 3] {
         let producer = PRODUCERS[(row / BATCH % 2) as usize];
         let tag = tollgate_record::id::producer_tag(producer);
-        let id = tollgate_record::id::RequestId::from_parts(time(&fixture, row), tag, row).to_string();
+        let id = tollgate_record::id::RequestId::from_parts(time(&fixture, row), tag, row + 1).to_string();
         for round in ["cold", "warm"] {
             let asked = Instant::now();
             let story = find(&fixture.engine, &id).await.expect("story");

@@ -7,7 +7,7 @@ use tollgate_config::Span;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Services with series of their own; the rest counts as `_other`. A service has about 40 series.
+    /// Services with series of their own; the rest counts as `_other`. A service has about 25 series, and one more for each kind of error.
     #[serde(default = "default_services_max")]
     pub services_max: usize,
     /// Certificate subjects with a series of their own: those that expire soonest.

@@ -11,7 +11,7 @@
 //! | all | holes in `seq`; expiry of client certificates |
 //!
 //! **Cost.** A row costs a few array reads and atomic additions: every dictionary value of a batch is turned into
-//! a number once, and numbers index the counters. No text is made or hashed per row.
+//! a number once, and numbers index the counters. No text is made or hashed for a transaction.
 //!
 //! **Cardinality.** Services, subjects and producers are capped by [`MetricsConfig`]; every other label takes at most
 //! [`LABEL_VALUES_MAX`] values, though its list is closed, because a newer proxy may know more. Past a cap the value is

@@ -14,14 +14,15 @@
 //!
 //! ```text
 //!   DIR/_delta_log/00000000000000000042.json    one commit: add actions with statistics, and txn(app id, position)
-//!   DIR/_delta_log/….checkpoint.parquet         all active files, every CHECKPOINT_COMMITS commits
+//!   DIR/_delta_log/….checkpoint.parquet         all active files, every `checkpoint_commits` commits
 //!   DIR/date=2026-11-23/FIRST-LAST-ID.parquet   the rows of journal frames FIRST to LAST, by ascending time
 //!   DIR/date=2026-11-23/compact-HOUR-ID.parquet rows of many small files of one hour, by (service, time)
 //!   DIR/date=__HIVE_DEFAULT_PARTITION__/…       rows of days with hardly any (a clock that jumps)
 //! ```
 //! The partition column `date` is the UTC day of `time`. It is in the Delta schema only, not in the files, and exists so that
 //! retention is a metadata operation and that other engines prune by day; our own queries prune by the range of `time`.
-//! The table asks for reader version 1 and writer version 2, so that DuckDB, Spark, ClickHouse and Trino read it.
+//! The table asks for reader version 1 and writer version 2, the plainest there are, so that any reader of Delta Lake takes
+//! it; `tests/readers.rs` reads it with Python's `deltalake` and pyarrow, and its files with DuckDB.
 //!
 //! # Exactly once
 //!

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Schema};
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow as _, TryIntoKernel as _};
-use deltalake::kernel::transaction::CommitProperties;
+use deltalake::kernel::transaction::{CommitProperties, TransactionError};
 use deltalake::kernel::{StructField, StructType};
 use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
 use deltalake::table::state::DeltaTableState;
-use deltalake::{DeltaTable, TableProperty};
+use deltalake::{DeltaTable, DeltaTableError, TableProperty};
 use tollgate_record::schema;
 
 use super::DATE;
@@ -37,10 +37,14 @@ pub(super) async fn create(store: LogStoreRef, config: &TableConfig) -> Result<(
         .with_columns(fields()?)
         .with_partition_columns([DATE])
         .with_configuration(properties.map(|(key, value)| (key.as_ref().to_owned(), Some(value))))
-        .with_commit_properties(quiet())
+        .with_commit_properties(quiet().with_max_retries(0))
         .with_save_mode(SaveMode::Ignore)
         .await;
-    created.map(drop).map_err(TableError::log("create the table"))
+    match created {
+        // Another process was faster, and made the same table.
+        Err(DeltaTableError::Transaction { source: TransactionError::MaxCommitAttempts(_) }) => Ok(()),
+        created => created.map(drop).map_err(TableError::log("create the table")),
+    }
 }
 
 /// Adds the columns that the table lacks; answers whether there were any.

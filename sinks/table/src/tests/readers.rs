@@ -1,4 +1,4 @@
-//! Others read the table: the `deltalake` and `duckdb` packages of Python.
+//! Others read the table: Python's `deltalake` with pyarrow the table, DuckDB its files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
