@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing.
-#   scripts/install-deps.sh build   what compiling needs
-#   scripts/install-deps.sh test    what the whole-system tests need as well
+#   scripts/install-deps.sh build        what compiling needs
+#   scripts/install-deps.sh monitoring   Prometheus, Alertmanager, their tools, psql and curl
+#   scripts/install-deps.sh test         what the whole-system tests need: the two above, Kafka's runtime, peers, clients
 # Nothing is started: services that a package would start on installation are held back.
 set -euo pipefail
 
 build=(build-essential ca-certificates cmake curl libssl-dev perl pkg-config python3 zlib1g-dev)
-test=(default-jre-headless kcat maven nghttp2-client nginx postgresql-client procps prometheus prometheus-alertmanager
-  python3-venv strace wrk)
+monitoring=(curl postgresql-client prometheus prometheus-alertmanager)
+test=(default-jre-headless kcat maven nginx procps python3-venv strace util-linux wrk)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
-test) wanted=("${build[@]}" "${test[@]}") ;;
+monitoring) wanted=("${monitoring[@]}") ;;
+test) wanted=("${build[@]}" "${monitoring[@]}" "${test[@]}") ;;
 *)
-  echo "usage: $0 build|test" >&2
+  echo "usage: $0 build|monitoring|test" >&2
   exit 2
   ;;
 esac
@@ -24,7 +26,9 @@ have() {
   default-jre-headless) command -v java >/dev/null && return 0 ;;
   maven) command -v mvn >/dev/null && return 0 ;;
   postgresql-client) command -v psql >/dev/null && return 0 ;;
-  cmake | curl | kcat | nginx | perl | prometheus | strace | wrk) command -v "$1" >/dev/null && return 0 ;;
+  prometheus) command -v prometheus >/dev/null && command -v promtool >/dev/null && return 0 ;;
+  prometheus-alertmanager) command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null && return 0 ;;
+  cmake | curl | kcat | nginx | perl | strace | wrk) command -v "$1" >/dev/null && return 0 ;;
   python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && return 0 ;;
   esac
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

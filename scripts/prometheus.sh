@@ -99,7 +99,7 @@ while [ $# -gt 0 ]; do
 done
 
 case $command in
-    install) exec "$here/install-monitoring.sh" ;;
+    install) exec "$here/install-deps.sh" monitoring ;;
     start) start ;;
     stop) stop ;;
     *) fail "usage: prometheus.sh install|start|stop (see the head of the script)" ;;

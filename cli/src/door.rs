@@ -62,14 +62,19 @@ impl Door {
         let mut response = self.agent.get(format!("{}{path}", self.url)).call().with_context(|| self.unreachable())?;
         let found = response.status() != ureq::http::StatusCode::NOT_FOUND;
         if found && !response.status().is_success() {
-            return self.read(Ok(response), None).map(|answer| (String::from_utf8_lossy(&answer.body).into_owned(), true));
+            return self
+                .read(Ok(response), None)
+                .map(|answer| (String::from_utf8_lossy(&answer.body).into_owned(), true));
         }
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
         Ok((body, found))
     }
 
     fn unreachable(&self) -> String {
-        format!("cannot ask {}: is `tollgate collector` or `tollgate demo` running? (--url changes the address)", self.url)
+        format!(
+            "cannot ask {}: is `tollgate collector` or `tollgate demo` running? (--url changes the address)",
+            self.url
+        )
     }
 
     fn read(
@@ -84,7 +89,8 @@ impl Door {
             .iter()
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().context("reading the answer")?;
+        let body =
+            response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().context("reading the answer")?;
         if response.status().is_success() {
             return Ok(Answer { body, warnings });
         }
@@ -101,7 +107,11 @@ fn explain(refusal: &Refusal, sql: Option<&str>) -> String {
     if let (Some(line), Some(column)) = (refusal.line, refusal.column)
         && let Some(source) = sql.and_then(|sql| sql.lines().nth(line.saturating_sub(1)))
     {
-        text.push_str(&format!("\n  line {line}: {source}\n  {:>width$}", "^", width = format!("line {line}: ").len() + column));
+        text.push_str(&format!(
+            "\n  line {line}: {source}\n  {:>width$}",
+            "^",
+            width = format!("line {line}: ").len() + column
+        ));
     }
     if let Some(hint) = &refusal.hint {
         text.push_str(&format!("\n  hint: {hint}"));

@@ -79,6 +79,9 @@ pub struct Running {
 pub fn start(plan: Plan) -> Result<Running, StartError> {
     tollgate_tls::install_provider();
     let plan = Arc::new(plan);
+    if !plan.config.records.enabled {
+        tracing::warn!("no records are written: `records.enabled` is false");
+    }
     let metrics = Metrics::new(&plan.revision)?;
     let (sockets, addresses) = bind_all(&plan)?;
     let admin_socket = bind(plan.admin, false).map_err(|error| bind_error("admin", plan.admin, error))?;

@@ -175,9 +175,14 @@ impl Worker {
 
     /// Writes the record of a transaction.
     pub fn record(&self, transaction: &Transaction, ending: &Ending, ended_at: Instant) {
+        let route = transaction.route.map(|route| &self.plan.routes[route]);
+        let took = ended_at.saturating_duration_since(transaction.began_at);
+        self.metrics.transaction(route.map(|route| route.service), transaction.status, took, ending.class);
+        if !self.plan.config.records.enabled {
+            return;
+        }
         let mut batch = self.batch.borrow_mut();
         let batch = &mut *batch;
-        let route = transaction.route.map(|route| &self.plan.routes[route]);
         let mut record = Record::default();
         crate::row::connection(&mut record, &transaction.connection, self);
         redaction::path(transaction.uri.path(), &mut batch.path);
@@ -198,9 +203,6 @@ impl Worker {
         crate::row::transaction(&mut record, transaction, ending, ended_at, &self.plan);
         batch.rows.append(&record);
         self.metrics.issued();
-        let service = route.map(|route| route.service);
-        let took = ended_at.saturating_duration_since(transaction.began_at);
-        self.metrics.transaction(service, transaction.status, took, ending.class);
     }
 
     /// Writes the record of a failed handshake.
@@ -257,6 +259,9 @@ impl Worker {
     }
 
     fn append(&self, record: &Record<'_>) {
+        if !self.plan.config.records.enabled {
+            return;
+        }
         self.batch.borrow_mut().rows.append(record);
         self.metrics.issued();
     }

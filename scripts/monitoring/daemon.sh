@@ -7,7 +7,7 @@ fail() {
 }
 
 need() {
-    command -v "$1" >/dev/null || fail "$1 is missing: run scripts/install-monitoring.sh"
+    command -v "$1" >/dev/null || fail "$1 is missing: run scripts/install-deps.sh monitoring"
 }
 
 running_pid() {

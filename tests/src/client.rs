@@ -38,7 +38,10 @@ impl Got {
 pub fn curl(args: &[&str]) -> anyhow::Result<Got> {
     let head = tempfile::NamedTempFile::new()?;
     let output = run_any(
-        Command::new("curl").args(["--silent", "--noproxy", "*", "--max-time", "60", "--dump-header"]).arg(head.path()).args(args),
+        Command::new("curl")
+            .args(["--silent", "--noproxy", "*", "--max-time", "60", "--dump-header"])
+            .arg(head.path())
+            .args(args),
     )?;
     let text = std::fs::read_to_string(head.path()).unwrap_or_default();
     // Interim answers (100 Continue) come first; the last head counts.

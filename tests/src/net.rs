@@ -43,6 +43,5 @@ pub fn wait_listening(addr: SocketAddr) -> anyhow::Result<()> {
 
 /// Sleeps on this thread: tests are not asynchronous.
 pub fn sleep(time: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "a test's own thread, no runtime to block")]
     std::thread::sleep(time);
 }

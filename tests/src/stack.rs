@@ -147,7 +147,12 @@ impl Stack {
         for (name, port) in [("collector", self.ports.collector_admin), ("proxy", self.ports.proxy_admin)] {
             wait_for(&format!("{name} to be ready"), || {
                 let got = curl(&[&format!("http://127.0.0.1:{port}/readyz")])?;
-                anyhow::ensure!(got.status == 200, "/readyz answers {}: {}", got.status, String::from_utf8_lossy(&got.body));
+                anyhow::ensure!(
+                    got.status == 200,
+                    "/readyz answers {}: {}",
+                    got.status,
+                    String::from_utf8_lossy(&got.body)
+                );
                 Ok(())
             })?;
         }
@@ -208,9 +213,9 @@ fn certificates(dir: &Path) -> anyhow::Result<()> {
 
 fn collector_yaml(ports: &Ports, options: Options) -> String {
     let Ports { ingest, collector_admin, postgres, query, .. } = ports;
-    let kafka = options.kafka.map_or(String::new(), |port| {
-        format!("  kafka:\n    brokers: [\"127.0.0.1:{port}\"]\n    topic: {TOPIC}\n")
-    });
+    let kafka = options
+        .kafka
+        .map_or(String::new(), |port| format!("  kafka:\n    brokers: [\"127.0.0.1:{port}\"]\n    topic: {TOPIC}\n"));
     format!(
         "ingest:
   address: 127.0.0.1:{ingest}

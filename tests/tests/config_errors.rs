@@ -17,7 +17,7 @@ listeners:
 services: [{name: a, targets: [\"http://127.0.0.1:9\"]}]
 routes:
   - {name: one, service: a, paths: [/x]}
-records: {collectors: []}
+records: {spool: {dir: spool}}
 admin: {address: \"127.0.0.1:0\"}
 ";
 
@@ -45,12 +45,12 @@ const PROXY_MISTAKES: &[Mistake] = &[
     mistake("listeners:", "listners:", &["proxy.yaml:2", "listners", "listeners"]),
     mistake("node_id: edge-1", "node_id: [1]", &["proxy.yaml:1", "node_id"]),
     mistake("tls/server.pem", "tls/nothing.pem", &["proxy.yaml:7", "nothing.pem"]),
-    mistake("tls/server.key", "tls/collector.key", &["proxy.yaml:7", "match"]),
+    mistake("tls/server.key", "tls/collector.key", &["proxy.yaml:7", "does not belong"]),
     mistake("service: a,", "service: b,", &["proxy.yaml:10", "service", "b"]),
     mistake(
         "  - {name: one, service: a, paths: [/x]}",
         "  - {name: one, service: a, paths: [/x]}\n  - {name: two, service: a, paths: [/x]}",
-        &["proxy.yaml:11", "one", "two"],
+        &["proxy.yaml:11", "routes[1]", "one"],
     ),
     mistake("\"127.0.0.1:0\"}\n  - name", "\"nowhere\"}\n  - name", &["proxy.yaml:3", "address", "nowhere"]),
 ];
@@ -58,13 +58,19 @@ const PROXY_MISTAKES: &[Mistake] = &[
 const COLLECTOR_MISTAKES: &[Mistake] = &[
     mistake("journal:", "jurnal:", &["collector.yaml:4", "jurnal", "journal"]),
     mistake("{dir: data}", "{dir: data, segment_bytes: lots}", &["collector.yaml:4", "segment_bytes"]),
-    mistake("tls/collector.key", "tls/server.key", &["collector.yaml:3", "match"]),
+    mistake("tls/collector.key", "tls/server.key", &["collector.yaml:3", "does not belong"]),
     mistake("tls/ca.pem", "tls/nothing.pem", &["collector.yaml:3", "nothing.pem"]),
     mistake("sinks: {table: {dir: table}}", "sinks: {}", &["collector.yaml:7", "queries", "sinks.table"]),
     mistake("127.0.0.1:0\n", "localhost\n", &["collector.yaml:2", "address"]),
 ];
 
-fn check(dir: &Path, name: &str, good: &str, mistakes: &[Mistake], command: impl Fn() -> anyhow::Result<Command>) -> anyhow::Result<()> {
+fn check(
+    dir: &Path,
+    name: &str,
+    good: &str,
+    mistakes: &[Mistake],
+    command: impl Fn() -> anyhow::Result<Command>,
+) -> anyhow::Result<()> {
     let file = dir.join(name);
     std::fs::write(&file, good)?;
     let fine = run_any(command()?.arg(&file))?;

@@ -9,8 +9,20 @@ use tollgate_tests::net::wait_for;
 use tollgate_tests::process::{Process, binary, run};
 
 const ANY_PORTS: [&str; 14] = [
-    "--http-port", "0", "--https-port", "0", "--proxy-admin-port", "0", "--ingest-port", "0",
-    "--collector-admin-port", "0", "--postgres-port", "0", "--query-port", "0",
+    "--http-port",
+    "0",
+    "--https-port",
+    "0",
+    "--proxy-admin-port",
+    "0",
+    "--ingest-port",
+    "0",
+    "--collector-admin-port",
+    "0",
+    "--postgres-port",
+    "0",
+    "--query-port",
+    "0",
 ];
 
 #[test]
@@ -33,9 +45,8 @@ fn records_of_one_run(dir: &std::path::Path, state: &std::path::Path, before: us
         Ok(serde_json::from_slice(&std::fs::read(state.join("endpoints.json"))?)?)
     })?;
     let endpoint = |name: &str| endpoints[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
-    let port = |name: &str| -> anyhow::Result<u16> {
-        Ok(endpoint(name)?.rsplit_once(':').context("no port")?.1.parse()?)
-    };
+    let port =
+        |name: &str| -> anyhow::Result<u16> { Ok(endpoint(name)?.rsplit_once(':').context("no port")?.1.parse()?) };
 
     let https = format!("https://localhost:{}/partners/orders", port("https")?);
     let tls = |file: &str| state.join("tls").join(file).display().to_string();

@@ -148,9 +148,15 @@ fn check_sql(stack: &Stack, cases: &[Case], ids: &BTreeMap<&str, Option<String>>
         if let Some(id) = &ids[case.name] {
             ensure!(&found[0] == id, "{}: the answer said {id}, SQL says {}", case.name, found[0]);
         }
-        let condition = format!("SELECT count(*) FROM transactions WHERE request_id = '{}' AND {}", found[0], case.record);
+        let condition =
+            format!("SELECT count(*) FROM transactions WHERE request_id = '{}' AND {}", found[0], case.record);
         if psql(port, &condition)? != ["1"] {
-            let row = stack.tollgate(&["sql", "--format", "json", &format!("SELECT * FROM transactions WHERE request_id = '{}'", found[0])])?;
+            let row = stack.tollgate(&[
+                "sql",
+                "--format",
+                "json",
+                &format!("SELECT * FROM transactions WHERE request_id = '{}'", found[0]),
+            ])?;
             anyhow::bail!("{}: the record does not meet {}\n{row}", case.name, case.record);
         }
         let story = stack.tollgate(&["find", &found[0]])?;
@@ -158,8 +164,14 @@ fn check_sql(stack: &Stack, cases: &[Case], ids: &BTreeMap<&str, Option<String>>
     }
     for (what, condition) in [
         ("a malformed head", "status = 400 AND error_class = 'bad_request' AND kind = 'transaction'"),
-        ("an unknown authority", "kind = 'handshake_failed' AND error_class = 'tls_handshake' AND mtls_verify = 'failed' AND auth_fail_reason = 'cert_unknown_ca'"),
-        ("plaintext to the TLS port", "kind = 'handshake_failed' AND error_class = 'tls_handshake' AND mtls_verify IS DISTINCT FROM 'failed'"),
+        (
+            "an unknown authority",
+            "kind = 'handshake_failed' AND error_class = 'tls_handshake' AND mtls_verify = 'failed' AND auth_fail_reason = 'cert_unknown_ca'",
+        ),
+        (
+            "plaintext to the TLS port",
+            "kind = 'handshake_failed' AND error_class = 'tls_handshake' AND mtls_verify IS DISTINCT FROM 'failed'",
+        ),
     ] {
         wait_for(&format!("the record of {what}"), || {
             let count = psql(port, &format!("SELECT count(*) FROM transactions WHERE {condition}"))?;
@@ -227,8 +239,10 @@ fn check_counters(stack: &Stack, prometheus: u16) -> anyhow::Result<()> {
     for metric in ["tollgate_transactions_total", "tollgate_proxy_transactions_total"] {
         wait_for(&format!("{metric} to agree with SQL"), || {
             let series = promql(prometheus, &format!("sum by (service, status_class) ({metric}) > 0"))?;
-            let seen: BTreeMap<String, f64> =
-                series.into_iter().map(|(l, value)| (format!("{}|{}", l["service"], l["status_class"]), value)).collect();
+            let seen: BTreeMap<String, f64> = series
+                .into_iter()
+                .map(|(l, value)| (format!("{}|{}", l["service"], l["status_class"]), value))
+                .collect();
             ensure!(seen == counted, "{metric} says {seen:?}, SQL says {counted:?}");
             Ok(())
         })?;
@@ -260,7 +274,10 @@ fn check_page(stack: &mut Stack, pages: &Pages) -> anyhow::Result<()> {
         stack.ports.postgres,
         "SELECT request_id FROM transactions WHERE service = 'orders' AND status = 502 ORDER BY time DESC LIMIT 5",
     )?;
-    ensure!(!failed.is_empty() && failed.iter().any(|id| evidence.contains(id)), "{link} answers {evidence}, failed were {failed:?}");
+    ensure!(
+        !failed.is_empty() && failed.iter().any(|id| evidence.contains(id)),
+        "{link} answers {evidence}, failed were {failed:?}"
+    );
     let runbook = annotations["runbook_url"].as_str().context("the page has no runbook")?;
     let (_, file) = runbook.rsplit_once('/').context("a runbook without path")?;
     let file = file.split('#').next().unwrap_or(file);
@@ -286,12 +303,18 @@ fn one_record_from_socket_to_page() -> anyhow::Result<()> {
         "prometheus.sh",
         &dir.path().join("prometheus"),
         &[
-            "--port", &prometheus.to_string(),
-            "--proxy", &local(stack.ports.proxy_admin),
-            "--collector", &local(stack.ports.collector_admin),
-            "--alertmanager", &local(alertmanager),
-            "--query-url", &format!("http://{}", local(stack.ports.query)),
-            "--interval", "1s",
+            "--port",
+            &prometheus.to_string(),
+            "--proxy",
+            &local(stack.ports.proxy_admin),
+            "--collector",
+            &local(stack.ports.collector_admin),
+            "--alertmanager",
+            &local(alertmanager),
+            "--query-url",
+            &format!("http://{}", local(stack.ports.query)),
+            "--interval",
+            "1s",
         ],
     )?;
 
@@ -313,9 +336,12 @@ fn one_record_from_socket_to_page() -> anyhow::Result<()> {
     check_page(&mut stack, &pages)?;
 
     let check = project_root().join("dashboards/check.py");
-    run(std::process::Command::new("python3")
-        .arg(check)
-        .args(["--prometheus", &format!("http://{}", local(prometheus)), "--psql-port", &stack.ports.postgres.to_string()]))?;
+    run(std::process::Command::new("python3").arg(check).args([
+        "--prometheus",
+        &format!("http://{}", local(prometheus)),
+        "--psql-port",
+        &stack.ports.postgres.to_string(),
+    ]))?;
     ensure!(stack.proxy.stop()?.success(), "the proxy's end: {}", stack.proxy.output());
     ensure!(stack.collector.stop()?.success(), "the collector's end: {}", stack.collector.output());
     Ok(())

@@ -68,9 +68,10 @@ pub async fn start(file: CollectorFile) -> anyhow::Result<Assembled> {
 async fn open_doors(queries: &Queries, table: Arc<Table>) -> anyhow::Result<Doors> {
     let engine = Arc::new(Engine::new(table, queries.limits.engine())?);
     let shut = CancellationToken::new();
-    let postgres = serve_postgres(queries.postgres.address.parse()?, Arc::clone(&engine), shut.clone().cancelled_owned())
-        .await
-        .with_context(|| format!("queries.postgres.address: {}", *queries.postgres.address))?;
+    let postgres =
+        serve_postgres(queries.postgres.address.parse()?, Arc::clone(&engine), shut.clone().cancelled_owned())
+            .await
+            .with_context(|| format!("queries.postgres.address: {}", *queries.postgres.address))?;
     let http = serve_http(queries.http.address.parse()?, engine, shut.clone().cancelled_owned())
         .await
         .with_context(|| format!("queries.http.address: {}", *queries.http.address))?;

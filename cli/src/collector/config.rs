@@ -210,7 +210,8 @@ impl CollectorFile {
             }
             for door in [&queries.postgres, &queries.http] {
                 if door.address.parse::<std::net::SocketAddr>().is_err() {
-                    problems.at(&door.address, format!("`{}` is no address; write it as 127.0.0.1:8088", *door.address));
+                    problems
+                        .at(&door.address, format!("`{}` is no address; write it as 127.0.0.1:8088", *door.address));
                 }
             }
         }

@@ -17,8 +17,9 @@ const DIGITS: usize = 32;
 
 /// Reads the journal's name, or gives it one.
 pub fn read_or_create(journal: &Path) -> anyhow::Result<String> {
-    std::fs::create_dir_all(journal)
-        .with_context(|| format!("{}: the journal's folder cannot be created; check `journal.dir`", journal.display()))?;
+    std::fs::create_dir_all(journal).with_context(|| {
+        format!("{}: the journal's folder cannot be created; check `journal.dir`", journal.display())
+    })?;
     let file = journal.join(FILE);
     match std::fs::read_to_string(&file) {
         Ok(name) => {

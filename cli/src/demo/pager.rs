@@ -42,7 +42,8 @@ async fn page(Json(notification): Json<Notification>) {
         let text = |name: &str| alert.annotations.get(name).map_or("", String::as_str);
         let label = |name: &str| alert.labels.get(name).map_or("", String::as_str);
         println!("\n[{}] {} {}: {}", label("severity"), alert.status, label("alertname"), text("summary"));
-        for (name, title) in [("evidence_url", "evidence"), ("evidence_command", "or run"), ("runbook_url", "runbook")] {
+        for (name, title) in [("evidence_url", "evidence"), ("evidence_command", "or run"), ("runbook_url", "runbook")]
+        {
             if !text(name).is_empty() {
                 println!("    {title}: {}", text(name));
             }

@@ -50,7 +50,9 @@ impl Services {
         text.push_str("routes:\n");
         for (sample, _) in &self.running {
             let name = sample.name;
-            text.push_str(&format!("  - name: {name}\n    service: {name}\n    paths: [/{name}]\n    strip_prefix: true\n"));
+            text.push_str(&format!(
+                "  - name: {name}\n    service: {name}\n    paths: [/{name}]\n    strip_prefix: true\n"
+            ));
             match name {
                 "members" => text.push_str("    query_allow: [fields]\n"),
                 "partners" => text.push_str("    require_client_cert: true\n"),

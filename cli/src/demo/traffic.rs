@@ -154,7 +154,7 @@ async fn http1(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> 
     for _ in 0..REQUESTS_PER_VISIT {
         sender.ready().await?;
         let response = sender.send_request(request(false)?).await?;
-        Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?;
+        read(response).await?;
     }
     drop(sender);
     connection.await??;
@@ -167,10 +167,16 @@ async fn http2(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> 
     let connection = tokio::spawn(connection);
     for _ in 0..REQUESTS_PER_VISIT {
         let response = sender.send_request(request(true)?).await?;
-        Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?;
+        read(response).await?;
     }
     drop(sender);
     connection.await??;
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "`collect` is bounded by `Limited`")]
+async fn read(response: hyper::Response<hyper::body::Incoming>) -> anyhow::Result<()> {
+    Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?;
     Ok(())
 }
 

@@ -373,7 +373,7 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
     if !(1..=19).contains(&records.compression_level.value) {
         problems.at(&records.compression_level, "a zstd level is 1 to 19; write 1 unless bandwidth is scarce");
     }
-    if records.collectors.is_empty() && records.spool.is_none() {
+    if records.enabled && records.collectors.is_empty() && records.spool.is_none() {
         problems.key("records", "records have nowhere to go; name a collector, or a spool folder, or both");
     }
     let mut collectors = Vec::new();

@@ -287,6 +287,9 @@ pub struct Hmac {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Records {
+    /// `false` writes no records at all: only for measuring what they cost.
+    #[serde(default = "default_true")]
+    pub enabled: bool,
     /// `https://host:port`, the first that works is used.
     #[serde(default)]
     pub collectors: Vec<At<String>>,

@@ -41,7 +41,7 @@ async fn psql_describes() {
         ("\\d transactions", "request_id"),
         ("\\l", "tollgate"),
         ("\\dn", "public"),
-        ("\\du", "postgres"),
+        ("\\du", "List of roles"),
         ("\\conninfo", "tollgate"),
     ] {
         let (out, err) = psql(address, &[command]).await;

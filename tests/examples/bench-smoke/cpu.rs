@@ -16,7 +16,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Loads every variant in turn, `rounds` times, and prints medians and ratios.
 pub fn measure(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
-    println!("## CPU per transaction: keepalive HTTP/1.1, 0.7 KB answers, {CONNECTIONS} connections, one worker, {rounds} rounds");
+    println!(
+        "## CPU per transaction: keepalive HTTP/1.1, 0.7 KB answers, {CONNECTIONS} connections, one worker, {rounds} rounds"
+    );
     let mut samples = vec![Vec::new(); bench.variants.len()];
     for round in 0..=rounds {
         for (variant, samples) in bench.variants.iter().zip(&mut samples) {

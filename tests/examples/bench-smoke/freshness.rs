@@ -33,7 +33,12 @@ pub fn measure(bench: &Bench, samples: usize) -> anyhow::Result<()> {
     }
     let at = |share| percentile(waits.iter().copied(), share);
     println!("## From response to SQL, {samples} transactions, one at a time, the query itself included");
-    println!("  p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms (the batch waits up to 200 ms to be sealed)\n", at(0.5), at(0.99), at(1.0));
+    println!(
+        "  p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms (the batch waits up to 200 ms to be sealed)\n",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
     Ok(())
 }
 

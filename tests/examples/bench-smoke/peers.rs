@@ -147,7 +147,7 @@ queries:
 }
 
 fn proxy_yaml(port: u16, admin: u16, upstream: u16, ingest: Option<u16>) -> String {
-    let records = ingest.map_or("records: {collectors: []}".to_owned(), |ingest| {
+    let records = ingest.map_or("records: {enabled: false}".to_owned(), |ingest| {
         format!(
             "records:
   collectors: [\"https://127.0.0.1:{ingest}\"]

@@ -26,7 +26,10 @@ pub fn measure(bench: &Bench) -> anyhow::Result<()> {
     let mut files = Vec::new();
     parquet_bytes(&bench.table, &mut files)?;
     let rows = count(bench)?;
-    println!("## Bytes per record ({durable:.0} records in {batches:.0} batches, {:.0} records a batch)", durable / batches);
+    println!(
+        "## Bytes per record ({durable:.0} records in {batches:.0} batches, {:.0} records a batch)",
+        durable / batches
+    );
     println!("  on the wire, in the spool           {:>8.1}", bytes / durable);
     println!("  in the journal                      {:>8.1}", (bytes + batches * FRAME_OVERHEAD_BYTES) / durable);
     println!("  in the table ({} Parquet files)    {:>8.1}\n", files.len(), files.iter().sum::<u64>() as f64 / rows);
