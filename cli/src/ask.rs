@@ -1,5 +1,6 @@
 //! `tollgate ask`: a saved question by its name.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -69,15 +70,16 @@ struct Param {
 fn list(door: &Door) -> anyhow::Result<ExitCode> {
     let answer = door.get("/v1/questions")?;
     let list: Questions = serde_json::from_slice(&answer.body)?;
+    let mut out = std::io::stdout().lock();
     for question in list.questions {
-        println!("{}\n    {}", question.name, question.title);
+        writeln!(out, "{}\n    {}", question.name, question.title)?;
         for param in question.params {
             let default = match param.default {
                 Some(Value::String(text)) => format!(" (default {text})"),
                 Some(Value::Null) | None => String::new(),
                 Some(other) => format!(" (default {other})"),
             };
-            println!("    --{}  {}{default}", param.name, param.meaning);
+            writeln!(out, "    --{}  {}{default}", param.name, param.meaning)?;
         }
     }
     Ok(ExitCode::SUCCESS)

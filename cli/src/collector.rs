@@ -17,6 +17,9 @@ pub use config::CollectorFile;
 use crate::USAGE;
 use crate::args::{CollectorArgs, ConfigAction};
 
+/// What is logged unless TOLLGATE_LOG says otherwise: Delta's crates tell of every snapshot.
+const LOG_LEVELS: &str = "info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn";
+
 /// Runs the command.
 pub fn main(args: &CollectorArgs) -> anyhow::Result<ExitCode> {
     let file = match read(&args.config) {
@@ -40,7 +43,7 @@ pub fn read(path: &Path) -> Result<Loaded<CollectorFile>, ConfigError> {
 }
 
 fn run(args: &CollectorArgs, file: CollectorFile) -> anyhow::Result<()> {
-    init_logging(args.log_json, "info")?;
+    init_logging(args.log_json, LOG_LEVELS)?;
     tollgate_tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,5 +1,6 @@
 //! `tollgate find`: what happened to one transaction, stage by stage.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -15,6 +16,6 @@ pub fn main(args: &FindArgs) -> anyhow::Result<ExitCode> {
     }
     let format = if args.json { "json" } else { "text" };
     let (story, found) = Door::new(&args.door).look(&format!("/v1/find/{}?format={format}", args.id))?;
-    println!("{}", story.trim_end());
+    writeln!(std::io::stdout(), "{}", story.trim_end())?;
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -48,6 +48,7 @@ async fn a_journal_that_was_deleted_gives_no_position_twice() {
     for _ in 0..3 {
         client.post(producer.batch(5).bytes).await;
     }
+    sink.wait_for("delivery", |seen| seen.delivered == [0, 1, 2]).await;
     running.stop().await;
     for entry in std::fs::read_dir(site.data()).expect("lists") {
         let path = entry.expect("entry").path();

@@ -86,7 +86,6 @@ impl TableSection {
         ByteSize(Self::defaults().hot_bytes_max as u64)
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "the default of an optional key")]
     fn compact_every() -> Option<Span> {
         Self::defaults().compact_every.map(Span)
     }

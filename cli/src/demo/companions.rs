@@ -18,8 +18,10 @@ pub struct Companions {
     running: Vec<Companion>,
 }
 
-/// Where the companions listen.
+/// Kafka's own default port.
 pub const KAFKA_PORT: u16 = 9092;
+/// Kafka's second port; its own choice would be Alertmanager's.
+const KAFKA_CONTROLLER_PORT: u16 = 19_092;
 /// Prometheus' own default port.
 pub const PROMETHEUS_PORT: u16 = 9090;
 /// Alertmanager's own default port.
@@ -33,7 +35,8 @@ impl Companions {
 
     /// Installs and starts Kafka.
     pub fn kafka(&mut self) -> anyhow::Result<()> {
-        self.start(Companion::Kafka, &["--port", &KAFKA_PORT.to_string()])
+        let controller = KAFKA_CONTROLLER_PORT.to_string();
+        self.start(Companion::Kafka, &["--port", &KAFKA_PORT.to_string(), "--controller-port", &controller])
     }
 
     /// Starts Alertmanager, paging `pager`.

@@ -124,7 +124,7 @@ async fn visit(target: &Target, visit: Visit) -> anyhow::Result<()> {
             let mut stream = TcpStream::connect(target.http).await?;
             stream.write_all(b"GET /members HTTP/1.1\r\nhost: api.localhost\r\nbad header\x01: x\r\n\r\n").await?;
             let mut answer = [0; 1024];
-            stream.read(&mut answer).await?;
+            while stream.read(&mut answer).await? > 0 {}
             Ok(())
         }
         Visit::BadCertificate => {

@@ -25,6 +25,7 @@ use super::body::{self, BodyError, Budget, Held};
 use crate::config::IngestConfig;
 use crate::intake::{Fate, Intake, Submission};
 use crate::metrics::{Metrics, Outcome};
+use crate::recent::memory_bytes;
 use crate::sink_state::now_us;
 
 const PATH: &str = "/v1/batches";
@@ -118,7 +119,7 @@ impl Door {
         let batch = self.decode(payload.clone()).await?;
         let entry = entry(&batch, payload, received_us)?;
         check_producer(&batch, peer)?;
-        if !held.grow(batch.records.get_array_memory_size() as u64) {
+        if !held.grow(memory_bytes(&batch.records) as u64) {
             return Err(Refusal::unavailable("too many batches are being stored at once"));
         }
         self.metrics.bytes.inc_by(bytes);

@@ -40,7 +40,7 @@ pub(super) fn hot(
 ) -> Vec<Arc<HotBatch>> {
     let kept = pruning(predicate, stored).and_then(|pruning| pruning.prune(&Times(batches)).ok());
     match kept {
-        Some(kept) => batches.iter().zip(kept).filter_map(|(batch, keep)| keep.then(|| batch.clone())).collect(),
+        Some(kept) => batches.iter().zip(kept).filter(|(_, keep)| *keep).map(|(batch, _)| batch.clone()).collect(),
         None => batches.to_vec(),
     }
 }

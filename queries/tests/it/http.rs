@@ -184,5 +184,5 @@ async fn a_cut_answer_says_so() {
     assert_eq!(response.json()["truncated"], true);
     assert!(response.head.contains("x-tollgate-truncated: true"));
     assert!(response.json()["warnings"][0].as_str().is_some_and(|warning| warning.contains("more rows")));
-    assert!(ROWS > 10);
+    const { assert!(ROWS > 10) };
 }

@@ -136,7 +136,8 @@ async fn a_trace_is_told_in_order() {
 #[tokio::test]
 async fn parameters_that_do_not_fit_are_told() {
     let fixture = Fixture::new().await;
-    let cases: [(&str, &[(&str, &str)], &str); 6] = [
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 6] = [
         ("why-failed", &[], "needs the parameter service"),
         ("why-failed", &[("service", "")], "needs the parameter service"),
         ("why-failed", &[("sevice", "members")], "has no parameter sevice"),
