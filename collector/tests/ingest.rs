@@ -219,3 +219,25 @@ async fn metrics_status_and_health_tell() {
         .await;
     running.stop().await;
 }
+
+/// The claim in the design: a batch is a file, and curl posts it again. Passes over itself where there is no curl.
+#[tokio::test]
+async fn curl_replays_a_batch_file() {
+    let site = Site::new();
+    let running = start(site.config(), parts(vec![])).await.expect("starts");
+    let file = site.dir.path().join("batch.arrows.zst");
+    std::fs::write(&file, Producer::new("gw-1").batch(10).bytes).expect("writes");
+    let issued = site.ca.client("gw-1", "gw-1", &[], tollgate_tls::demo_ca::Lifetime::days(2)).expect("certificate");
+    for wanted in ["{\"position\":0}", "{\"duplicate\":true}"] {
+        let mut curl = tokio::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--http2", "--max-time", "60", "--cacert"]).arg(site.ca.roots());
+        curl.arg("--cert").arg(&issued.cert).arg("--key").arg(&issued.key);
+        curl.args(["--header", "content-type: application/vnd.apache.arrow.stream"]);
+        curl.args(["--header", "content-encoding: zstd", "--data-binary"]).arg(format!("@{}", file.display()));
+        curl.arg(format!("https://localhost:{}/v1/batches", running.ingest_addr.port()));
+        let Ok(output) = curl.output().await else { return };
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(answer, wanted, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    running.stop().await;
+}

@@ -65,7 +65,7 @@ pub(crate) fn segment(bytes: &[u8], first: u64, limit: Option<u64>) -> Result<Sc
     let mut budget = bytes.len().saturating_mul(RESYNC_CHECKSUM_FACTOR);
     loop {
         let Some((offset, parsed)) = next_good(bytes, scan.end, scan.next_position, seed, &mut budget) else {
-            let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+            let used = bytes.len() - zeros_at_end(bytes);
             if used > scan.end {
                 scan.tail = Tail::Torn(scan.end..used);
             }
@@ -119,11 +119,24 @@ fn next_candidate(bytes: &[u8], offset: usize) -> usize {
     let next = padded(offset + 1);
     match bytes.get(next..) {
         Some(rest) if rest.first() == Some(&0) => {
-            let zeros = rest.iter().take_while(|b| **b == 0).count();
+            let zeros = zeros_at_start(rest);
             next + (zeros / FRAME_ALIGN) * FRAME_ALIGN
         }
         _ => next,
     }
+}
+
+/// Preallocated zeros are most of a young segment: compared by the page.
+static ZEROS: [u8; 4096] = [0; 4096];
+
+fn zeros_at_start(bytes: &[u8]) -> usize {
+    let pages = bytes.chunks_exact(ZEROS.len()).take_while(|page| *page == ZEROS).count() * ZEROS.len();
+    pages + bytes[pages..].iter().take_while(|byte| **byte == 0).count()
+}
+
+fn zeros_at_end(bytes: &[u8]) -> usize {
+    let pages = bytes.rchunks_exact(ZEROS.len()).take_while(|page| *page == ZEROS).count() * ZEROS.len();
+    pages + bytes[..bytes.len() - pages].iter().rev().take_while(|byte| **byte == 0).count()
 }
 
 /// The same bytes with the checksum set wherever a plausible frame starts, so that a fuzz target gets past it.
@@ -200,6 +213,18 @@ mod tests {
                     offset = padded(frame_end);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn zeros_are_counted_over_pages_and_bytes() {
+        for zeros in [0, 1, 4095, 4096, 4097, 9000] {
+            let mut bytes = vec![0; zeros];
+            bytes.push(1);
+            assert_eq!((zeros_at_start(&bytes), zeros_at_end(&bytes)), (zeros, 0));
+            bytes.reverse();
+            assert_eq!((zeros_at_start(&bytes), zeros_at_end(&bytes)), (0, zeros));
+            assert_eq!((zeros_at_start(&bytes[1..]), zeros_at_end(&bytes[1..])), (zeros, zeros));
         }
     }
 
