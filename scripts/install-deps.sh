@@ -2,20 +2,23 @@
 # Installs the Debian or Ubuntu packages that are missing.
 #   scripts/install-deps.sh build        what compiling needs
 #   scripts/install-deps.sh monitoring   Prometheus, Alertmanager, their tools, psql and curl
-#   scripts/install-deps.sh test         what the whole-system tests need: the two above, Kafka's runtime, peers, clients
+#   scripts/install-deps.sh kafka        what Kafka runs on and is read with
+#   scripts/install-deps.sh test         what the whole-system tests need: all of the above, peers, readers
 # Nothing is started: services that a package would start on installation are held back.
 set -euo pipefail
 
 build=(build-essential ca-certificates cmake curl libssl-dev perl pkg-config python3 zlib1g-dev)
-monitoring=(curl postgresql-client prometheus prometheus-alertmanager)
-test=(default-jre-headless kcat maven nginx procps python3-venv strace util-linux wrk)
+monitoring=(curl postgresql-client procps prometheus prometheus-alertmanager)
+kafka=(default-jre-headless kcat maven procps util-linux)
+test=(nginx python3-venv strace wrk)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 monitoring) wanted=("${monitoring[@]}") ;;
-test) wanted=("${build[@]}" "${monitoring[@]}" "${test[@]}") ;;
+kafka) wanted=("${kafka[@]}") ;;
+test) wanted=("${build[@]}" "${monitoring[@]}" "${kafka[@]}" "${test[@]}") ;;
 *)
-  echo "usage: $0 build|monitoring|test" >&2
+  echo "usage: $0 build|monitoring|kafka|test" >&2
   exit 2
   ;;
 esac

@@ -34,25 +34,8 @@ fail() {
 
 # --- install ----------------------------------------------------------------------------------------------------------
 
-apt_install() {
-    local sudo=()
-    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-    "${sudo[@]}" apt-get update -qq
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
-}
-
-install_programs() {
-    local missing=()
-    command -v java >/dev/null || missing+=(default-jre-headless)
-    command -v mvn >/dev/null || missing+=(maven)
-    command -v kcat >/dev/null || missing+=(kcat)
-    [ ${#missing[@]} -eq 0 ] && return
-    command -v apt-get >/dev/null || fail "install ${missing[*]} with your package manager"
-    apt_install "${missing[@]}"
-}
-
 install() {
-    install_programs
+    "$here/install-deps.sh" kafka
     if installed; then
         echo "kafka is installed in $libs"
         return

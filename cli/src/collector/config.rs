@@ -61,7 +61,7 @@ pub struct TableSection {
     /// Memory of the rows that are not in the table yet; past it the oldest cannot be queried until they are.
     #[serde(default = "TableSection::hot_bytes_max")]
     pub hot_bytes_max: ByteSize,
-    /// How often the small files of finished hours are merged; absent = never.
+    /// How often the small files of finished hours are merged; `null` = never.
     #[serde(default = "TableSection::compact_every")]
     pub compact_every: Option<Span>,
     /// Days of records that are kept, today among them; absent = all.
@@ -219,5 +219,65 @@ impl CollectorFile {
         {
             problems.key(&format!("sinks.kafka.{}", fault.key), fault.problem);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../docs/collector.md");
+
+    const SMALLEST: &str = "ingest: {tls: {certificate: c.pem, key: c.key, client_ca: ca.pem}}
+journal: {dir: j}
+sinks: {table: {dir: t}, metrics: {}, kafka: {brokers: [\"b:9092\"], tls: {}, sasl: {mechanism: PLAIN, username: u, password_file: p}}}
+queries: {}
+";
+
+    /// Calls `each` with the full name of every key that holds no further keys.
+    fn leaves(value: &Value, name: &str, each: &mut impl FnMut(&str, &Value)) {
+        match value {
+            Value::Object(keys) if !keys.is_empty() => {
+                for (key, value) in keys {
+                    let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                    leaves(value, &name, each);
+                }
+            }
+            leaf => each(name, leaf),
+        }
+    }
+
+    #[test]
+    fn every_key_is_documented_with_its_default() {
+        let file = tollgate_config::parse::<CollectorFile>(Path::new("c.yaml"), SMALLEST.into()).unwrap();
+        let value = serde_json::to_value(&file.value).unwrap();
+        leaves(&value, "", &mut |name, value| {
+            let last = name.rsplit('.').next().unwrap();
+            let rows: Vec<&str> = DOCUMENT
+                .lines()
+                .filter(|line| {
+                    line.starts_with("| `")
+                        && (line.contains(&format!("`{name}`")) || line.contains(&format!("`.{last}`")))
+                })
+                .collect();
+            assert!(!rows.is_empty(), "docs/collector.md does not tell of `{name}`");
+            let default = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                _ => return,
+            };
+            let told = rows.iter().any(|row| {
+                row.contains(&default)
+                    || row.contains("required")
+                    || row.contains("see `print-config`")
+                    || row.contains("| off |")
+                    || row.contains("| cores |")
+            });
+            assert!(told, "docs/collector.md gives another default than {default} for `{name}`: {rows:?}");
+        });
     }
 }

@@ -70,8 +70,8 @@ pub struct TlsConfig {
     pub ca: Option<ConfigPath>,
     /// The client's certificate chain, for brokers that ask for one.
     #[serde(default)]
-    pub cert: Option<ConfigPath>,
-    /// The key of `cert`.
+    pub certificate: Option<ConfigPath>,
+    /// The key of `certificate`.
     #[serde(default)]
     pub key: Option<ConfigPath>,
     /// Whether the brokers' certificates and names are checked. `false` is for trials only.
@@ -142,7 +142,7 @@ const PROPERTIES_REFUSED: [(&str, &str); 26] = [
     ("client.id", "use `client_id`"),
     ("security.protocol", "it follows from `tls` and `sasl`"),
     ("ssl.ca.location", "use `tls.ca`"),
-    ("ssl.certificate.location", "use `tls.cert`"),
+    ("ssl.certificate.location", "use `tls.certificate`"),
     ("ssl.key.location", "use `tls.key`"),
     ("enable.ssl.certificate.verification", "use `tls.verify`"),
     ("sasl.mechanism", "use `sasl.mechanism`"),
@@ -227,10 +227,10 @@ impl KafkaConfig {
 
     fn check_tls(&self) -> Result<(), ConfigFault> {
         let Some(tls) = &self.tls else { return Ok(()) };
-        if tls.cert.is_some() != tls.key.is_some() {
-            return fault("tls.cert", "a client certificate needs `cert` and `key` together");
+        if tls.certificate.is_some() != tls.key.is_some() {
+            return fault("tls.certificate", "a client certificate needs `certificate` and `key` together");
         }
-        for (key, file) in [("tls.ca", &tls.ca), ("tls.cert", &tls.cert), ("tls.key", &tls.key)] {
+        for (key, file) in [("tls.ca", &tls.ca), ("tls.certificate", &tls.certificate), ("tls.key", &tls.key)] {
             if let Some(Err(error)) = file.as_ref().map(std::fs::read) {
                 return fault(key, &format!("the file cannot be read: {error}"));
             }
@@ -261,7 +261,7 @@ impl KafkaConfig {
         client.set("security.protocol", self.security_protocol());
         if let Some(tls) = &self.tls {
             let files =
-                [("ssl.ca.location", &tls.ca), ("ssl.certificate.location", &tls.cert), ("ssl.key.location", &tls.key)];
+                [("ssl.ca.location", &tls.ca), ("ssl.certificate.location", &tls.certificate), ("ssl.key.location", &tls.key)];
             for (name, file) in files {
                 if let Some(file) = file {
                     client.set(name, file.to_string_lossy());

@@ -60,7 +60,7 @@ fn what_is_unknown_or_impossible_is_refused_with_the_cure() {
         ("{brokers: [k:9092], linger: 1m}", "delivery_timeout: must be longer"),
         ("{brokers: [k:9092], queue_messages_max: 0}", "queue_messages_max"),
         ("{brokers: [k:9092], message_bytes_max: 10}", "message_bytes_max"),
-        ("{brokers: [k:9092], tls: {cert: /nowhere/c.pem}}", "`cert` and `key` together"),
+        ("{brokers: [k:9092], tls: {certificate: /nowhere/c.pem}}", "`certificate` and `key` together"),
         ("{brokers: [k:9092], tls: {ca: /nowhere/ca.pem}}", "tls.ca: the file cannot be read"),
         ("{brokers: [k:9092], sasl: {username: u, password_file: /nowhere/p}}", "sasl.password_file: /nowhere/p"),
         ("{brokers: [k:9092], properties: {acks: \"1\"}}", "properties.acks: must not be set here"),

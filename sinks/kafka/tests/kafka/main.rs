@@ -229,7 +229,7 @@ fn tls_and_sasl_are_spoken_and_checked() {
         connect_timeout: Span::secs(5),
         tls: Some(TlsConfig {
             ca: Some(ca.roots().into()),
-            cert: Some(client.cert.as_path().into()),
+            certificate: Some(client.cert.as_path().into()),
             key: Some(client.key.as_path().into()),
             verify: true,
         }),
