@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules bench-smoke
+.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz bench-smoke
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ deny:
 
 rules: ## check the Prometheus rules and the Alertmanager configuration
 	scripts/check-rules.sh
+
+fuzz: ## run every fuzz target for a minute (nightly)
+	scripts/fuzz.sh $(ARGS)
 
 bench-smoke: deps-test ## the figures of the README, measured here in one run
 	scripts/bench-smoke.sh $(ARGS)

@@ -20,7 +20,7 @@ use crate::error::{ErrorKind, QueryError};
 use crate::limits::Limits;
 use crate::result::QueryResult;
 use crate::source::Source;
-use crate::sql::{Parsed, Parser, check_plan, check_statement, new_context, state_of, translate};
+use crate::sql::{Parsed, Parser, capped, check_plan, check_statement, new_context, state_of, translate};
 use crate::table::QueryScope;
 use crate::yielding::yielding;
 
@@ -201,7 +201,8 @@ impl Shared {
 
     async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
         let state = self.context.state();
-        state.statement_to_plan(PlannerStatement::Statement(Box::new(statement))).await
+        let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(statement))).await?;
+        capped(plan, self.limits.memory_bytes_max)
     }
 
     async fn collect(&self, plan: LogicalPlan, sql: &str) -> Result<QueryResult, QueryError> {

@@ -28,6 +28,10 @@ pub enum ErrorKind {
     Canceled,
     /// The query text or request body is too long.
     TooLarge,
+    /// A request body that is not called JSON.
+    NotJson,
+    /// A request body that did not come in time.
+    SlowRequest,
     /// It failed while running on the data (a division by zero, an overflow).
     Failed,
     /// Our own fault, or the storage's.
@@ -45,7 +49,9 @@ impl ErrorKind {
             Self::OutOfMemory | Self::Failed => 422,
             Self::Busy => 429,
             Self::Canceled => 499,
+            Self::SlowRequest => 408,
             Self::TooLarge => 413,
+            Self::NotJson => 415,
             Self::Internal => 500,
         }
     }
@@ -53,13 +59,13 @@ impl ErrorKind {
     /// The five characters that PostgreSQL's clients know (PostgreSQL manual, appendix A).
     pub fn sqlstate(self) -> &'static str {
         match self {
-            Self::Syntax => "42601",
+            Self::Syntax | Self::NotJson => "42601",
             Self::UnknownName => "42703",
             Self::Invalid => "42804",
             Self::Refused => "25006",
             Self::Parameter => "22023",
             Self::NotFound => "42P01",
-            Self::TimedOut | Self::Canceled => "57014",
+            Self::TimedOut | Self::Canceled | Self::SlowRequest => "57014",
             Self::OutOfMemory => "53200",
             Self::Busy => "53300",
             Self::TooLarge => "54000",

@@ -19,7 +19,7 @@ pub struct Limits {
     pub sql_bytes_max: usize,
     /// Threads that run queries, apart from those that receive and store records.
     pub threads: usize,
-    /// Connections that the PostgreSQL door holds open.
+    /// Connections that each door holds open.
     pub connections_max: usize,
 }
 

@@ -196,6 +196,22 @@ impl CollectorFile {
         for problem in self.collector().validate() {
             problems.key(problem.key, problem.problem);
         }
+        let sinks = [
+            ("table", self.sinks.table.is_some()),
+            ("kafka", self.sinks.kafka.is_some()),
+            ("metrics", self.sinks.metrics.is_some()),
+        ];
+        let present: Vec<&str> = sinks.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
+        for name in &self.delivery.skip_when_full {
+            if !present.contains(&name.as_str()) {
+                let problem = format!("there is no sink {name:?}; there are: {}", present.join(", "));
+                problems.key("delivery.skip_when_full", problem);
+            } else if name == "table" {
+                let problem = "`table` cannot skip: its frames stay in the journal for the hot rows, so skipping them would \
+                               lose rows and free nothing; raise journal.high_water_bytes and journal.bytes_max instead";
+                problems.key("delivery.skip_when_full", problem);
+            }
+        }
         let tls = &self.ingest.tls;
         if let Err(error) = Identity::load(&tls.certificate, &tls.key) {
             problems.key("ingest.tls.certificate", error.to_string());

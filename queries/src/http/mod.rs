@@ -9,10 +9,14 @@
 //!   GET  /healthz
 //! ```
 //! Errors are JSON, `{error, message, line, column, hint}`, under the status that fits. There is no password: bind it to
-//! loopback, where requests under a foreign host name are refused, so that no web page can reach it by a name of its own.
+//! loopback, or put what authenticates in front of it; the browser of whoever may ask is no way in (see `origin`).
+//! A client that is slow or stays connected holds one of a bounded number of connections (see `serve`).
 
 mod answer;
+mod body;
+mod origin;
 mod routes;
+mod serve;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,10 +31,9 @@ use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
 
-/// Longest request body, in bytes.
-const BODY_BYTES_MAX: usize = 256 * 1024;
-
 /// Binds `address` and serves until `shutdown` resolves; the address is the one bound, for port 0.
+///
+/// Connections past the engine's limit are closed at once. At shutdown, requests under way have two seconds to end.
 pub async fn serve_http(
     address: SocketAddr,
     engine: Arc<Engine>,
@@ -38,15 +41,12 @@ pub async fn serve_http(
 ) -> io::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(address).await?;
     let local = listener.local_addr()?;
-    let mut router = router(engine);
+    let connections_max = engine.limits().connections_max;
+    let mut router = router(engine).layer(middleware::from_fn(origin::own_pages_only));
     if local.ip().is_loopback() {
-        router = router.layer(middleware::from_fn(routes::local_host_only));
+        router = router.layer(middleware::from_fn(origin::local_host_only));
     }
-    let served = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown).await {
-            tracing::error!(%error, "the HTTP door broke off");
-        }
-    });
+    let served = tokio::spawn(serve::serve(listener, router, connections_max, shutdown));
     Ok((local, served))
 }
 
@@ -60,6 +60,6 @@ fn router(engine: Arc<Engine>) -> Router {
         .route("/v1/questions/{name}/run", get(routes::run))
         .route("/v1/find/{id}", get(routes::find))
         .fallback(routes::no_such_page)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .with_state(engine)
 }

@@ -1,22 +1,17 @@
 //! One function a route.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::BODY_BYTES_MAX;
 use super::answer::{Fault, answer, bytes, json, preferred};
+use super::body::JsonBody;
 use crate::engine::Engine;
-use crate::error::{ErrorKind, Place, QueryError};
+use crate::error::{ErrorKind, QueryError};
 use crate::find::find as find_story;
 use crate::questions;
 use crate::result::Format;
@@ -47,7 +42,7 @@ pub(super) async fn no_such_page() -> Fault {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SqlBody {
+pub(super) struct SqlBody {
     sql: String,
     format: Option<Format>,
 }
@@ -55,9 +50,8 @@ struct SqlBody {
 pub(super) async fn sql(
     State(engine): State<Arc<Engine>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(body): JsonBody<SqlBody>,
 ) -> Answer {
-    let body: SqlBody = parsed(body)?;
     let result = engine.query(&body.sql).await?;
     answer(&result, body.format.unwrap_or_else(|| preferred(&headers)))
 }
@@ -72,7 +66,7 @@ pub(super) async fn question(Path(name): Path<String>) -> Answer {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AskBody {
+pub(super) struct AskBody {
     #[serde(default)]
     params: BTreeMap<String, serde_json::Value>,
     format: Option<Format>,
@@ -82,9 +76,8 @@ pub(super) async fn ask(
     State(engine): State<Arc<Engine>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    JsonBody(body): JsonBody<AskBody>,
 ) -> Answer {
-    let body: AskBody = parsed(body)?;
     let mut values = BTreeMap::new();
     for (parameter, value) in body.params {
         let text = match value {
@@ -140,44 +133,9 @@ pub(super) async fn find(
     }
 }
 
-/// Refuses a request under a host name other than localhost or an address: a page of another origin that gave its own
-/// name this address would come under that name.
-pub(super) async fn local_host_only(request: Request, next: Next) -> Result<Response, Fault> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let Some(host) = host else {
-        return Ok(next.run(request).await);
-    };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() {
-        return Ok(next.run(request).await);
-    }
-    Err(QueryError::new(ErrorKind::Refused, "this door answers on loopback, not under a host name")
-        .hint("ask http://127.0.0.1 or http://localhost")
-        .into())
-}
-
 fn format_named(name: &str) -> Result<Format, QueryError> {
     serde_json::from_value(serde_json::Value::String(name.to_owned())).map_err(|_| {
         QueryError::new(ErrorKind::Parameter, format!("there is no format {name}"))
             .hint("json, csv, arrow and html are")
-    })
-}
-
-/// The body as JSON of one shape.
-fn parsed<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, QueryError> {
-    let body = body.map_err(|rejected| {
-        if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return QueryError::new(ErrorKind::TooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes"));
-        }
-        QueryError::new(ErrorKind::Syntax, format!("the body cannot be read: {rejected}"))
-    })?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let place = Place { line: error.line() as u64, column: error.column() as u64 };
-        QueryError::new(ErrorKind::Syntax, format!("the body is not the JSON that is expected here: {error}"))
-            .at((place.line > 0).then_some(place))
     })
 }

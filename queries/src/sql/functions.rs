@@ -1,14 +1,16 @@
-//! Functions that PostgreSQL's clients call when they connect, and that DataFusion lacks.
+//! Functions that PostgreSQL's clients call when they connect, and that DataFusion lacks; and those that are taken away.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::SessionContext;
 
+use super::capped::ABSENT;
+
 /// What `version()` and `SHOW server_version` tell. Clients choose their catalog queries by it.
 pub(crate) const SERVER_VERSION: &str = "16.6";
 
-/// Adds the functions to the context.
+/// Adds the functions to the context, and takes away those that make much out of little.
 pub(super) fn register(context: &SessionContext) {
     let fixed = [
         Fixed::new("version", Answer::Version),
@@ -22,6 +24,9 @@ pub(super) fn register(context: &SessionContext) {
     ];
     for function in fixed {
         context.register_udf(ScalarUDF::from(function));
+    }
+    for name in ABSENT {
+        context.deregister_udf(name);
     }
 }
 

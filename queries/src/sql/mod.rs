@@ -7,14 +7,17 @@
 //! ```
 //!
 //! The gate is the plan: a node that is not on its list is refused, whatever text led to it. The list of statement
-//! kinds before it only makes the refusal clearer, and spares planning.
+//! kinds before it only makes the refusal clearer, and spares planning. Functions that make much out of little are absent
+//! or weighed (see `capped`).
 
+mod capped;
 mod functions;
 mod gate;
 mod parse;
 mod session;
 mod translate;
 
+pub(crate) use capped::capped;
 pub(crate) use functions::setting;
 pub(crate) use gate::{check_plan, check_statement};
 pub(crate) use parse::{Parsed, Parser};

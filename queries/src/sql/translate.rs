@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::capped::ABSENT;
 use crate::error::{ErrorKind, Place, QueryError};
 use crate::table::shown_schema;
 
@@ -101,6 +102,10 @@ fn plan_error(message: &str, sql: &str) -> QueryError {
     {
         let missing =
             QueryError::new(ErrorKind::UnknownName, format!("there is no function {name}")).at(place_of(sql, name));
+        let known = name.to_ascii_lowercase().replacen("list_", "array_", 1);
+        if ABSENT.contains(&known.as_str()) {
+            return missing.hint("it is left out, as a few words to it would take more memory than there is");
+        }
         return match between(message, "Did you mean '", "'") {
             Some(near) => missing.hint(format!("did you mean {near}?")),
             None => missing.hint("SHOW FUNCTIONS lists them"),

@@ -1,6 +1,7 @@
 //! The HTTP door.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -52,8 +53,12 @@ async fn get_with(address: SocketAddr, path: &str, headers: &str) -> Response {
 }
 
 pub async fn post(address: SocketAddr, path: &str, body: &str) -> Response {
+    post_with(address, path, "Content-Type: application/json\r\n", body).await
+}
+
+async fn post_with(address: SocketAddr, path: &str, headers: &str, body: &str) -> Response {
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost:1\r\nContent-Type: application/json\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost:1\r\n{headers}");
     send(address, format!("{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")).await
 }
 
@@ -185,4 +190,126 @@ async fn a_cut_answer_says_so() {
     assert!(response.head.contains("x-tollgate-truncated: true"));
     assert!(response.json()["warnings"][0].as_str().is_some_and(|warning| warning.contains("more rows")));
     const { assert!(ROWS > 10) };
+}
+
+const ASKED: &str = r#"{"sql": "SELECT 1"}"#;
+
+#[tokio::test]
+async fn a_body_must_be_called_json() {
+    let fixture = Fixture::new().await;
+    let address = door(&fixture).await;
+    for path in ["/v1/sql", "/v1/questions/errors-by-class"] {
+        for named in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"] {
+            let response = post_with(address, path, named, ASKED).await;
+            assert_eq!(response.status, 415, "{named}: {}", response.text());
+            let hint = response.json()["hint"].as_str().expect("hint").to_owned();
+            assert!(hint.contains("content-type: application/json"), "{hint}");
+        }
+    }
+    let response = post_with(address, "/v1/sql", "Content-Type: Application/JSON; charset=utf-8\r\n", ASKED).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_ask() {
+    let fixture = Fixture::new().await;
+    let address = door(&fixture).await;
+    for (headers, status) in [
+        ("", 200),
+        ("Origin: http://localhost:1\r\nSec-Fetch-Site: same-origin\r\n", 200),
+        ("Origin: http://LOCALHOST:1\r\n", 200),
+        ("Sec-Fetch-Site: none\r\n", 200),
+        ("Origin: http://evil.example\r\n", 403),
+        ("Origin: http://localhost:3000\r\n", 403),
+        ("Origin: http://localhost:1.evil.example\r\n", 403),
+        ("Origin: null\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\n", 403),
+        ("Sec-Fetch-Site: same-site\r\n", 403),
+        ("Origin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n", 403),
+    ] {
+        let headers = format!("{headers}Content-Type: application/json\r\n");
+        let response = post_with(address, "/v1/sql", &headers, ASKED).await;
+        assert_eq!(response.status, status, "{headers}{}", response.text());
+    }
+}
+
+#[tokio::test]
+async fn a_link_on_another_page_can_be_followed_but_not_fetched() {
+    let fixture = Fixture::new().await;
+    let address = door(&fixture).await;
+    let link = "/v1/questions/errors-by-class/run?service=members&since=15m";
+    for (headers, status) in [
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n", 200),
+        ("Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: navigate\r\n", 200),
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n", 403),
+        ("Origin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n", 403),
+    ] {
+        let response = get_with(address, link, &format!("Host: 127.0.0.1\r\n{headers}")).await;
+        assert_eq!(response.status, status, "{headers}{}", response.text());
+    }
+}
+
+/// Sent without an end: the head, or the body.
+const HALVES: [&str; 2] = [
+    "GET /healthz HTTP/1.1\r\nHost: local",
+    "POST /v1/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{",
+];
+
+#[tokio::test]
+async fn a_door_is_stopped_in_spite_of_half_a_request() {
+    let fixture = Fixture::new().await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move {
+        let _ended = stopped.await;
+    };
+    let loopback = "127.0.0.1:0".parse().expect("address");
+    let (address, served) = serve_http(loopback, fixture.engine.clone(), shutdown).await.expect("served");
+    let mut halves = Vec::new();
+    for half in HALVES {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(half.as_bytes()).await.expect("sent");
+        halves.push(stream);
+    }
+    assert_eq!(get(address, "/healthz").await.status, 200);
+    drop(stop);
+    tokio::time::timeout(Duration::from_secs(5), served).await.expect("in time").expect("ended");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn half_a_request_is_given_up() {
+    let fixture = Fixture::new().await;
+    let address = door(&fixture).await;
+    let started = Instant::now();
+    let mut streams = Vec::new();
+    for half in HALVES {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(half.as_bytes()).await.expect("sent");
+        streams.push(stream);
+    }
+    let mut answers = Vec::new();
+    for mut stream in streams {
+        let mut answer = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
+        read.expect("closed in time").expect("read");
+        answers.push(answer);
+    }
+    assert!(started.elapsed() > Duration::from_secs(9), "{answers:?}");
+    assert!(answers[1].starts_with("HTTP/1.1 408") && answers[1].contains("slow_request"), "{answers:?}");
+}
+
+#[tokio::test]
+async fn connections_past_the_bound_are_closed() {
+    let fixture = Fixture::with(Limits { connections_max: 1, ..Limits::default() }).await;
+    let address = door(&fixture).await;
+    let mut first = TcpStream::connect(address).await.expect("connected");
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    assert!(first.read(&mut [0; 512]).await.expect("answer") > 0);
+    let mut second = TcpStream::connect(address).await.expect("connected");
+    let read = second.read(&mut [0; 1]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(get(address, "/healthz").await.status, 200);
 }

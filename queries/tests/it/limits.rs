@@ -48,6 +48,66 @@ async fn memory_past_the_bound_is_an_error_that_says_what_to_do() {
     assert!(!super::fixture::rows(&fixture.engine, "SELECT count(*) FROM transactions").await.is_empty());
 }
 
+/// Each asks for gigabytes in few words.
+#[tokio::test]
+async fn much_out_of_little_is_refused() {
+    let fixture = Fixture::with(Limits { memory_bytes_max: 32 << 20, ..limits() }).await;
+    for sql in [
+        "SELECT length(repeat('x', 1500000000))",
+        "SELECT length(repeat(path, 60000000)) FROM transactions LIMIT 20",
+        "SELECT length(lpad('x', 1500000000, 'y'))",
+        "SELECT length(rpad('x', 1500000000))",
+        "SELECT cardinality(range(0, 60000000))",
+        "SELECT cardinality(generate_series(0, 60000000))",
+        "SELECT cardinality(array_repeat(1, 100000000))",
+        "SELECT cardinality(list_repeat(1, 100000000))",
+        "SELECT cardinality(array_resize([1], 100000000, 1))",
+        "SELECT cardinality(list_resize([1], 100000000, 1))",
+    ] {
+        let error = fixture.engine.query(sql).await.expect_err(sql);
+        assert_eq!(error.kind, ErrorKind::UnknownName, "{sql}: {error}");
+        assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("more memory")), "{sql}: {error}");
+    }
+    let words = "x".repeat(30_000);
+    for sql in [
+        "WITH RECURSIVE t(s) AS (SELECT 'xxxxxxxx' UNION ALL SELECT s || s FROM t) SELECT max(length(s)) FROM t",
+        "WITH RECURSIVE t(s) AS (SELECT 'xxxxxxxx' UNION ALL SELECT concat(s, s) FROM t) SELECT max(length(s)) FROM t",
+        "WITH RECURSIVE t(s) AS (SELECT [1, 2] UNION ALL SELECT array_concat(s, s) FROM t) \
+         SELECT max(cardinality(s)) FROM t",
+        &format!("SELECT length(replace('{words}', 'x', '{words}'))"),
+        &format!("SELECT length(regexp_replace('{words}', 'x', '{words}', 'g'))"),
+        &format!("SELECT sum(length(path || '{words}')) FROM transactions"),
+        &format!("SELECT sum(length(concat(path, '{words}'))) FROM transactions"),
+        &format!("WITH a AS (SELECT '{words}' AS s), b AS (SELECT [s, s, s] AS s FROM a) SELECT s FROM b"),
+    ] {
+        let Err(error) = fixture.engine.query(sql).await else { panic!("answered: {}", &sql[..40]) };
+        assert_eq!(error.kind, ErrorKind::OutOfMemory, "{}: {error}", &sql[..40]);
+    }
+}
+
+#[tokio::test]
+async fn little_out_of_little_is_made() {
+    let fixture = Fixture::new().await;
+    for (sql, made) in [
+        ("SELECT 'a' || 1 || 'b'", serde_json::json!("a1b")),
+        ("SELECT 'a' || NULL", serde_json::Value::Null),
+        ("SELECT s || '!' FROM (SELECT 'a' || 'b' AS s)", serde_json::json!("ab!")),
+        ("SELECT concat('a', NULL, 2)", serde_json::json!("a2")),
+        ("SELECT replace('a/b', '/', '--')", serde_json::json!("a--b")),
+        ("SELECT regexp_replace('a1b2', '[0-9]', '-', 'g')", serde_json::json!("a-b-")),
+        ("SELECT array_to_string([1, 2] || [3], ',')", serde_json::json!("1,2,3")),
+        ("SELECT count(*) FROM transactions WHERE method || ' ' || path = 'GET /members/3'", serde_json::json!(1)),
+    ] {
+        assert_eq!(super::fixture::value(&fixture.engine, sql).await, made, "{sql}");
+    }
+    // A table of numbers is made row by row, as it is read.
+    assert_eq!(
+        super::fixture::value(&fixture.engine, "SELECT count(*) FROM generate_series(1, 1000000)").await,
+        1_000_000
+    );
+    assert_eq!(super::fixture::value(&fixture.engine, "SELECT sum(value) FROM range(0, 4)").await, 6);
+}
+
 #[tokio::test]
 async fn an_answer_counts_against_the_memory_as_long_as_it_is_held() {
     let fixture = Fixture::with(Limits { memory_bytes_max: 3 << 20, rows_max: 10_000_000, ..limits() }).await;

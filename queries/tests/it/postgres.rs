@@ -152,8 +152,11 @@ async fn a_stopped_door_is_closed() {
     let (address, served) = serve_postgres(loopback, fixture.engine.clone(), shutdown).await.expect("served");
     let mut client = Client::connect(address).await;
     assert_eq!(client.simple("SELECT 1").await.text(), "1");
+    // Half of a first message holds nothing up.
+    let mut half = tokio::net::TcpStream::connect(address).await.expect("connected");
+    tokio::io::AsyncWriteExt::write_all(&mut half, &[0, 0, 0]).await.expect("sent");
     drop(stop);
-    served.await.expect("ended");
+    tokio::time::timeout(Duration::from_secs(2), served).await.expect("in time").expect("ended");
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
