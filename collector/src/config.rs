@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigPath, Span};
 
+use crate::source::{RAW_BYTES_MAX, ROWS_MAX};
+
 /// The collector's part of its configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -312,6 +314,16 @@ impl CollectorConfig {
         check(journal.queue_frames_max > 0, "journal.queue_frames_max", at_least_one());
         check(delivery.frames_max > 0, "delivery.frames_max", at_least_one());
         check(delivery.rows_max > 0, "delivery.rows_max", at_least_one());
+        check(
+            ingest.batch_rows_max <= ROWS_MAX,
+            "ingest.batch_rows_max",
+            format!("must be at most {ROWS_MAX}: more could not be read back"),
+        );
+        check(
+            ingest.batch_raw_bytes_max.bytes() <= RAW_BYTES_MAX as u64,
+            "ingest.batch_raw_bytes_max",
+            format!("must be at most {RAW_BYTES_MAX} bytes: more could not be read back"),
+        );
         let batch = ingest.batch_bytes_max.bytes();
         check(batch > 0, "ingest.batch_bytes_max", "must be more than 0".to_owned());
         check(

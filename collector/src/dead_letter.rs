@@ -4,20 +4,37 @@
 //!   dlq/kafka/00000000000000000713.arrows.zst   the frame's payload, as it was posted
 //!   dlq/kafka/00000000000000000713.json         why, and where it came from
 //!   dlq/kafka/skipped.jsonl                     one line for each gap that a full journal forced
+//!   dlq/kafka/replay/                           letters moved here are offered to this sink again
 //! ```
-//! `curl --data-binary @dlq/kafka/….arrows.zst` posts one again.
+//! A letter that the sink takes from `replay/` is deleted; one that it refuses again is moved back. Posting one again would
+//! bring it nowhere: the ledger knows it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tollgate_journal::Frame;
+use tollgate_journal::{FRAME_BYTES_MAX, Frame};
+use tollgate_sink::Position;
 
 use crate::durable_file;
 
 /// Folder of dead letters, inside the data folder.
 pub const DEAD_LETTER_DIR: &str = "dlq";
+
+/// Folder of the letters that are to be delivered again, inside a sink's.
+const REPLAY_DIR: &str = "replay";
+const PAYLOAD_SUFFIX: &str = ".arrows.zst";
+
+/// A letter that is to be delivered again.
+pub(crate) struct Replay {
+    /// The frame's position in the journal.
+    pub position: Position,
+    /// When the collector received it, if the letter still says.
+    pub received_us: Option<i64>,
+    /// As it was posted.
+    pub payload: Vec<u8>,
+}
 
 #[derive(Serialize)]
 struct Letter<'a> {
@@ -77,9 +94,9 @@ impl DeadLetters {
             rejected_us,
             reason,
         };
-        let name = format!("{:020}", frame.position);
-        durable_file::replace(&self.dir.join(format!("{name}.arrows.zst")), &frame.payload)?;
-        durable_file::replace(&self.dir.join(format!("{name}.json")), &serde_json::to_vec_pretty(&letter)?)
+        let [payload, why] = names(frame.position);
+        durable_file::replace(&self.dir.join(payload), &frame.payload)?;
+        durable_file::replace(&self.dir.join(why), &serde_json::to_vec_pretty(&letter)?)
     }
 
     /// Notes a gap; the note is durable when this returns.
@@ -94,6 +111,62 @@ impl DeadLetters {
         durable_file::sync_parent(&path)
     }
 
+    /// The first letter after this position that was moved to `replay/`, if any.
+    pub(crate) fn next_to_replay(&self, after: Option<Position>) -> io::Result<Option<Replay>> {
+        let dir = self.dir.join(REPLAY_DIR);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut first = None;
+        for entry in entries {
+            let name = entry?.file_name();
+            let position = name.to_str().and_then(|name| name.strip_suffix(PAYLOAD_SUFFIX)?.parse::<Position>().ok());
+            let Some(position) = position.filter(|position| after.is_none_or(|after| *position > after)) else {
+                continue;
+            };
+            first = Some(first.map_or(position, |first: Position| first.min(position)));
+        }
+        let Some(position) = first else { return Ok(None) };
+        let [payload, letter] = names(position).map(|name| dir.join(name));
+        if fs::metadata(&payload)?.len() > FRAME_BYTES_MAX as u64 {
+            return Err(io::Error::other(format!("{} is larger than any frame", payload.display())));
+        }
+        let payload = fs::read(&payload)?;
+        let beside = match durable_file::read_if_there(&letter)? {
+            Some(letter) => Some(letter),
+            None => durable_file::read_if_there(&self.dir.join(&names(position)[1]))?,
+        };
+        let letter = beside.and_then(|letter| serde_json::from_slice::<serde_json::Value>(&letter).ok());
+        let received_us = letter.and_then(|letter| letter["received_us"].as_i64());
+        Ok(Some(Replay { position, received_us, payload }))
+    }
+
+    /// Deletes a letter that was delivered; it is gone for good when this returns.
+    pub(crate) fn replayed(&self, position: Position) -> io::Result<()> {
+        let dir = self.dir.join(REPLAY_DIR);
+        let [payload, letter] = names(position);
+        fs::remove_file(dir.join(&payload))?;
+        for file in [dir.join(&letter), self.dir.join(&letter)] {
+            durable_file::remove_if_there(&file)?;
+        }
+        durable_file::sync_parent(&dir.join(payload))?;
+        durable_file::sync_parent(&dir)
+    }
+
+    /// Moves a letter that was refused again out of `replay/`.
+    pub(crate) fn put_back(&self, position: Position) -> io::Result<()> {
+        let dir = self.dir.join(REPLAY_DIR);
+        let [payload, letter] = names(position);
+        if dir.join(&letter).exists() {
+            fs::rename(dir.join(&letter), self.dir.join(&letter))?;
+        }
+        fs::rename(dir.join(&payload), self.dir.join(&payload))?;
+        durable_file::sync_parent(&dir)?;
+        durable_file::sync_parent(&dir.join(payload))
+    }
+
     fn ensure_dir(&self) -> io::Result<()> {
         if let Some(parent) = self.dir.parent() {
             durable_file::ensure_dir(parent)?;
@@ -104,4 +177,9 @@ impl DeadLetters {
         }
         Ok(())
     }
+}
+
+/// Files of one letter: the payload, and why.
+fn names(position: Position) -> [String; 2] {
+    [format!("{position:020}{PAYLOAD_SUFFIX}"), format!("{position:020}.json")]
 }

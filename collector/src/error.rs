@@ -75,6 +75,12 @@ pub enum StartError {
         /// Names of the sinks.
         known: String,
     },
+    /// `delivery.skip_when_full` names the sink that stores the hot rows.
+    #[error(
+        "delivery.skip_when_full: {0:?} cannot be named: its frames stay in the journal for the hot rows, so skipping them \
+         would lose rows and free nothing; raise journal.high_water_bytes and journal.bytes_max instead"
+    )]
+    SkipsTail(&'static str),
     /// A frame that the hot rows need again cannot be read.
     #[error("position {position} is needed for the hot rows and cannot be decoded: {reason}")]
     Tail {

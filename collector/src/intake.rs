@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub recent: Recent,
     /// Why and when the journal refused the last batch; none if it took it.
     refusal: Mutex<Option<(Instant, String)>>,
-    tail: Option<Arc<dyn Tail>>,
+    pub tail: Option<Arc<dyn Tail>>,
     metrics: Metrics,
 }
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 /// Runs kept for one producer; the lowest is forgotten past that.
 pub const RUNS_MAX: usize = 256;
-/// Producers kept; the one that was silent the longest is forgotten past that.
+/// Producers kept; past that the one that was silent the longest is forgotten, of the same node if it has any.
 pub const PRODUCERS_MAX: usize = 65_536;
+/// Producers kept for one node: a node that names ever new ones makes no other's be forgotten.
+pub const NODE_PRODUCERS_MAX: usize = 4096;
 
 /// What is stored of one producer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,9 +66,8 @@ impl Ledger {
 
     /// Notes a stored frame. Frames come in order of position.
     pub(crate) fn insert(&mut self, position: u64, producer: &Arc<str>, batch_seq: u64, received_us: i64) {
-        if !self.producers.contains_key(producer) && self.producers.len() >= PRODUCERS_MAX {
-            let silent = self.producers.iter().min_by_key(|(_, seen)| seen.last_us).map(|(name, _)| Arc::clone(name));
-            silent.and_then(|name| self.producers.remove(&name));
+        if !self.producers.contains_key(producer) {
+            self.make_room(producer);
         }
         let seen = self.producers.entry(Arc::clone(producer)).or_default();
         seen.insert(batch_seq);
@@ -74,10 +75,32 @@ impl Ledger {
         self.next_position = position + 1;
     }
 
+    /// Forgets a producer if another one would be too many.
+    fn make_room(&mut self, producer: &str) {
+        let is_full = self.producers.len() >= PRODUCERS_MAX;
+        if !is_full && self.producers.len() < NODE_PRODUCERS_MAX {
+            return;
+        }
+        let node = node_of(producer);
+        let siblings = self.producers.iter().filter(|(name, _)| node_of(name) == node);
+        if !is_full && siblings.clone().count() < NODE_PRODUCERS_MAX {
+            return;
+        }
+        let silent = siblings.min_by_key(|(_, seen)| seen.last_us);
+        let silent = silent.or_else(|| self.producers.iter().min_by_key(|(_, seen)| seen.last_us));
+        let silent = silent.map(|(name, _)| Arc::clone(name));
+        silent.and_then(|name| self.producers.remove(&name));
+    }
+
     /// Forgets producers that were silent since before `before_us`.
     pub(crate) fn expire(&mut self, before_us: i64) {
         self.producers.retain(|_, seen| seen.last_us >= before_us);
     }
+}
+
+/// The node in a producer's name, `node/start/worker`.
+fn node_of(producer: &str) -> &str {
+    producer.rsplitn(3, '/').last().unwrap_or(producer)
 }
 
 #[cfg(test)]
@@ -121,6 +144,17 @@ mod tests {
         }
         assert_eq!(seen.runs.len(), RUNS_MAX);
         assert!(!seen.contains(0) && seen.contains(2));
+    }
+
+    #[test]
+    fn a_node_with_too_many_producers_forgets_its_own() {
+        let mut ledger = Ledger::default();
+        ledger.insert(0, &Arc::from("quiet/1/0"), 1, 0);
+        for start in 0..=NODE_PRODUCERS_MAX as u64 {
+            ledger.insert(start + 1, &Arc::from(format!("busy/{start:x}/0")), 1, start as i64 + 1);
+        }
+        assert_eq!(ledger.producers.len(), NODE_PRODUCERS_MAX + 1);
+        assert!(ledger.contains("quiet/1/0", 1) && !ledger.contains("busy/0/0", 1) && ledger.contains("busy/1/0", 1));
     }
 
     #[test]

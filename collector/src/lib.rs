@@ -11,7 +11,7 @@
 //! ```text
 //!   LOCK, *.seg, quarantine/     the journal, see `tollgate_journal`
 //!   cursors/SINK.cursor          next position of each sink
-//!   dlq/SINK/                    what it refused, and what it passed over
+//!   dlq/SINK/                    what it refused, and what it passed over; `replay/` in it is delivered again
 //!   ledger.checkpoint            which batches are stored, for those whose segments are deleted
 //! ```
 //! Order at a start: configuration, certificates, a test write, addresses, journal, ledger, hot rows; only then is the
@@ -31,6 +31,7 @@ mod ledger;
 mod metrics;
 mod open;
 mod recent;
+mod refusals;
 mod retention;
 mod runner;
 mod sink_state;

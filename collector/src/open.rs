@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tollgate_journal::{Journal, Options, Recovery};
-use tollgate_record::{DecodeLimits, decode};
+use tollgate_record::decode;
 use tollgate_sink::{Delivery, Position, Tail};
 
 use crate::checkpoint;
@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::recent::Recent;
+use crate::source::READ_LIMITS;
 use crate::status::RestartReport;
 
 /// File that tries out the data folder.
@@ -30,7 +31,8 @@ pub(crate) struct Store {
     pub report: RestartReport,
 }
 
-/// Writes, syncs and deletes a file: better to fail here than at the first post.
+/// Writes, syncs and deletes a file: better to fail here than at the first post. A full disk is an error only where there
+/// is no journal yet: one that is there can be drained, and that makes room.
 pub(crate) fn probe(config: &JournalConfig) -> Result<(), StartError> {
     let dir = config.dir.as_path();
     let refuse = |source: io::Error| match source.kind() {
@@ -38,16 +40,37 @@ pub(crate) fn probe(config: &JournalConfig) -> Result<(), StartError> {
         _ => StartError::Unwritable { dir: dir.to_owned(), source },
     };
     fs::create_dir_all(dir).map_err(refuse)?;
+    match try_out(config).map_err(refuse).flatten() {
+        Err(error @ StartError::Full { .. }) if holds_segments(dir).map_err(refuse)? => {
+            tracing::warn!(%error, "starting nonetheless, as sinks make room; posts are answered 503 until there is");
+            Ok(())
+        }
+        tried => tried,
+    }
+}
+
+fn try_out(config: &JournalConfig) -> io::Result<Result<(), StartError>> {
+    let dir = config.dir.as_path();
     let file = dir.join(PROBE_FILE);
-    durable_file::replace(&file, &[0x5a; 4096]).map_err(refuse)?;
-    fs::remove_file(&file).map_err(refuse)?;
-    durable_file::ensure_dir(&dir.join(CURSOR_DIR)).map_err(refuse)?;
-    let stat = rustix::fs::statvfs(dir).map_err(|errno| refuse(errno.into()))?;
+    durable_file::replace(&file, &[0x5a; 4096])?;
+    fs::remove_file(&file)?;
+    durable_file::ensure_dir(&dir.join(CURSOR_DIR))?;
+    let stat = rustix::fs::statvfs(dir)?;
     let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free_bytes < config.disk_free_min_bytes.bytes() {
-        return Err(full(config, free_bytes));
+        return Ok(Err(full(config, free_bytes)));
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+/// Whether there is a journal that sinks may drain.
+fn holds_segments(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        if entry?.path().extension().is_some_and(|extension| extension == "seg") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn full(config: &JournalConfig, free_bytes: u64) -> StartError {
@@ -125,16 +148,11 @@ fn ledger(data: &Path, journal: &Journal, lost_state: &mut Vec<String>) -> Resul
 }
 
 /// Gives the tail every frame that it needs again, and answers how many. Blocks.
-pub(crate) fn replay(
-    journal: &Journal,
-    tail: &dyn Tail,
-    recent: &Recent,
-    limits: &DecodeLimits,
-) -> Result<u64, StartError> {
+pub(crate) fn replay(journal: &Journal, tail: &dyn Tail, recent: &Recent) -> Result<u64, StartError> {
     let mut reader = journal.reader(tail.needs_from().max(journal.first_position()));
     let mut frames = 0;
     while let Some(frame) = reader.next()? {
-        let batch = match decode(&frame.payload, limits) {
+        let batch = match decode(&frame.payload, &READ_LIMITS) {
             Ok(batch) => batch,
             Err(error) => {
                 // Sinks will put it into their dead letters; it must not keep the others from being seen.

@@ -39,8 +39,9 @@ impl Retention {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            self.relieve();
+            // What nobody needs goes first: a sink passes frames over only if that was not enough.
             self.trim().await;
+            self.relieve();
         }
     }
 
@@ -48,7 +49,7 @@ impl Retention {
     fn needed_from(&self) -> Position {
         let committed = self.shared.committed.borrow().map_or(0, |last| last + 1);
         let tail = self.tail.as_ref().map(|tail| tail.needs_from());
-        self.sinks.iter().map(|sink| sink.cursor()).chain(tail).fold(committed, Position::min)
+        self.sinks.iter().map(|sink| sink.needs_from()).chain(tail).fold(committed, Position::min)
     }
 
     /// Asks the slowest sink to pass over a segment, if the journal is nearly full because of it and it may.

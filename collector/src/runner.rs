@@ -8,7 +8,8 @@
 //!      │            ▲           ├─ Retry: the same frames, after a wait that doubles
 //!      └────────────┴───────────┴─ Reject: that frame to the dead letters, then the others again
 //! ```
-//! The cursor moves past a refused frame only once its dead letter is durable.
+//! The cursor moves past a refused frame only once its dead letter is durable. Letters that somebody moved to `replay/`
+//! are delivered in between, one at a time; the cursor has nothing to do with them.
 
 use std::io;
 use std::ops::Range;
@@ -19,16 +20,17 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tollgate_journal::{Frame, JournalError};
+use tollgate_record::decode;
 use tollgate_sink::{Delivery, Position, Sink, SinkError};
 
 use crate::backoff::Backoff;
 use crate::config::DeliveryConfig;
 use crate::cursor::CursorFile;
-use crate::dead_letter::{DeadLetters, Skipped};
+use crate::dead_letter::{DeadLetters, Replay, Skipped};
 use crate::intake::Shared;
 use crate::metrics::Metrics;
 use crate::sink_state::{Held, Phase, SinkState, now_us};
-use crate::source::{Source, Taken};
+use crate::source::{READ_LIMITS, Source, Taken};
 
 /// One sink and everything that serves it.
 pub(crate) struct Runner {
@@ -41,11 +43,18 @@ pub(crate) struct Runner {
     pub metrics: Metrics,
     pub config: DeliveryConfig,
     pub stop: CancellationToken,
+    /// Whether this is the sink that stores the hot rows: it knows itself how far it is.
+    pub stores_tail: bool,
     /// Position of the next frame to give to the sink.
     pub next: Position,
     /// Refused or lost positions at or after the cursor: it moves over them by itself.
     pub passed: Vec<Range<Position>>,
+    /// When letters to replay were last looked for.
+    pub replayed_at: Option<Instant>,
 }
+
+/// Letters replayed at a time, before new frames get their turn.
+const REPLAYED_MAX: usize = 64;
 
 /// A cursor in memory and in its file.
 pub(crate) struct Cursor {
@@ -85,6 +94,7 @@ impl Runner {
                 self.wait(backoff.next()).await;
                 continue;
             }
+            self.state.set_recovered();
             match self.deliver_all(&mut backoff).await {
                 Ended::Stopped => break,
                 Ended::Rebuild => self.wait(backoff.next()).await,
@@ -107,8 +117,14 @@ impl Runner {
                 );
             }
             // The cursor may be further: refused and skipped frames. Where the journal still holds them they come again.
-            let known = (stored + 1).min(end.max(self.cursor.position));
-            self.cursor.position = known.max(self.cursor.position.min(first));
+            self.cursor.position = (stored + 1).min(end.max(self.cursor.position));
+            self.next = self.cursor.position;
+            if self.cursor.position < first {
+                return self.skip(first, "the sink stored less than the journal is past").await;
+            }
+        } else if self.stores_tail && self.cursor.position > first {
+            self.note("behind", &format!("knows no position any more: delivered again from {first}"));
+            self.cursor.position = first;
         }
         self.next = self.cursor.position;
         self.store_cursor(true).await
@@ -117,24 +133,29 @@ impl Runner {
     async fn deliver_all(&mut self, backoff: &mut Backoff) -> Ended {
         let mut committed = self.shared.committed.subscribe();
         loop {
+            if self.stop.is_cancelled() {
+                return Ended::Stopped;
+            }
             if !self.skip_if_asked().await {
                 self.wait(backoff.next()).await;
                 continue;
             }
             self.state.set_phase(Phase::Delivering);
+            if let Some(ended) = self.replay_letters().await {
+                return ended;
+            }
             committed.mark_unchanged();
             let taken = match self.source.take(self.next).await {
                 Ok(taken) => taken,
                 Err(JournalError::Trimmed { first, .. }) => {
-                    self.skip(first, "the journal does not hold these positions any more").await;
+                    if !self.skip(first, "the journal does not hold these positions any more").await {
+                        self.wait(backoff.next()).await;
+                    }
                     continue;
                 }
                 Err(error) => {
                     self.note("journal", &error.to_string());
                     self.wait(backoff.next()).await;
-                    if self.stop.is_cancelled() {
-                        return Ended::Stopped;
-                    }
                     continue;
                 }
             };
@@ -143,9 +164,6 @@ impl Runner {
                 return ended;
             }
             self.store_cursor(false).await;
-            if self.stop.is_cancelled() {
-                return Ended::Stopped;
-            }
             if is_idle {
                 let poll = self.sink.poll_interval();
                 tokio::select! {
@@ -291,6 +309,76 @@ impl Runner {
         Ok(())
     }
 
+    /// Offers the letters in `replay/` to the sink. What it takes is deleted, what it refuses again is moved back, and the
+    /// rest waits for the next look.
+    async fn replay_letters(&mut self) -> Option<Ended> {
+        let every = self.config.trim_interval.duration();
+        if self.replayed_at.is_some_and(|at| at.elapsed() < every) {
+            return None;
+        }
+        self.replayed_at = Some(Instant::now());
+        let mut after = None;
+        for _ in 0..REPLAYED_MAX {
+            if self.stop.is_cancelled() {
+                break;
+            }
+            let letters = self.letters.clone();
+            let replay = match blocking(move || letters.next_to_replay(after)).await {
+                Ok(Some(replay)) => replay,
+                Ok(None) => break,
+                Err(error) => {
+                    self.note("replay", &format!("cannot read a dead letter: {error}"));
+                    break;
+                }
+            };
+            let position = replay.position;
+            after = Some(position);
+            match self.replay(replay).await {
+                Ok(()) => {}
+                Err(SinkError::Retry { reason, .. }) => {
+                    self.note("replay", &reason);
+                    break;
+                }
+                Err(SinkError::Rebuild { reason }) => {
+                    self.note("rebuild", &reason);
+                    return Some(Ended::Rebuild);
+                }
+                Err(SinkError::Reject { reason, .. }) => {
+                    self.note("replay", &format!("position {position} is put back: {reason}"));
+                    let letters = self.letters.clone();
+                    if let Err(error) = blocking(move || letters.put_back(position)).await {
+                        self.note(
+                            "replay",
+                            &format!("cannot put back the dead letter of position {position}: {error}"),
+                        );
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Delivers one letter and deletes it.
+    async fn replay(&mut self, replay: Replay) -> Result<(), SinkError> {
+        let Replay { position, received_us, payload } = replay;
+        let decoding = blocking(move || decode(&payload, &READ_LIMITS).map_err(io::Error::other)).await;
+        let batch = decoding.map_err(|error| SinkError::Reject { position, reason: error.to_string() })?;
+        let rows = batch.records.num_rows() as u64;
+        let received_us = received_us.unwrap_or_else(now_us);
+        let through = self.sink.deliver(&[Delivery { position, received_us, batch: Arc::new(batch) }]).await?;
+        if through != Some(position) {
+            // A sink that keeps its own place takes nothing from before it.
+            let reason = "the sink did not store it: it is past this position".to_owned();
+            return Err(SinkError::Reject { position, reason });
+        }
+        self.metrics.delivered.with_label_values(&[self.state.name]).inc_by(rows);
+        tracing::info!(sink = self.state.name, position, rows, "dead letter delivered");
+        let letters = self.letters.clone();
+        let deleted = blocking(move || letters.replayed(position)).await;
+        deleted
+            .map_err(|error| SinkError::Retry { reason: format!("cannot delete a dead letter: {error}"), after: None })
+    }
+
     /// Passes over what a nearly full journal cannot keep. `false` if that could not be noted, and so was not done.
     async fn skip_if_asked(&mut self) -> bool {
         let to = self.state.skip_to();
@@ -362,6 +450,6 @@ impl Runner {
 }
 
 /// Runs file work where it may block.
-async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?
 }

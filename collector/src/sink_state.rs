@@ -1,7 +1,7 @@
 //! How a sink stands: written by its runner, read by trimming, metrics and the status page.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,8 @@ pub(crate) struct SinkState {
     pub name: &'static str,
     /// Next position to store, as it stands in the cursor file: what is before it may be trimmed.
     cursor: AtomicU64,
+    /// Whether the sink has said how far it is: until then it may need what is before the cursor.
+    recovered: AtomicBool,
     /// Positions before this are to be passed over.
     skip_to: AtomicU64,
     pub skip_asked: Notify,
@@ -73,6 +75,7 @@ impl SinkState {
         Self {
             name,
             cursor: AtomicU64::new(cursor),
+            recovered: AtomicBool::new(false),
             skip_to: AtomicU64::new(0),
             skip_asked: Notify::new(),
             told: Mutex::new(told),
@@ -85,6 +88,15 @@ impl SinkState {
 
     pub(crate) fn cursor(&self) -> Position {
         self.cursor.load(Ordering::Acquire)
+    }
+
+    /// First position that the sink may ask for.
+    pub(crate) fn needs_from(&self) -> Position {
+        if self.recovered.load(Ordering::Acquire) { self.cursor() } else { 0 }
+    }
+
+    pub(crate) fn set_recovered(&self) {
+        self.recovered.store(true, Ordering::Release);
     }
 
     pub(crate) fn set_cursor(&self, cursor: Position) {

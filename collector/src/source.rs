@@ -4,11 +4,20 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
-use tollgate_journal::{Frame, Journal, JournalError, Reader};
+use tollgate_journal::{FRAME_BYTES_MAX, Frame, Journal, JournalError, Reader};
 use tollgate_record::{DecodeLimits, decode};
 use tollgate_sink::{Delivery, Position};
 
 use crate::intake::Shared;
+
+/// What is read back may be as large as any configuration lets in: a frame that was acknowledged under a limit stays
+/// readable after the limit is lowered.
+pub(crate) const READ_LIMITS: DecodeLimits =
+    DecodeLimits { compressed_bytes_max: FRAME_BYTES_MAX, raw_bytes_max: RAW_BYTES_MAX, rows_max: ROWS_MAX };
+/// Ceiling of `ingest.batch_raw_bytes_max`.
+pub(crate) const RAW_BYTES_MAX: usize = 1 << 30;
+/// Ceiling of `ingest.batch_rows_max`.
+pub(crate) const ROWS_MAX: usize = 1 << 24;
 
 /// How much is taken at once.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +33,6 @@ pub(crate) struct Source {
     /// Away while a blocking thread reads with it.
     reader: Option<Reader>,
     portion: Portion,
-    limits: DecodeLimits,
 }
 
 /// A frame, or one that this build cannot decode.
@@ -43,8 +51,8 @@ impl Taken {
 }
 
 impl Source {
-    pub(crate) fn new(shared: Arc<Shared>, journal: Arc<Journal>, portion: Portion, limits: DecodeLimits) -> Self {
-        Self { shared, journal, reader: None, portion, limits }
+    pub(crate) fn new(shared: Arc<Shared>, journal: Arc<Journal>, portion: Portion) -> Self {
+        Self { shared, journal, reader: None, portion }
     }
 
     /// First position that the journal holds, and the one that comes next.
@@ -69,7 +77,7 @@ impl Source {
     }
 
     async fn read(&mut self, next: Position, last: Position) -> Result<Vec<Taken>, JournalError> {
-        let (portion, limits) = (self.portion, self.limits);
+        let portion = self.portion;
         self.with_reader(move |reader| {
             reader.seek(next);
             let mut taken = Vec::new();
@@ -77,7 +85,7 @@ impl Source {
             while taken.len() < portion.frames_max && rows < portion.rows_max && reader.position() <= last {
                 let Some(frame) = reader.next()? else { break };
                 rows += frame.rows as usize;
-                taken.push(match decode(&frame.payload, &limits) {
+                taken.push(match decode(&frame.payload, &READ_LIMITS) {
                     Ok(batch) => {
                         let (position, received_us) = (frame.position, frame.received_us);
                         Taken::Delivery(Delivery { position, received_us, batch: Arc::new(batch) })

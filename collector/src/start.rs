@@ -23,6 +23,7 @@ use crate::intake::{Intake, Shared};
 use crate::metrics::Metrics;
 use crate::open::{self, Store};
 use crate::recent::Recent;
+use crate::refusals::Refusals;
 use crate::retention::Retention;
 use crate::runner::{Cursor, Runner};
 use crate::sink_state::SinkState;
@@ -68,12 +69,15 @@ struct Stops {
 /// After the sinks' own time is up.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
 
+/// The sink whose rows the tail shows until it has stored them: the journal keeps every frame that either of them needs.
+const TAIL_SINK: &str = "table";
+
 /// Starts a collector. Returns once posts are answered.
 ///
 /// # Errors
 /// Names the key or the file, and what to do; nothing runs then.
 pub async fn start(config: CollectorConfig, parts: Parts) -> Result<Running, StartError> {
-    check(&config, &parts.sinks)?;
+    check(&config, &parts)?;
     tollgate_tls::install_provider();
     let tls = server_tls(&config.ingest.tls)?;
     open::probe(&config.journal)?;
@@ -90,7 +94,7 @@ pub async fn start(config: CollectorConfig, parts: Parts) -> Result<Running, Sta
 
     let Parts { sinks, tail, .. } = parts;
     let limits = decode_limits(&config);
-    let (store, shared, sinks) = open_store(&config, sinks, tail.clone(), &metrics, limits).await?;
+    let (store, shared, sinks) = open_store(&config, sinks, tail.clone(), &metrics).await?;
     let mut running_sinks = JoinSet::new();
     let served = Serving { config: &config, store: &store, shared: &shared, metrics: &metrics, limits: &limits };
     let states = served.run_sinks(sinks, &stop.sinks, &mut running_sinks);
@@ -105,7 +109,8 @@ pub async fn start(config: CollectorConfig, parts: Parts) -> Result<Running, Sta
     let mut retaining = JoinSet::new();
     retaining.spawn(retention.clone().run(config.delivery.trim_interval.duration(), stop.sinks.clone()));
     let mut intake = JoinSet::new();
-    let door = served.door(Intake::start(Arc::clone(&shared), Arc::clone(&store.journal), &mut intake));
+    let queue = Intake::start(Arc::clone(&shared), Arc::clone(&store.journal), &mut intake);
+    let door = served.door(queue, Arc::clone(&overview.refusals));
     let mut ingest = JoinSet::new();
     ingest.spawn(ingest::serve(ingest_listener, tls, Arc::new(door), stop.ingest.clone()));
     overview.set_stage(Stage::Serving);
@@ -125,15 +130,18 @@ pub async fn start(config: CollectorConfig, parts: Parts) -> Result<Running, Sta
     })
 }
 
-fn check(config: &CollectorConfig, sinks: &[Box<dyn Sink>]) -> Result<(), StartError> {
+fn check(config: &CollectorConfig, parts: &Parts) -> Result<(), StartError> {
     let problems = config.validate();
     if !problems.is_empty() {
         return Err(StartError::Config(problems));
     }
-    let mut names: Vec<&'static str> = sinks.iter().map(|sink| sink.name()).collect();
+    let mut names: Vec<&'static str> = parts.sinks.iter().map(|sink| sink.name()).collect();
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(StartError::SameName(pair[0]));
+    }
+    if parts.tail.is_some() && config.delivery.skip_when_full.iter().any(|name| name == TAIL_SINK) {
+        return Err(StartError::SkipsTail(TAIL_SINK));
     }
     match config.delivery.skip_when_full.iter().find(|name| !names.contains(&name.as_str())) {
         Some(name) => Err(StartError::UnknownSink { name: name.clone(), known: names.join(", ") }),
@@ -165,7 +173,6 @@ async fn open_store(
     sinks: Vec<Box<dyn Sink>>,
     tail: Option<Arc<dyn Tail>>,
     metrics: &Metrics,
-    limits: DecodeLimits,
 ) -> Result<(Store, Arc<Shared>, Vec<Box<dyn Sink>>), StartError> {
     let (config, metrics) = (config.clone(), metrics.clone());
     let dir: PathBuf = config.journal.dir.as_path().to_owned();
@@ -175,7 +182,7 @@ async fn open_store(
         let mut store = open::store(&config, &names, needs_from, &metrics)?;
         let recent = Recent::new(usize::try_from(config.delivery.recent_bytes_max.bytes()).unwrap_or(usize::MAX));
         if let Some(tail) = &tail {
-            store.report.frames_replayed = open::replay(&store.journal, &**tail, &recent, &limits)?;
+            store.report.frames_replayed = open::replay(&store.journal, &**tail, &recent)?;
         }
         let committed = *store.journal.durable().borrow();
         let ledger = std::mem::take(&mut store.ledger);
@@ -207,6 +214,7 @@ impl Serving<'_> {
         let data = self.config.journal.dir.as_path();
         let delivery = &self.config.delivery;
         let portion = Portion { frames_max: delivery.frames_max, rows_max: delivery.rows_max };
+        let has_tail = self.shared.tail.is_some();
         let mut states = Vec::new();
         for (sink, (file, position)) in sinks.into_iter().zip(self.store.cursors.clone()) {
             let name = sink.name();
@@ -217,14 +225,16 @@ impl Serving<'_> {
                 sink,
                 state,
                 cursor: Cursor { file, position, stored: position, stored_at: Instant::now() },
-                source: Source::new(Arc::clone(&shared), journal, portion, *self.limits),
+                source: Source::new(Arc::clone(&shared), journal, portion),
                 letters: DeadLetters::of(data, name),
                 shared,
                 metrics: self.metrics.clone(),
                 config: delivery.clone(),
                 stop: stop.clone(),
+                stores_tail: has_tail && name == TAIL_SINK,
                 next: position,
                 passed: Vec::new(),
+                replayed_at: None,
             };
             tasks.spawn(runner.run());
         }
@@ -248,7 +258,7 @@ impl Serving<'_> {
         }
     }
 
-    fn door(&self, intake: Intake) -> Door {
+    fn door(&self, intake: Intake, refusals: Arc<Refusals>) -> Door {
         let config = self.config.ingest.clone();
         Door {
             intake,
@@ -256,6 +266,7 @@ impl Serving<'_> {
             limits: *self.limits,
             budget: Budget::new(config.inflight_bytes_max.bytes()),
             decoders: Arc::new(Semaphore::new(config.decoders_max)),
+            refusals,
             config,
         }
     }

@@ -9,6 +9,7 @@ use tollgate_journal::{Journal, Recovery};
 
 use crate::intake::Shared;
 use crate::metrics::Metrics;
+use crate::refusals::{Refusals, Refused};
 use crate::sink_state::{SinkState, SinkStatus, now_us};
 
 /// Where in its life the collector is.
@@ -101,6 +102,7 @@ pub(crate) struct Opened {
 pub(crate) struct Overview {
     pub registry: Registry,
     pub metrics: Metrics,
+    pub refusals: Arc<Refusals>,
     stage: AtomicU8,
     opened: std::sync::OnceLock<Opened>,
     started_us: i64,
@@ -127,6 +129,8 @@ struct Status<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     journal: Option<JournalStatus>,
     sinks: Vec<SinkStatus>,
+    /// Posts refused for good, oldest first.
+    refused: Vec<Refused>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<&'a RestartReport>,
 }
@@ -134,7 +138,14 @@ struct Status<'a> {
 impl Overview {
     pub(crate) fn new(registry: Registry, metrics: Metrics) -> Self {
         let stage = AtomicU8::new(Stage::Starting as u8);
-        Self { registry, metrics, stage, opened: std::sync::OnceLock::new(), started_us: now_us() }
+        Self {
+            registry,
+            metrics,
+            refusals: Arc::default(),
+            stage,
+            opened: std::sync::OnceLock::new(),
+            started_us: now_us(),
+        }
     }
 
     pub(crate) fn open(&self, opened: Opened) {
@@ -209,6 +220,7 @@ impl Overview {
             refusing: self.not_ready(),
             journal,
             sinks: self.sinks(),
+            refused: self.refusals.list(),
             restart: self.opened().map(|opened| &opened.restart),
         })
     }

@@ -84,6 +84,18 @@ async fn a_refused_frame_goes_to_the_dead_letters_and_can_be_replayed() {
     assert_eq!(why["reason"], "too large for the broker");
     assert_eq!((&why["rows"], &why["producer"]), (&6.into(), &"gw-1/5f/0".into()));
     assert!(client.post(payload.into()).await.is_duplicate(), "the ledger knows it");
+    let replay = letters.join("replay");
+    std::fs::create_dir(&replay).expect("folder");
+    let letter = "00000000000000000001.arrows.zst";
+    sink.seen(|seen| seen.orders.push_back(Order::Reject(1)));
+    std::fs::rename(letters.join(letter), replay.join(letter)).expect("moves");
+    eventually("put back", || letters.join(letter).exists() && !replay.join(letter).exists()).await;
+    std::fs::write(replay.join("00000000000000000009.arrows.zst"), b"no batch").expect("writes");
+    std::fs::rename(letters.join(letter), replay.join(letter)).expect("moves");
+    sink.wait_for("replay", |seen| seen.delivered.iter().filter(|position| **position == 1).count() == 1).await;
+    eventually("deleted", || !replay.join(letter).exists()).await;
+    eventually("the other put back", || letters.join("00000000000000000009.arrows.zst").exists()).await;
+    assert_eq!(std::fs::read_dir(&replay).expect("lists").count(), 0);
     running.stop().await;
     let cursor = std::fs::read(site.data().join("cursors/test.cursor")).expect("cursor");
     assert_eq!(tollgate_collector::decode_cursor(&cursor), Some(3));

@@ -181,6 +181,23 @@ async fn an_idle_connection_is_closed_and_a_busy_collector_drains() {
 }
 
 #[tokio::test]
+async fn the_status_page_names_who_was_refused_and_why() {
+    let site = Site::new();
+    let running = start(site.config(), parts(vec![])).await.expect("starts");
+    let client = site.client("gw-1", running.ingest_addr).await;
+    client.post(b"no batch".as_slice().into()).await;
+    client.post(Producer::new("gw-2").batch(1).bytes).await;
+    let (_, status) = get(running.admin_addr, "/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let refused = &status["refused"];
+    assert_eq!(refused.as_array().map(Vec::len), Some(2), "{refused}");
+    assert!(refused[0]["outcome"] == "malformed" && refused[0]["producer"].is_null(), "{refused}");
+    assert!(refused[1]["status"] == 403 && refused[1]["producer"] == "gw-2/5f/0", "{refused}");
+    assert!(refused[1]["peer"].as_str().is_some_and(|peer| peer.contains("gw-1")), "{refused}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn metrics_status_and_health_tell() {
     let site = Site::new();
     let sink = TestSink::new("test");

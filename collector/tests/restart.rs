@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use http::StatusCode;
-use support::{Producer, Site, TestSink, eventually, parts, start_soon};
-use tollgate_collector::{StartError, start};
+use support::{Producer, Site, TestSink, TestTail, eventually, parts, start_soon};
+use tollgate_collector::{Parts, StartError, start};
 use tollgate_config::ByteSize;
 
 #[tokio::test]
@@ -110,6 +112,101 @@ async fn damage_in_the_journal_is_reported_and_costs_that_frame_only() {
     eventually("cursor", || std::fs::read(&cursor).is_ok_and(|b| tollgate_collector::decode_cursor(&b) == Some(4)))
         .await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_delivered_after_a_limit_was_lowered() {
+    let site = Site::new();
+    let mut config = site.config();
+    let running = start(config.clone(), parts(vec![])).await.expect("starts");
+    let client = site.client("gw-1", running.ingest_addr).await;
+    assert_eq!(client.post(Producer::new("gw-1").batch(200).bytes).await.position(), 0);
+    running.stop().await;
+    config.ingest.batch_rows_max = 10;
+    config.ingest.batch_bytes_max = ByteSize(100);
+    config.ingest.batch_raw_bytes_max = ByteSize(100);
+    let (sink, tail) = (TestSink::new("test"), Arc::new(TestTail::default()));
+    let make = || Parts { tail: Some(Arc::clone(&tail) as _), ..parts(vec![sink.boxed()]) };
+    let running = start_soon(&config, make).await;
+    assert_eq!(*tail.shown.lock().expect("no panic"), [0]);
+    sink.wait_for("delivery", |seen| seen.delivered == [0]).await;
+    running.stop().await;
+    assert!(!site.data().join("dlq").exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_keep_a_journal_from_being_drained() {
+    let site = Site::new();
+    let mut config = site.config();
+    let running = start(config.clone(), parts(vec![])).await.expect("starts");
+    let client = site.client("gw-1", running.ingest_addr).await;
+    let mut producer = Producer::new("gw-1");
+    client.post(producer.batch(5).bytes).await;
+    running.stop().await;
+    config.journal.disk_free_min_bytes = ByteSize(u64::MAX);
+    let sink = TestSink::new("test");
+    let running = start_soon(&config, || parts(vec![sink.boxed()])).await;
+    sink.wait_for("delivery", |seen| seen.delivered == [0]).await;
+    let client = site.client("gw-1", running.ingest_addr).await;
+    assert_eq!(client.post(producer.batch(5).bytes).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_destination_that_was_set_back_past_the_journal_is_a_counted_gap() {
+    let site = Site::new();
+    let config = site.small_segments();
+    let running = start(config.clone(), parts(vec![TestSink::new("test").boxed()])).await.expect("starts");
+    let client = site.client("gw-1", running.ingest_addr).await;
+    let mut producer = Producer::new("gw-1");
+    for _ in 0..40 {
+        client.post(producer.batch(200).bytes).await;
+    }
+    let first = site.data().join("00000000000000000000.seg");
+    eventually("trim", || !first.exists()).await;
+    running.stop().await;
+    let sink = TestSink::new("test");
+    sink.seen(|seen| seen.known = Some(0));
+    let running = start_soon(&config, || parts(vec![sink.boxed()])).await;
+    let held = running.restart_report().first_position;
+    let notes = site.data().join("dlq/test/skipped.jsonl");
+    eventually("the note", || notes.exists()).await;
+    assert!(held > 1 && held < 40, "{held}");
+    sink.wait_for("the rest", |seen| seen.delivered == (held..40).collect::<Vec<_>>()).await;
+    running.stop().await;
+    let note = std::fs::read_to_string(notes).expect("notes");
+    let note: serde_json::Value = serde_json::from_str(note.trim()).expect("one line of JSON");
+    assert_eq!((note["from"].as_u64(), note["to"].as_u64()), (Some(1), Some(held)));
+}
+
+#[tokio::test]
+async fn a_table_that_is_new_gets_all_that_the_journal_holds() {
+    let site = Site::new();
+    let config = site.config();
+    let sink = TestSink::new("table");
+    let make = || Parts { tail: Some(Arc::new(TestTail::default())), ..parts(vec![sink.boxed()]) };
+    let running = start(config.clone(), make()).await.expect("starts");
+    let client = site.client("gw-1", running.ingest_addr).await;
+    let mut producer = Producer::new("gw-1");
+    for _ in 0..3 {
+        client.post(producer.batch(5).bytes).await;
+    }
+    sink.wait_for("delivery", |seen| seen.delivered == [0, 1, 2]).await;
+    running.stop().await;
+    let running = start_soon(&config, make).await;
+    sink.wait_for("delivery again", |seen| seen.delivered == [0, 1, 2, 0, 1, 2]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_sink_of_the_hot_rows_cannot_skip() {
+    let site = Site::new();
+    let mut config = site.config();
+    config.delivery.skip_when_full = vec!["table".to_owned()];
+    let tail = Arc::new(TestTail::default());
+    let parts = Parts { tail: Some(tail), ..parts(vec![TestSink::new("table").boxed()]) };
+    let error = start(config, parts).await.err().expect("must not start");
+    assert!(matches!(error, StartError::SkipsTail("table")), "{error}");
 }
 
 async fn refusal(config: tollgate_collector::CollectorConfig) -> StartError {

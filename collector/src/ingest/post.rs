@@ -26,13 +26,16 @@ use crate::config::IngestConfig;
 use crate::intake::{Fate, Intake, Submission};
 use crate::metrics::{Metrics, Outcome};
 use crate::recent::memory_bytes;
+use crate::refusals::{Refusals, Refused};
 use crate::sink_state::now_us;
 
 const PATH: &str = "/v1/batches";
 const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";
 const CONTENT_ENCODING: &str = "zstd";
-/// Smaller bodies are decoded where they arrive: it takes less than handing them to a thread.
+/// Smaller bodies are decoded where they arrive, if their frame says that they stay small: it takes less than handing them
+/// to a thread.
 const DECODE_INLINE_BYTES_MAX: usize = 4 * 1024;
+const DECODE_INLINE_RAW_BYTES_MAX: u64 = 64 * 1024;
 
 /// Everything a post needs, shared by all connections.
 pub(crate) struct Door {
@@ -42,6 +45,7 @@ pub(crate) struct Door {
     pub limits: DecodeLimits,
     pub budget: Budget,
     pub decoders: Arc<Semaphore>,
+    pub refusals: Arc<Refusals>,
 }
 
 /// Why a post was not acknowledged.
@@ -49,15 +53,21 @@ struct Refusal {
     status: StatusCode,
     outcome: Outcome,
     reason: String,
+    /// Who the batch says it is from, once it is decoded.
+    producer: Option<String>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { status, outcome, reason: reason.into() }
+        Self { status, outcome, reason: reason.into(), producer: None }
     }
 
     fn malformed(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Outcome::Malformed, reason)
+    }
+
+    fn of(self, batch: &Batch) -> Self {
+        Self { producer: Some(batch.meta.producer.clone()), ..self }
     }
 
     fn unavailable(reason: impl Into<String>) -> Self {
@@ -86,6 +96,7 @@ impl Door {
             }
             Err(refusal) => {
                 self.metrics.answered(refusal.outcome);
+                self.note(&refusal, peer);
                 let mut response = response(refusal.status, &json!({ "error": refusal.reason }));
                 let headers = response.headers_mut();
                 if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -98,6 +109,21 @@ impl Door {
                 response
             }
         }
+    }
+
+    /// Keeps what is not to be sent again; the rest comes again and is counted.
+    fn note(&self, refusal: &Refusal, peer: &PeerCertificate) {
+        if refusal.outcome == Outcome::Unavailable {
+            return;
+        }
+        self.refusals.note(Refused {
+            at_us: now_us(),
+            status: refusal.status.as_u16(),
+            outcome: refusal.outcome.as_str(),
+            peer: peer.subject.clone(),
+            producer: refusal.producer.clone(),
+            reason: refusal.reason.clone(),
+        });
     }
 
     async fn take(&self, request: Request<Incoming>, peer: &PeerCertificate, own: &Budget) -> Result<Fate, Refusal> {
@@ -117,8 +143,8 @@ impl Door {
         let received_us = now_us();
         let bytes = payload.len() as u64;
         let batch = self.decode(payload.clone()).await?;
-        let entry = entry(&batch, payload, received_us)?;
-        check_producer(&batch, peer)?;
+        let entry = entry(&batch, payload, received_us).map_err(|refusal| refusal.of(&batch))?;
+        check_producer(&batch, peer).map_err(|refusal| refusal.of(&batch))?;
         if !held.grow(memory_bytes(&batch.records) as u64) {
             return Err(Refusal::unavailable("too many batches are being stored at once"));
         }
@@ -142,7 +168,7 @@ impl Door {
     /// Decodes on a thread of its own, so that other posts are not kept waiting.
     async fn decode(&self, payload: Bytes) -> Result<Batch, Refusal> {
         let limits = self.limits;
-        let decoded = if payload.len() <= DECODE_INLINE_BYTES_MAX {
+        let decoded = if stays_small(&payload) {
             decode(&payload, &limits)
         } else {
             let permit = Arc::clone(&self.decoders).acquire_owned().await;
@@ -160,6 +186,13 @@ impl Door {
         };
         decoded.map_err(|error| Refusal::malformed(error.to_string()))
     }
+}
+
+/// Whether decoding these bytes takes no longer than handing them over would. A frame that does not say its size may be as
+/// large as the limits let it.
+fn stays_small(payload: &[u8]) -> bool {
+    let raw_bytes = || zstd::zstd_safe::get_frame_content_size(payload).ok().flatten();
+    payload.len() <= DECODE_INLINE_BYTES_MAX && raw_bytes().is_some_and(|raw| raw <= DECODE_INLINE_RAW_BYTES_MAX)
 }
 
 fn check_head(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -213,4 +246,25 @@ fn response(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_what_says_that_it_is_small_is_decoded_where_it_arrives() {
+        let compressed = |raw: usize| zstd::bulk::compress(&vec![0; raw], 1).expect("compresses");
+        assert!(stays_small(&compressed(64 * 1024)));
+        let bomb = compressed(64 * 1024 * 1024);
+        assert!(bomb.len() > DECODE_INLINE_BYTES_MAX || !stays_small(&bomb));
+        let bomb = compressed(1024 * 1024);
+        assert!(bomb.len() <= DECODE_INLINE_BYTES_MAX && !stays_small(&bomb));
+        let mut unsaid = zstd::Encoder::new(Vec::new(), 1).expect("encoder");
+        unsaid.write_all(&[0; 1024]).expect("writes");
+        assert!(!stays_small(&unsaid.finish().expect("finishes")));
+        assert!(!stays_small(b"") && !stays_small(b"no frame"));
+    }
 }

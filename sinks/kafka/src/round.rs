@@ -89,8 +89,8 @@ impl Round {
             reports.expect_one();
             if let Err(error) = self.send(&link.producer, message)? {
                 reports.settle_one();
+                // A row that is refused for what it is holds up no other of its frame; anything else halts the call.
                 reports.fail(Failure::of(&error));
-                return Ok(());
             }
             if self.halt.load(Ordering::Relaxed) {
                 // The rest of this frame must not look delivered.
