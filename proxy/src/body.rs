@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
+use crate::connection::IoFacts;
+use crate::normalize;
 use crate::transaction::{BodyFault, Ending, RequestProgress, Transaction};
 use crate::upstream::Lease;
 
@@ -55,6 +58,7 @@ pub enum RequestBody {
 #[derive(Debug)]
 pub struct StreamingBody {
     inner: Incoming,
+    client: Arc<IoFacts>,
     progress: Rc<RequestProgress>,
     advanced_at: Rc<Cell<Instant>>,
     idle: Duration,
@@ -65,7 +69,7 @@ pub struct StreamingBody {
 impl RequestBody {
     /// Wraps what the client sends. Returns the shared progress when there is a body.
     #[must_use]
-    pub fn new(inner: Incoming, idle: Duration, bytes_max: u64) -> (Self, Option<BodyWatch>) {
+    pub fn new(inner: Incoming, client: &Arc<IoFacts>, idle: Duration, bytes_max: u64) -> (Self, Option<BodyWatch>) {
         if inner.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -73,7 +77,9 @@ impl RequestBody {
         let advanced_at = Rc::new(Cell::new(Instant::now()));
         let watch = BodyWatch { progress: progress.clone(), advanced_at: advanced_at.clone() };
         let patience = Patience::default();
-        (Self::Streaming(StreamingBody { inner, progress, advanced_at, idle, bytes_max, patience }), Some(watch))
+        let client = client.clone();
+        let body = StreamingBody { inner, client, progress, advanced_at, idle, bytes_max, patience };
+        (Self::Streaming(body), Some(watch))
     }
 }
 
@@ -90,6 +96,12 @@ impl BodyWatch {
     #[must_use]
     pub fn advanced_at(&self) -> Instant {
         self.advanced_at.get()
+    }
+
+    /// Whether the upstream has all that the client sent, and waits for more.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.progress.awaited.get()
     }
 }
 
@@ -125,16 +137,18 @@ impl StreamingBody {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 let idle = self.idle;
+                self.progress.awaited.set(true);
                 ready!(self.patience.poll_expired(cx, || Instant::now() + idle));
                 return Poll::Ready(Some(Err(self.fault(BodyFault::Stalled))));
             }
         };
         self.patience.reset();
+        self.progress.awaited.set(false);
         let now = Instant::now();
         self.advanced_at.set(now);
         match frame {
             None => {
-                self.progress.ended_at.set(Some(now));
+                self.ended(now);
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
@@ -149,16 +163,33 @@ impl StreamingBody {
                 }
                 // After trailers nobody asks again.
                 if self.inner.is_end_stream() || frame.is_trailers() {
-                    self.progress.ended_at.set(Some(now));
+                    self.ended(now);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(passed_on(frame))))
             }
         }
     }
 
+    fn ended(&self, now: Instant) {
+        self.progress.ended_at.set(Some(now));
+        self.client.body_ended();
+    }
+
     fn fault(&self, fault: BodyFault) -> BodyFault {
+        self.progress.awaited.set(false);
         self.progress.fault.set(Some(fault));
         fault
+    }
+}
+
+/// A frame as it goes upstream.
+fn passed_on(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            normalize::trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
@@ -243,6 +274,35 @@ impl ResponseBody {
         }
     }
 
+    fn late(&mut self) -> BrokenOff {
+        let detail = "the upstream's response stalled or took too long";
+        self.broken(Termination::Gateway, ErrorClass::UpstreamTimeout, detail)
+    }
+
+    /// The upstream connection failed: for its own reasons, unless the client's body did before.
+    fn broke_off(&mut self, error: &hyper::Error) -> BrokenOff {
+        let progress = self.transaction.as_ref().and_then(|transaction| transaction.request_body.as_ref());
+        let (termination, class, detail) = match progress.and_then(|progress| progress.fault.get()) {
+            Some(BodyFault::Broken) => {
+                (Termination::Client, ErrorClass::ClientAbort, "the client left while sending its body")
+            }
+            Some(BodyFault::Framing) => {
+                (Termination::Gateway, ErrorClass::BadRequest, "the client's body is framed wrongly")
+            }
+            Some(BodyFault::Stalled) => (Termination::Gateway, ErrorClass::BadRequest, "the client's body stalled"),
+            Some(BodyFault::TooLarge) => (Termination::Gateway, ErrorClass::TooLarge, "the client's body is too large"),
+            None if error.is_parse() || is_chunk_error(error) => {
+                let detail = "the upstream's response body is framed wrongly";
+                (Termination::Upstream, ErrorClass::UpstreamProtocol, detail)
+            }
+            None => {
+                let detail = "the upstream closed before its response was complete";
+                (Termination::Upstream, ErrorClass::UpstreamReset, detail)
+            }
+        };
+        self.broken(termination, class, detail)
+    }
+
     fn broken(&mut self, termination: Termination, class: ErrorClass, detail: &str) -> BrokenOff {
         if let Some(transaction) = &mut self.transaction {
             transaction.upstream.last_byte_at = Some(Instant::now());
@@ -276,11 +336,13 @@ impl Body for ResponseBody {
             Poll::Pending => {
                 let (idle, deadline) = (body.idle, body.deadline);
                 ready!(body.patience.poll_expired(cx, || deadline.min(Instant::now() + idle)));
-                let (class, detail) = (ErrorClass::UpstreamTimeout, "the upstream's response stalled or took too long");
-                return Poll::Ready(Some(Err(this.broken(Termination::Gateway, class, detail))));
+                return Poll::Ready(Some(Err(this.late())));
             }
         };
         body.patience.reset();
+        if Instant::now() >= body.deadline && !body.inner.is_end_stream() {
+            return Poll::Ready(Some(Err(this.late())));
+        }
         match frame {
             None => {
                 this.upstream_ended();
@@ -300,13 +362,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => {
-                let (class, detail) = match error.is_parse() || is_chunk_error(&error) {
-                    true => (ErrorClass::UpstreamProtocol, "the upstream's response body is framed wrongly"),
-                    false => (ErrorClass::UpstreamReset, "the upstream closed before its response was complete"),
-                };
-                Poll::Ready(Some(Err(this.broken(Termination::Upstream, class, detail))))
-            }
+            Some(Err(error)) => Poll::Ready(Some(Err(this.broke_off(&error)))),
         }
     }
 
@@ -326,9 +382,11 @@ impl Body for ResponseBody {
 }
 
 impl Drop for ResponseBody {
-    /// hyper drops a body that said it was at its end without asking it again; before that, the client has left.
+    /// hyper drops a body that said it was at its end without asking it again; before that, the client has left. One that
+    /// is cut has not reached the client, whatever hyper has taken of it.
     fn drop(&mut self) {
-        if self.is_end_stream() {
+        let cut = self.transaction.as_ref().is_some_and(|transaction| transaction.is_cut());
+        if !cut && self.is_end_stream() {
             self.finish(Ending::COMPLETE);
         }
     }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
@@ -12,7 +13,10 @@ use std::time::{Duration, Instant};
 use http::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 use tollgate_tls::PeerCertificate;
+
+use crate::worker::Worker;
 
 /// Facts of one connection, shared by its transactions.
 #[derive(Debug)]
@@ -31,6 +35,10 @@ pub struct ConnectionFacts {
     pub tls: Option<TlsFacts>,
     /// What the socket saw.
     pub io: Arc<IoFacts>,
+    /// Drops the connection of an HTTP/1 transaction that is overdue.
+    pub cut: CancellationToken,
+    /// Counts the connection for as long as anything of it goes on, a tunnel too.
+    pub _counted: Counted,
     /// Requests so far.
     pub requests: Cell<u64>,
     /// Transactions that have not ended.
@@ -49,6 +57,30 @@ impl ConnectionFacts {
             }
             tokio::time::sleep_until(until.max(Instant::now() + idle / 8).into()).await;
         }
+    }
+}
+
+/// Counts one client connection for as long as it lives.
+#[derive(Debug)]
+pub struct Counted {
+    worker: Rc<Worker>,
+    gauge: prometheus::IntGauge,
+}
+
+impl Counted {
+    /// Counts one more, with the worker and in the listener's gauge.
+    #[must_use]
+    pub fn new(worker: Rc<Worker>, gauge: prometheus::IntGauge) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        gauge.inc();
+        Self { worker, gauge }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.worker.connections.set(self.worker.connections.get() - 1);
+        self.gauge.dec();
     }
 }
 
@@ -74,16 +106,20 @@ pub struct TlsFacts {
 pub struct IoFacts {
     /// Microseconds after the worker's epoch, plus one, of the first byte read since the last head; 0 = none.
     first_byte_us: AtomicU64,
-    in_request: AtomicBool,
+    /// A request was taken whose response goes on.
+    responding: AtomicBool,
+    /// A request was taken whose body goes on.
+    receiving: AtomicBool,
     write_stalled: AtomicBool,
     /// Bytes read in all.
     pub read_bytes: AtomicU64,
 }
 
 impl IoFacts {
-    /// When the head at hand began, and marks the head as taken.
-    pub fn take_first_byte_at(&self, epoch: Instant) -> Option<Instant> {
-        self.in_request.store(true, Relaxed);
+    /// When the head at hand began, and marks the head as taken; a body may follow it.
+    pub fn take_first_byte_at(&self, epoch: Instant, has_body: bool) -> Option<Instant> {
+        self.responding.store(true, Relaxed);
+        self.receiving.store(has_body, Relaxed);
         match self.first_byte_us.swap(0, Relaxed) {
             0 => None,
             us => Some(epoch + Duration::from_micros(us - 1)),
@@ -93,12 +129,23 @@ impl IoFacts {
     /// Whether bytes were read that belong to no request yet.
     #[must_use]
     pub fn has_partial_head(&self) -> bool {
-        self.first_byte_us.load(Relaxed) != 0 && !self.in_request.load(Relaxed)
+        self.first_byte_us.load(Relaxed) != 0 && !self.in_request()
     }
 
-    /// The request at hand is over: the next byte read begins another.
-    pub fn request_ended(&self) {
-        self.in_request.store(false, Relaxed);
+    /// The response to the request at hand is over.
+    pub fn response_ended(&self) {
+        self.responding.store(false, Relaxed);
+    }
+
+    /// The body of the request at hand is read to its end. One that nobody reads to its end is followed by no request
+    /// unless hyper finds the rest of it in its buffer.
+    pub fn body_ended(&self) {
+        self.receiving.store(false, Relaxed);
+    }
+
+    /// Whether what is read belongs to a request that was taken: else it begins another.
+    fn in_request(&self) -> bool {
+        self.responding.load(Relaxed) || self.receiving.load(Relaxed)
     }
 
     /// Whether the client left the socket full for too long.
@@ -109,7 +156,7 @@ impl IoFacts {
 
     fn note_read(&self, epoch: Instant, bytes: usize) {
         self.read_bytes.fetch_add(bytes as u64, Relaxed);
-        if self.first_byte_us.load(Relaxed) == 0 && !self.in_request.load(Relaxed) {
+        if self.first_byte_us.load(Relaxed) == 0 && !self.in_request() {
             self.first_byte_us.store(epoch.elapsed().as_micros() as u64 + 1, Relaxed);
         }
     }

@@ -7,13 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Names remembered before expired ones are thrown out.
+/// Names remembered for one port before expired ones are thrown out.
 const NAMES_MAX: usize = 4_096;
 
 /// The answers of the resolver, for one worker.
 #[derive(Debug)]
 pub struct Resolver {
-    cache: RefCell<HashMap<Rc<str>, Remembered>>,
+    /// By port, then by name, so that a lookup makes no key.
+    cache: RefCell<HashMap<u16, HashMap<Rc<str>, Remembered>>>,
     cache_for: Duration,
 }
 
@@ -44,9 +45,8 @@ impl Resolver {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(Resolved { addresses: [SocketAddr::new(ip, port)].into(), took: None });
         }
-        if let Some((addresses, until)) = self.cache.borrow().get(host)
+        if let Some((addresses, until)) = self.cache.borrow().get(&port).and_then(|names| names.get(host))
             && *until > Instant::now()
-            && addresses[0].port() == port
         {
             return Ok(Resolved { addresses: addresses.clone(), took: None });
         }
@@ -56,12 +56,13 @@ impl Resolver {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
         let mut cache = self.cache.borrow_mut();
-        if cache.len() >= NAMES_MAX {
+        let names = cache.entry(port).or_default();
+        if names.len() >= NAMES_MAX {
             let now = Instant::now();
-            cache.retain(|_, (_, until)| *until > now);
+            names.retain(|_, (_, until)| *until > now);
         }
-        if cache.len() < NAMES_MAX {
-            cache.insert(host.into(), (addresses.clone(), Instant::now() + self.cache_for));
+        if names.len() < NAMES_MAX {
+            names.insert(host.into(), (addresses.clone(), Instant::now() + self.cache_for));
         }
         Ok(Resolved { addresses, took: Some(began.elapsed()) })
     }

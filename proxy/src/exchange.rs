@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::time::timeout_at;
 use tollgate_record::vocabulary::ErrorClass;
 
 use crate::body::{BodyWatch, RequestBody};
@@ -40,7 +41,9 @@ pub async fn run(
     let mut request = Request::from_parts(head, body);
     let mut fresh = tunnel;
     loop {
-        let mut lease = obtain(transaction, route, fresh, tunnel).await?;
+        let obtained = timeout_at(deadline.into(), obtain(transaction, route, fresh, tunnel)).await;
+        let Ok(obtained) = obtained else { return Err(late(transaction)) };
+        let mut lease = obtained?;
         set_host(&mut request, transaction, route);
         let replay = (lease.reused && retryable).then(|| copy_of(&request));
         let seen = lease.io.read_bytes.load(Relaxed);
@@ -81,8 +84,7 @@ async fn obtain(transaction: &mut Transaction, route: &RoutePlan, fresh: bool, t
     loop {
         let target = worker.next_target(route.service, targets.len());
         let facts = &mut transaction.upstream;
-        // What an earlier attempt took is not this one's.
-        (facts.target, facts.dns, facts.connect, facts.tls) = (Some(target), None, None, None);
+        facts.target = Some(target);
         let upstream = targets[target].upstream;
         if !fresh && let Some(lease) = worker.pool.take(upstream).await {
             return Ok(lease);
@@ -135,10 +137,13 @@ async fn wait<T>(
     let mut since = Instant::now();
     loop {
         let until = deadline.min(since + first_byte);
-        match tokio::time::timeout_at(until.into(), sending.as_mut()).await {
+        match timeout_at(until.into(), sending.as_mut()).await {
             Ok(sent) => return Some(sent),
-            Err(_) => match watch.map(BodyWatch::advanced_at) {
-                Some(advanced) if advanced > since && Instant::now() < deadline => since = advanced,
+            Err(_) if Instant::now() >= deadline => return None,
+            Err(_) => match watch {
+                // A client that pauses has its own deadline, `body_idle`.
+                Some(watch) if watch.is_awaited() => since = Instant::now(),
+                Some(watch) if watch.advanced_at() > since => since = watch.advanced_at(),
                 _ => return None,
             },
         }

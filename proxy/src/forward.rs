@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass, ResponseSource, Termination};
 
@@ -15,6 +15,7 @@ use crate::config::RoutePlan;
 use crate::connection::ConnectionFacts;
 use crate::forwarding::{self, Hop};
 use crate::refusal::{Refusal, X_REQUEST_ID};
+use crate::routing::after_prefix;
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -31,7 +32,7 @@ pub async fn handle(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let mut transaction = Transaction::begin(&worker, &connection, &head);
+    let mut transaction = Transaction::begin(&worker, &connection, &head, !body.is_end_stream());
     worker.room().await;
     let outcome = forward(&mut transaction, head, body, upgrade.is_some()).await;
     let mut response = match outcome {
@@ -58,16 +59,16 @@ async fn forward(
     body: Incoming,
     upgradable: bool,
 ) -> Result<Answer, Refusal> {
-    let normal = normalize::request(&mut head)?;
+    let worker = transaction.worker.clone();
+    let normal = normalize::request(&mut head, worker.plan.config.http2.header_list_bytes_max)?;
     transaction.request_head_bytes = normal.head_bytes;
     transaction.host = Some(normal.host.clone());
-    let worker = transaction.worker.clone();
     let plan = &worker.plan;
     let connection = transaction.connection.clone();
     let client = forwarding::client(connection.peer.ip(), &head.headers, &plan.trusted_hops);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
     transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
-    let route = &plan.routes[find_route(&worker, transaction, &normal.host)?];
+    let route = &plan.routes[find_route(&worker, transaction, &head.uri, &normal.host)?];
     worker.live.borrow_mut().describe(transaction);
     transaction.headers_json = redaction::headers(&head.headers, &route.headers);
     credentials::take(transaction, plan.hmac.as_ref(), &head.headers);
@@ -75,19 +76,24 @@ async fn forward(
     check_length(&head, route)?;
     let upgrade = normal.upgrade.filter(|_| upgradable);
     rewrite(transaction, &mut head, route, &normal.host, upgrade.clone());
-    let (body, watch) = RequestBody::new(body, route.body_idle, route.request_body_bytes_max);
+    let (body, watch) = RequestBody::new(body, &connection.io, route.body_idle, route.request_body_bytes_max);
+    if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // hyper takes it that a GET has no body, unless it is told.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     transaction.request_body = watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone());
     let deadline = transaction.head_at + route.total;
+    transaction.bound(Some(deadline));
     let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
     let (mut response, lease) = exchanged?;
     let status = response.status();
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     transaction.upstream.status = Some(status.as_u16());
-    if switches && upgrade.is_none() {
-        let detail = "the upstream switched protocols without being asked";
+    let switched_to = response.headers().get(UPGRADE).cloned();
+    if switches && !normalize::is_offered(switched_to.as_ref(), upgrade.as_ref()) {
+        let detail = "the upstream switched to a protocol that it was not offered";
         return Err(Refusal::upstream(ErrorClass::UpstreamProtocol, detail));
     }
-    let switched_to = response.headers().get(UPGRADE).cloned();
     let normal = normalize::response(response.headers_mut());
     normal.map_err(|detail| Refusal::upstream(ErrorClass::UpstreamProtocol, detail))?;
     if let (true, Some(protocol)) = (switches, switched_to) {
@@ -97,10 +103,15 @@ async fn forward(
     Ok(Answer { response, lease, body_idle: route.body_idle, deadline })
 }
 
-fn find_route(worker: &Worker, transaction: &mut Transaction, host: &HeaderValue) -> Result<usize, Refusal> {
+/// The route of a normalised target.
+fn find_route(
+    worker: &Worker,
+    transaction: &mut Transaction,
+    target: &Uri,
+    host: &HeaderValue,
+) -> Result<usize, Refusal> {
     let plan = &worker.plan;
-    let path = transaction.uri.path();
-    let path = if path.is_empty() { "/" } else { path };
+    let path = if target.path().is_empty() { "/" } else { target.path() };
     let found = plan.router.find(host.to_str().unwrap_or_default(), path, &transaction.method);
     let Some(index) = found else {
         let detail = "no route for this host, path and method";
@@ -196,14 +207,10 @@ fn rewrite(
 
 /// Origin form, without the route's prefix where that is stripped.
 fn upstream_uri(uri: &Uri, strip: &[String]) -> Uri {
-    let matches = |prefix: &&String| {
-        uri.path().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    if let Some(prefix) = strip.iter().find(matches) {
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let rest = &target[prefix.len().min(target.len())..];
-        let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-        return rest.parse().unwrap_or_else(|_| Uri::from_static("/"));
+    if let Some(rest) = strip.iter().find_map(|prefix| after_prefix(uri.path(), prefix)) {
+        let path = if rest.is_empty() { "/" } else { rest };
+        let target = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        return target.parse().unwrap_or_else(|_| Uri::from_static("/"));
     }
     if uri.authority().is_none() {
         return uri.clone();
@@ -227,7 +234,8 @@ fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<On
     }
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) = (head.status, upgrade) {
         let upstream = hyper::upgrade::on(Response::from_parts(head.clone(), body));
-        tokio::task::spawn_local(tunnel::run(transaction, client, upstream));
+        transaction.bound(None);
+        tokio::task::spawn_local(tunnel::run(transaction, client, upstream, lease));
         return Response::from_parts(head, ResponseBody::switched());
     }
     Response::from_parts(head, ResponseBody::upstream(body, lease, body_idle, deadline, transaction))
@@ -236,6 +244,7 @@ fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<On
 /// Answers in the upstream's place.
 pub fn refuse(mut transaction: Box<Transaction>, refusal: &Refusal) -> Response<ResponseBody> {
     transaction.refused(refusal);
+    transaction.bound(Some(Instant::now() + transaction.worker.plan.config.timeouts.client_write.0));
     let (mut response, body) = refusal.response(&transaction.request_id);
     let head = transaction.method == Method::HEAD;
     if transaction.connection.http2 {
@@ -291,6 +300,7 @@ mod tests {
             ("/members/v1/x", "/x"),
             ("/membership", "/membership"),
             ("http://host/members/7", "/7"),
+            ("//members;v=1//7?q", "//7?q"),
         ];
         for (from, to) in table {
             assert_eq!(upstream_uri(&from.parse().unwrap(), &strip).to_string(), to, "{from}");

@@ -9,13 +9,12 @@ use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use tollgate_record::vocabulary::ClientIpSource;
 
 use crate::config::{Cidr, Forwarding};
+use crate::normalize::{self, CLIENT_CERT_PREFIX};
+use crate::refusal::X_REQUEST_ID;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
 /// Addresses read from one request; a longer chain is not believed further.
 const HOPS_MAX: usize = 32;
 
@@ -41,6 +40,26 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> Option<(Ip
     };
     let xff = chain(&X_FORWARDED_FOR, read_address).map(|ip| (ip, ClientIpSource::Xff));
     xff.or_else(|| chain(&FORWARDED, read_forwarded).map(|ip| (ip, ClientIpSource::Forwarded)))
+}
+
+/// Fields that say through which proxies a request came, whatever the rest of their name.
+fn is_x_forwarded(name: &str) -> bool {
+    name.starts_with("x-forwarded") || name == "x-real-ip"
+}
+
+/// Whether upstreams learn from this field who the client is.
+#[must_use]
+pub fn speaks_of_client(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    is_x_forwarded(&name)
+        || name.starts_with(CLIENT_CERT_PREFIX)
+        || [FORWARDED.as_str(), X_REQUEST_ID.as_str()].contains(&name.as_str())
+}
+
+/// Whether a field is one of those with `_` for `-`: CGI and its heirs cannot tell the two apart.
+#[must_use]
+pub fn is_disguised(name: &str) -> bool {
+    name.contains('_') && speaks_of_client(name)
 }
 
 fn is_trusted(ip: IpAddr, trusted: &[Cidr]) -> bool {
@@ -81,9 +100,10 @@ pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, truste
     let believed = is_trusted(hop.peer, trusted);
     let scheme = HeaderValue::from_static(if hop.secure { "https" } else { "http" });
     if !believed || !policy.x_forwarded {
-        for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP, FORWARDED] {
-            headers.remove(name);
-        }
+        normalize::strip(headers, |name| is_x_forwarded(name.as_str()));
+    }
+    if !believed || !(policy.x_forwarded || policy.forwarded) {
+        headers.remove(FORWARDED);
     }
     if policy.x_forwarded {
         append(headers, X_FORWARDED_FOR, hop.peer_value);
@@ -169,16 +189,37 @@ mod tests {
             write(&mut map, &hop, &policy, &trusted);
             map
         };
-        let forged =
-            tell("192.0.2.1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "http"), ("x-real-ip", "1")]);
+        let forged = tell(
+            "192.0.2.1",
+            &[
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-proto", "http"),
+                ("x-real-ip", "1"),
+                ("x-forwarded-client-cert", "Subject=root"),
+                ("x-forwarded-prefix", "/admin"),
+            ],
+        );
         assert_eq!(forged["x-forwarded-for"], "192.0.2.1");
         assert_eq!(forged["x-forwarded-proto"], "https");
         assert_eq!(forged["x-forwarded-host"], "api");
         assert_eq!(forged["forwarded"], "for=192.0.2.1;host=\"api\";proto=https");
         assert_eq!(forged["via"], "1.1 tollgate");
-        assert!(!forged.contains_key("x-real-ip"));
+        for name in ["x-real-ip", "x-forwarded-client-cert", "x-forwarded-prefix"] {
+            assert!(!forged.contains_key(name), "{name}");
+        }
         let passed = tell("10.0.0.1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "http")]);
         assert_eq!(passed["x-forwarded-for"], "1.1.1.1, 10.0.0.1");
         assert_eq!(passed["x-forwarded-proto"], "http");
+    }
+    #[test]
+    fn a_trusted_chain_grows_also_without_x_forwarded() {
+        let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
+        let policy = Forwarding { forwarded: true, x_forwarded: false, ..Forwarding::default() };
+        let mut map = headers(&[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "1.1.1.1")]);
+        let (peer_value, host) = (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("api"));
+        let hop = Hop { peer: "10.0.0.1".parse().unwrap(), peer_value: &peer_value, secure: false, host: &host };
+        write(&mut map, &hop, &policy, &trusted);
+        assert_eq!(map["forwarded"], "for=1.1.1.1, for=10.0.0.1;host=\"api\";proto=http");
+        assert!(!map.contains_key("x-forwarded-for"));
     }
 }

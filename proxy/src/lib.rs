@@ -33,6 +33,7 @@ mod row;
 mod running;
 mod server;
 mod ship;
+mod spelling;
 mod trace;
 mod transaction;
 mod tunnel;

@@ -1,6 +1,9 @@
 //! The transactions in flight of one worker, for the admin endpoint.
 
+use std::time::Instant;
+
 use http::{Method, Uri};
+use tokio_util::sync::CancellationToken;
 
 use crate::transaction::Transaction;
 
@@ -17,6 +20,10 @@ pub struct Live {
     pub uri: Option<Uri>,
     /// Index of its route.
     pub route: Option<usize>,
+    /// When it is cut, if nothing else has ended it.
+    pub deadline: Option<Instant>,
+    /// Cuts it.
+    pub cut: CancellationToken,
 }
 
 /// A slab of them: places are used again, so that steady traffic allocates nothing.
@@ -28,8 +35,8 @@ pub struct InFlight {
 
 impl InFlight {
     /// Adds one and returns its place.
-    pub fn insert(&mut self, seq: i64, time_us: i64) -> usize {
-        let live = Some(Live { seq, time_us, method: None, uri: None, route: None });
+    pub fn insert(&mut self, seq: i64, time_us: i64, cut: CancellationToken) -> usize {
+        let live = Some(Live { seq, time_us, method: None, uri: None, route: None, deadline: None, cut });
         match self.free.pop() {
             Some(place) => {
                 self.places[place] = live;
@@ -49,6 +56,19 @@ impl InFlight {
             live.uri = Some(transaction.uri.clone());
             live.route = transaction.route;
         }
+    }
+
+    /// Says when one is to be cut; `None` = never.
+    pub fn bound(&mut self, place: usize, deadline: Option<Instant>) {
+        if let Some(Some(live)) = self.places.get_mut(place) {
+            live.deadline = deadline;
+        }
+    }
+
+    /// Cuts those whose deadline was before `then`.
+    pub fn cut_overdue(&self, then: Instant) {
+        let overdue = |live: &&Live| live.deadline.is_some_and(|deadline| deadline < then);
+        self.places.iter().flatten().filter(overdue).for_each(|live| live.cut.cancel());
     }
 
     /// Removes one.

@@ -8,16 +8,19 @@
 //! * hop-by-hop fields and those that Connection names are removed, but Connection cannot name away a field
 //!   that upstreams decide by; `te: trailers` alone survives
 //! * `Expect` other than 100-continue is refused, 100-continue ends here
-//! * `*` only for OPTIONS; no CONNECT; no dot segments in the path, as routing and upstream would read them differently
+//! * `*` only for OPTIONS; no CONNECT; one spelling for the path, see [`crate::spelling`]
+
+use std::borrow::Cow;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, StatusCode, Version, request};
+use http::{Method, StatusCode, Uri, Version, request};
 use tollgate_record::vocabulary::ErrorClass;
 
 use crate::refusal::Refusal;
+use crate::{forwarding, spelling};
 
 /// Fields that belong to one connection.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -31,8 +34,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     UPGRADE,
 ];
 
-/// Names the fields that carry a client certificate's facts; a client cannot set them.
-const CLIENT_CERT_PREFIX: &str = "x-client-cert";
+/// Begins the names of the fields that carry a client certificate's facts; a client cannot set them.
+pub const CLIENT_CERT_PREFIX: &str = "x-client-cert";
 
 /// What a request is after normalisation, beside the changed head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +52,13 @@ pub struct Normalized {
 ///
 /// # Errors
 /// The refusal to answer with.
-pub fn request(head: &mut request::Parts) -> Result<Normalized, Refusal> {
+pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<Normalized, Refusal> {
     let head_bytes = request_bytes(head);
+    if head.version == Version::HTTP_2 && list_bytes(&head.headers, head_bytes) > i64::from(header_list_bytes_max) {
+        let detail = format!("the header list is larger than {header_list_bytes_max} bytes");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Refusal::gateway(status, ErrorClass::TooLarge, detail));
+    }
     check_target(head)?;
     check_transfer_encoding(&head.headers)?;
     let host = host_of(head)?;
@@ -58,7 +66,9 @@ pub fn request(head: &mut request::Parts) -> Result<Normalized, Refusal> {
     let upgrade = upgrade_of(head);
     let trailers = wants_trailers(&head.headers);
     strip_hop_by_hop(&mut head.headers);
-    strip_client_cert(&mut head.headers);
+    strip(&mut head.headers, |name| {
+        forwarding::is_disguised(name.as_str()) || name.as_str().starts_with(CLIENT_CERT_PREFIX)
+    });
     if trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -82,7 +92,7 @@ pub fn response(headers: &mut HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn check_target(head: &request::Parts) -> Result<(), Refusal> {
+fn check_target(head: &mut request::Parts) -> Result<(), Refusal> {
     let path = head.uri.path();
     if head.method == Method::CONNECT {
         let detail = "CONNECT is not served here";
@@ -98,29 +108,19 @@ fn check_target(head: &request::Parts) -> Result<(), Refusal> {
     if !path.starts_with('/') && !bare_authority {
         return Err(Refusal::malformed("the request target is not a path"));
     }
-    if has_dot_segment(path) {
-        return Err(Refusal::malformed("the path has a dot segment; resolve it before sending"));
+    match spelling::canonical(path).map_err(Refusal::malformed)? {
+        Cow::Borrowed(_) => Ok(()),
+        Cow::Owned(path) => respell(head, &path),
     }
+}
+
+/// Has the head ask for this path, with the query that it had.
+fn respell(head: &mut request::Parts, path: &str) -> Result<(), Refusal> {
+    let target = head.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let mut parts = head.uri.clone().into_parts();
+    parts.path_and_query = target.parse().ok();
+    head.uri = Uri::from_parts(parts).map_err(|_| Refusal::malformed("the request target is not valid"))?;
     Ok(())
-}
-
-/// Whether any segment is `.` or `..`, also when its dots are percent-encoded.
-fn has_dot_segment(path: &str) -> bool {
-    let suspicious = memchr::memmem::find(path.as_bytes(), b"/.").is_some() || path.contains('%');
-    let is_dots = |segment: &str| {
-        let mut rest = segment;
-        let mut dots = 0;
-        while let Some(after) = rest.strip_prefix('.').or_else(|| strip_encoded_dot(rest)) {
-            rest = after;
-            dots += 1;
-        }
-        rest.is_empty() && (dots == 1 || dots == 2)
-    };
-    suspicious && path.split(['/', '\\']).any(is_dots)
-}
-
-fn strip_encoded_dot(text: &str) -> Option<&str> {
-    text.strip_prefix("%2e").or_else(|| text.strip_prefix("%2E"))
 }
 
 fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -180,8 +180,23 @@ fn upgrade_of(head: &request::Parts) -> Option<HeaderValue> {
     let wanted = head.headers.get(UPGRADE)?;
     let bodyless = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);
     let named = connection_options(&head.headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
-    let h2c = wanted.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
+    let h2c = protocols(wanted).any(|protocol| protocol.starts_with("h2c"));
     (head.version == Version::HTTP_11 && bodyless && named && !h2c).then(|| wanted.clone())
+}
+
+/// The protocols that an Upgrade names, in lower case.
+fn protocols(upgrade: &HeaderValue) -> impl Iterator<Item = String> {
+    let names = upgrade.to_str().unwrap_or_default().split(',');
+    names.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty())
+}
+
+/// Whether an upstream that switches protocols switches to what it was offered.
+#[must_use]
+pub fn is_offered(switched_to: Option<&HeaderValue>, offered: Option<&HeaderValue>) -> bool {
+    let (Some(switched_to), Some(offered)) = (switched_to, offered) else { return false };
+    let offered: Vec<String> = protocols(offered).collect();
+    let mut chosen = protocols(switched_to).peekable();
+    chosen.peek().is_some() && chosen.all(|protocol| offered.contains(&protocol))
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -218,10 +233,18 @@ fn is_protected(name: &HeaderName) -> bool {
         || matches!(text, "x-request-id" | "x-correlation-id" | "traceparent" | "tracestate" | "content-type")
 }
 
-fn strip_client_cert(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| name.as_str().starts_with(CLIENT_CERT_PREFIX)).cloned() {
+/// Removes every field whose name `goes`.
+pub fn strip(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
         headers.remove(name);
     }
+}
+
+/// Removes from a request's trailers what could not pass as a field of its head, or frames, routes or authenticates it
+/// (RFC 9110 section 6.5.1).
+pub fn trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip(trailers, |name| is_protected(name) || forwarding::speaks_of_client(name.as_str()));
 }
 
 /// HTTP/2 may split Cookie; HTTP/1.1 upstreams expect one (RFC 9113 section 8.2.3).
@@ -248,6 +271,11 @@ fn request_bytes(head: &request::Parts) -> i64 {
 pub fn response_bytes(status: StatusCode, headers: &HeaderMap) -> i64 {
     let reason = status.canonical_reason().map_or(0, str::len);
     ("HTTP/1.1 200 \r\n".len() + reason) as i64 + fields_bytes(headers)
+}
+
+/// Bytes of an HTTP/2 header list: each field counts 32 more than its octets (RFC 9113 section 6.5.2).
+fn list_bytes(headers: &HeaderMap, head_bytes: i64) -> i64 {
+    head_bytes + 32 * (headers.len() as i64 + 4)
 }
 
 fn fields_bytes(headers: &HeaderMap) -> i64 {

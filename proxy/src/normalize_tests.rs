@@ -21,6 +21,16 @@ fn head(text: &str) -> request::Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+const LIST_MAX: u32 = 1_000;
+
+#[test]
+fn a_header_list_has_a_bound_on_http2() {
+    let fields = " | X: y".repeat(50);
+    let refusal = request(&mut head(&format!("GET https://a/ HTTP/2{fields}")), LIST_MAX).unwrap_err();
+    assert_eq!((refusal.status.as_u16(), refusal.class), (431, ErrorClass::TooLarge));
+    request(&mut head(&format!("GET / HTTP/1.1 | Host: a{fields}")), LIST_MAX).unwrap();
+}
+
 #[test]
 fn refused() {
     let table = [
@@ -41,9 +51,14 @@ fn refused() {
         ("GET /a/%2e%2E/b HTTP/1.1 | Host: a", 400, "dot segment"),
         ("GET /a/.%2e HTTP/1.1 | Host: a", 400, "dot segment"),
         ("GET /./b HTTP/1.1 | Host: a", 400, "dot segment"),
+        ("GET /pub/..;/admin HTTP/1.1 | Host: a", 400, "dot segment"),
+        ("GET /pub\\..\\admin HTTP/1.1 | Host: a", 400, "backslash"),
+        ("GET /pub/..%2fadmin HTTP/1.1 | Host: a", 400, "encoded slash"),
+        ("GET /pub%5cadmin HTTP/1.1 | Host: a", 400, "encoded slash"),
+        ("GET /admin%00 HTTP/1.1 | Host: a", 400, "encoded slash"),
     ];
     for (text, status, detail) in table {
-        let refusal = request(&mut head(text)).expect_err(text);
+        let refusal = request(&mut head(text), LIST_MAX).expect_err(text);
         assert_eq!(refusal.status.as_u16(), status, "{text}");
         assert!(refusal.detail.contains(detail), "{text}: {}", refusal.detail);
         assert_eq!(refusal.class, ErrorClass::BadRequest, "{text}");
@@ -74,11 +89,13 @@ fn accepted_with_this_host_and_these_fields() {
             "host",
         ),
         ("GET / HTTP/1.1 | Host: a | X-Client-Cert-Subject: root | X-Client-Cert: y", "a", "host"),
+        ("GET / HTTP/1.1 | Host: a | X_Client_Cert_Subject: root | X-Client_Cert: y", "a", "host"),
+        ("GET / HTTP/1.1 | Host: a | X_Forwarded_For: b | X_Real_Ip: c | X_Request_Id: d | X_Y: e", "a", "host x_y"),
         ("GET https://a/ HTTP/2 | Cookie: a=1 | Cookie: b=2", "a", "cookie"),
     ];
     for (text, host, fields) in table {
         let mut parts = head(text);
-        let normal = request(&mut parts).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+        let normal = request(&mut parts, LIST_MAX).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
         assert_eq!(normal.host, host, "{text}");
         let names: Vec<_> = parts.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names.join(" "), fields, "{text}");
@@ -87,21 +104,48 @@ fn accepted_with_this_host_and_these_fields() {
 }
 
 #[test]
+fn the_path_that_is_forwarded_is_the_path_that_is_routed() {
+    let mut parts = head("GET http://a/%61dmin/%7Ex%2b?q=%61 HTTP/1.1 | Host: a");
+    request(&mut parts, LIST_MAX).unwrap();
+    assert_eq!(parts.uri, "http://a/admin/~x%2B?q=%61");
+}
+
+#[test]
+fn trailers_cannot_say_what_a_head_cannot() {
+    let mut fields = HeaderMap::new();
+    for name in ["x_forwarded_for", "x-client-cert", "authorization", "host", "transfer-encoding", "grpc-status"] {
+        fields.insert(name, HeaderValue::from_static("1"));
+    }
+    trailers(&mut fields);
+    assert_eq!(fields.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
+}
+
+#[test]
 fn cookies_are_joined_and_te_is_trailers_alone() {
     let mut parts = head("GET https://a/ HTTP/2 | Cookie: a=1 | Cookie: b=2 | TE: trailers");
-    request(&mut parts).unwrap();
+    request(&mut parts, LIST_MAX).unwrap();
     assert_eq!(parts.headers[COOKIE], "a=1; b=2");
     assert_eq!(parts.headers[TE], "trailers");
 }
 
 #[test]
 fn upgrade_needs_both_fields_and_no_body() {
-    let wants = |text| request(&mut head(text)).unwrap().upgrade.is_some();
+    let wants = |text| request(&mut head(text), LIST_MAX).unwrap().upgrade.is_some();
     assert!(wants("GET / HTTP/1.1 | Host: a | Connection: keep-alive, Upgrade | Upgrade: websocket"));
+    assert!(!wants("GET / HTTP/1.1 | Host: a | Connection: upgrade | Upgrade: websocket, H2C"));
     assert!(!wants("GET / HTTP/1.1 | Host: a | Upgrade: websocket"));
     assert!(!wants("GET / HTTP/1.1 | Host: a | Connection: upgrade"));
     assert!(!wants("GET / HTTP/1.1 | Host: a | Connection: upgrade | Upgrade: websocket | Content-Length: 3"));
     assert!(!wants("GET / HTTP/1.0 | Host: a | Connection: upgrade | Upgrade: websocket"));
+}
+
+#[test]
+fn a_switch_is_to_what_was_offered() {
+    let [offered, chosen, other] = ["websocket, x/1", "WebSocket", "y"].map(HeaderValue::from_static);
+    assert!(is_offered(Some(&chosen), Some(&offered)));
+    assert!(!is_offered(Some(&other), Some(&offered)));
+    assert!(!is_offered(None, Some(&offered)));
+    assert!(!is_offered(Some(&chosen), None));
 }
 
 #[test]

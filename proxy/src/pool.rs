@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::upstream::Lease;
 
+/// Wait for a pooled connection whose task has yet to see the end of its last exchange; another is faster after that.
+const READY_MAX: Duration = Duration::from_millis(5);
+
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
@@ -50,7 +53,11 @@ impl Pool {
             if lease.sender.is_closed() || since.elapsed() > self.idle_time_max {
                 continue;
             }
-            if lease.sender.is_ready() || lease.sender.ready().await.is_ok() {
+            let ready = match lease.sender.is_ready() {
+                true => true,
+                false => matches!(tokio::time::timeout(READY_MAX, lease.sender.ready()).await, Ok(Ok(()))),
+            };
+            if ready {
                 lease.reused = true;
                 return Some(lease);
             }

@@ -6,7 +6,8 @@
 //! any        ─▶ tree        of the path and never the number of routes
 //! ```
 //! A more specific host wins over a longer path. Where the specific host has nothing for the path
-//! and method, the next host is asked. Prefixes match whole segments: `/a` serves `/a` and `/a/b`, not `/ab`.
+//! and method, the next host is asked. Prefixes match whole segments: `/a` serves `/a` and `/a/b`, not `/ab`. Empty
+//! segments and parameters (`;…`) do not count, so that neither leads past a route: `/a` serves `//a` and `/a;v=1/b`.
 
 use std::collections::HashMap;
 
@@ -229,8 +230,33 @@ pub fn host_name(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
+/// What follows `prefix` in a path, matched as routes are; empty, or with a slash in front.
+#[must_use]
+pub fn after_prefix<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    let mut rest = path;
+    for wanted in segments(prefix) {
+        loop {
+            let inner = rest.strip_prefix('/')?;
+            let (segment, after) = inner.split_at(inner.find('/').unwrap_or(inner.len()));
+            rest = after;
+            match name_of(segment) {
+                "" => {}
+                name if name == wanted => break,
+                _ => return None,
+            }
+        }
+    }
+    Some(rest)
+}
+
+/// The names that a path is matched by: most upstreams pass over empty segments, and many over parameters.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').skip(1)
+    path.split('/').skip(1).map(name_of).filter(|name| !name.is_empty())
+}
+
+/// A segment without its parameters.
+fn name_of(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -266,6 +292,8 @@ mod tests {
         assert_eq!(find("example.com", "/members/1", "GET"), Some(0));
         assert_eq!(find("api.example.com", "/only/any/1", "GET"), Some(4));
         assert_eq!(find("api.example.com.", "/members", "GET"), Some(1));
+        assert_eq!(find("api.example.com", "//members//list", "GET"), Some(2));
+        assert_eq!(find("api.example.com", "/;/members;v=1/list;x", "GET"), Some(2));
     }
 
     #[test]
@@ -290,6 +318,7 @@ mod tests {
     /// The rule in words, by brute force.
     fn naive(patterns: &[Pattern], host: &str, path: &str, method: &Method) -> Option<usize> {
         let mut best: Option<((usize, usize, usize), usize)> = None;
+        let path: String = path.split('/').filter(|s| !s.is_empty()).map(|s| format!("/{s}")).collect();
         for (index, pattern) in patterns.iter().enumerate() {
             let host_score = |h: &HostPattern| match h {
                 HostPattern::Any => Some(0),

@@ -16,25 +16,45 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_tls::PeerCertificate;
 
-use crate::connection::{ConnectionFacts, IoFacts, TlsFacts, Watched};
+use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::forward;
 use crate::worker::Worker;
 
 /// Wait after accept failed, for want of file descriptors most likely.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
-/// Runs HTTP/2's tasks on the worker's own thread.
+/// How many times its configured bound HTTP/2's header list may be before h2 itself refuses it, which leaves no record:
+/// what is over the bound and under this is refused, and recorded, as any request.
+const HEADER_LIST_HEADROOM: u32 = 4;
+
+tokio::task_local! {
+    /// Drops the HTTP/2 stream that this task serves.
+    static STREAM: CancellationToken;
+}
+
+/// What drops the transaction that the calling task serves, and nothing else of its connection if that can be.
+#[must_use]
+pub fn cut_of(connection: &ConnectionFacts) -> CancellationToken {
+    STREAM.try_with(CancellationToken::clone).unwrap_or_else(|_| connection.cut.clone())
+}
+
+/// Runs HTTP/2's streams on the worker's own thread, each until it ends or is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalExecutor;
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
+        let cut = CancellationToken::new();
+        tokio::task::spawn_local(STREAM.scope(cut.clone(), async move {
+            tokio::select! {
+                _ = future => {}
+                () = cut.cancelled() => {}
+            }
+        }));
     }
 }
 
@@ -62,7 +82,7 @@ impl Server {
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(h2.streams_max)
-            .max_header_list_size(h2.header_list_bytes_max)
+            .max_header_list_size(h2.header_list_bytes_max.saturating_mul(HEADER_LIST_HEADROOM))
             .initial_stream_window_size(h2.stream_window_bytes)
             .initial_connection_window_size(h2.connection_window_bytes)
             .max_frame_size(h2.frame_bytes_max)
@@ -99,26 +119,26 @@ impl Server {
             let counted = Counted::new(self.worker.clone(), open.clone());
             let server = self.clone();
             tokio::task::spawn_local(async move {
-                server.serve(stream, peer).await;
-                drop(counted);
+                server.serve(stream, peer, counted).await;
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, counted: Counted) {
         if stream.set_nodelay(true).is_err() {
             return;
         }
         match &self.worker.plan.listeners[self.listener].tls {
             None => {
-                let facts = self.facts(peer, None, false);
+                let facts = self.facts(peer, None, false, counted);
                 self.serve_http1(stream, facts).await;
             }
-            Some(tls) => self.serve_tls(stream, peer, tls.clone()).await,
+            Some(tls) => self.serve_tls(stream, peer, tls.clone(), counted).await,
         }
     }
 
-    async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>) {
+    async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>, counted: Counted) {
+        self.worker.room().await;
         let began_at = Instant::now();
         let deadline = began_at + self.worker.plan.config.timeouts.handshake.0;
         // Who connects and sends nothing has begun no transaction.
@@ -132,7 +152,7 @@ impl Server {
             Ok(Ok(stream)) => {
                 let tls = tls_facts(stream.get_ref().1, sni);
                 let http2 = tls.alpn.as_deref() == Some("h2");
-                let facts = self.facts(peer, Some(tls), http2);
+                let facts = self.facts(peer, Some(tls), http2, counted);
                 return match http2 {
                     true => self.serve_http2(stream, facts).await,
                     false => self.serve_http1(stream, facts).await,
@@ -143,12 +163,12 @@ impl Server {
         };
         let reason = tollgate_tls::handshake_failure_reason(&failure);
         let (version, cipher, resumed, alpn, client) = ("", String::new(), false, None, None);
-        let facts = self.facts(peer, Some(TlsFacts { version, cipher, resumed, sni, alpn, client }), false);
+        let facts = self.facts(peer, Some(TlsFacts { version, cipher, resumed, sni, alpn, client }), false, counted);
         let detail = format!("{reason}: {failure}");
         self.worker.handshake_failed(&facts, began_at, reason, &detail);
     }
 
-    fn facts(&self, peer: SocketAddr, tls: Option<TlsFacts>, http2: bool) -> Rc<ConnectionFacts> {
+    fn facts(&self, peer: SocketAddr, tls: Option<TlsFacts>, http2: bool, counted: Counted) -> Rc<ConnectionFacts> {
         let ip: IpAddr = peer.ip().to_canonical();
         let peer_ip = ip.to_string();
         Rc::new(ConnectionFacts {
@@ -159,6 +179,8 @@ impl Server {
             http2,
             tls,
             io: Arc::new(IoFacts::default()),
+            cut: CancellationToken::new(),
+            _counted: counted,
             requests: Cell::new(0),
             open: Cell::new(0),
             quiet_since: Cell::new(Instant::now()),
@@ -177,12 +199,18 @@ impl Server {
         let io = self.watched(io, &facts);
         let service = service_fn(|request| forward::handle(self.worker.clone(), facts.clone(), request));
         let mut connection = std::pin::pin!(self.http1.serve_connection(io, service).with_upgrades());
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.worker.drain.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let served = async {
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = self.worker.drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
+        };
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = facts.cut.cancelled() => return,
         };
         if let Err(error) = ended {
             self.note_malformed(&facts, &error);
@@ -192,8 +220,14 @@ impl Server {
     /// Records the request whose head hyper refused or never got to the end of: it made no service call.
     fn note_malformed(&self, facts: &ConnectionFacts, error: &hyper::Error) {
         let worker = &self.worker;
+        // hyper names these two in words only.
+        let words = error.to_string();
         if error.is_parse_too_large() {
-            worker.malformed(facts, Some(431), ErrorClass::TooLarge, "the request head is too large");
+            let status = if words.contains("URI") { 414 } else { 431 };
+            worker.malformed(facts, Some(status), ErrorClass::TooLarge, "the request head is too large");
+        } else if error.is_parse() && words.contains("HTTP2 preface") {
+            let detail = "the client speaks HTTP/2 where HTTP/1.1 is served; closed without an answer";
+            worker.malformed(facts, None, ErrorClass::BadRequest, detail);
         } else if error.is_parse() {
             let detail = format!("the request head cannot be parsed: {error}");
             worker.malformed(facts, Some(400), ErrorClass::BadRequest, &detail);
@@ -260,26 +294,5 @@ fn tls_facts(connection: &ServerConnection, sni: Option<String>) -> TlsFacts {
         sni,
         alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
         client: client.and_then(|der| PeerCertificate::parse(der).ok()).map(Arc::new),
-    }
-}
-
-/// Counts one client connection for as long as it lives.
-struct Counted {
-    worker: Rc<Worker>,
-    gauge: prometheus::IntGauge,
-}
-
-impl Counted {
-    fn new(worker: Rc<Worker>, gauge: prometheus::IntGauge) -> Self {
-        worker.connections.set(worker.connections.get() + 1);
-        gauge.inc();
-        Self { worker, gauge }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.worker.connections.set(self.worker.connections.get() - 1);
-        self.gauge.dec();
     }
 }

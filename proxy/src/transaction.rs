@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Uri, Version, request};
+use tokio_util::sync::CancellationToken;
 use tollgate_record::id::RequestId;
 use tollgate_record::vocabulary::{
     AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
@@ -19,6 +20,7 @@ use tollgate_record::vocabulary::{
 
 use crate::connection::ConnectionFacts;
 use crate::refusal::{Refusal, X_REQUEST_ID};
+use crate::server::cut_of;
 use crate::trace::TraceContext;
 use crate::worker::Worker;
 
@@ -32,6 +34,8 @@ pub struct RequestProgress {
     pub bytes: Cell<u64>,
     /// When its last byte was taken; `None` while it goes on.
     pub ended_at: Cell<Option<Instant>>,
+    /// Whether somebody waits for the client to send more of it.
+    pub awaited: Cell<bool>,
     /// What was wrong with it.
     pub fault: Cell<Option<BodyFault>>,
 }
@@ -66,7 +70,7 @@ pub struct UpstreamFacts {
     pub reused: Option<bool>,
     /// Status of the response.
     pub status: Option<u16>,
-    /// Wait for the resolver.
+    /// Wait for the resolver, over all attempts, as the two that follow.
     pub dns: Option<Duration>,
     /// TCP connect.
     pub connect: Option<Duration>,
@@ -148,26 +152,34 @@ pub struct Transaction {
     /// Set by a refusal or a broken upstream, so that the end of the answer's body does not hide it.
     pub(crate) verdict: Option<Ending>,
     pub(crate) live: usize,
+    cut: CancellationToken,
     finished: bool,
 }
 
 impl Transaction {
     /// Begins a transaction: from here on, its record will be written.
     #[must_use]
-    pub fn begin(worker: &Rc<Worker>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Box<Self> {
+    pub fn begin(
+        worker: &Rc<Worker>,
+        connection: &Rc<ConnectionFacts>,
+        head: &request::Parts,
+        has_body: bool,
+    ) -> Box<Self> {
         let head_at = Instant::now();
-        let first_byte_at = if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch) };
+        let first_byte_at =
+            if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch, has_body) };
         let began_at = first_byte_at.unwrap_or(head_at);
         connection.requests.set(connection.requests.get() + 1);
         connection.open.set(connection.open.get() + 1);
         let (seq, time_us) = worker.issue(head_at - began_at);
-        let (request_id, live) = (worker.request_id(time_us, seq), worker.live.borrow_mut().insert(seq, time_us));
+        let cut = cut_of(connection);
+        let live = worker.live.borrow_mut().insert(seq, time_us, cut.clone());
         Box::new(Self {
             worker: worker.clone(),
             connection: connection.clone(),
             seq,
             time_us,
-            request_id,
+            request_id: worker.request_id(time_us, seq),
             began_at,
             head_at,
             method: head.method.clone(),
@@ -190,8 +202,21 @@ impl Transaction {
             auth: AuthFacts::default(),
             verdict: None,
             live,
+            cut,
             finished: false,
         })
+    }
+
+    /// Has the worker cut this transaction some time after `deadline`, should nothing else end it: a client that takes no
+    /// byte of its response has nothing be asked for the next. `None` = never.
+    pub fn bound(&self, deadline: Option<Instant>) {
+        self.worker.live.borrow_mut().bound(self.live, deadline);
+    }
+
+    /// Whether the worker has cut it.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
     }
 
     /// Notes why the gateway answers in the upstream's place.
@@ -222,7 +247,7 @@ impl Transaction {
             self.status = Some(CLIENT_CLOSED_REQUEST);
         }
         let ended_at = Instant::now();
-        self.connection.io.request_ended();
+        self.connection.io.response_ended();
         self.connection.open.set(self.connection.open.get() - 1);
         self.connection.quiet_since.set(ended_at);
         let worker = self.worker.clone();
@@ -235,6 +260,10 @@ impl Transaction {
         if self.worker.cutting.get() {
             let detail = "cut at the end of the drain";
             return Ending::broken(Termination::Gateway, ErrorClass::Internal, detail);
+        }
+        if self.is_cut() {
+            let detail = "the client did not take the response in time";
+            return Ending::broken(Termination::Client, ErrorClass::ClientAbort, detail);
         }
         let fault = self.request_body.as_ref().and_then(|body| body.fault.get());
         let detail = match (self.connection.io.write_stalled(), fault, self.status) {

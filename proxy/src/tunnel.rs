@@ -1,5 +1,7 @@
 //! After a 101: bytes both ways until either side ends. The record is written then.
 
+use std::cell::Cell;
+use std::task::Poll;
 use std::time::Instant;
 
 use hyper::upgrade::OnUpgrade;
@@ -7,12 +9,14 @@ use hyper_util::rt::TokioIo;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
 use crate::transaction::{Ending, RequestProgress, Transaction};
+use crate::upstream::Lease;
 
 /// Bytes of each direction's buffer.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Joins client and upstream, and ends the transaction with them.
-pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream: OnUpgrade) {
+pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream: OnUpgrade, lease: Lease) {
+    let Lease { tunnel: _counted, .. } = lease;
     let drain = transaction.worker.cut.clone();
     let upstream = match upstream.await {
         Ok(upstream) => upstream,
@@ -49,11 +53,16 @@ where
     C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     U: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    let mut client = CountedIo { io: client, read: &mut copied.0.0 };
-    let mut upstream = CountedIo { io: upstream, read: &mut copied.1.0 };
+    let client_failed = Cell::new(false);
+    let mut client = CountedIo { io: client, read: &mut copied.0.0, failed: &client_failed };
+    let mut upstream = CountedIo { io: upstream, read: &mut copied.1.0, failed: &Cell::new(false) };
     let ended = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES).await;
     match ended {
         Ok(_) => Ending::COMPLETE,
+        Err(error) if client_failed.get() => {
+            let detail = format!("the client broke the tunnel: {error}");
+            Ending::broken(Termination::Client, ErrorClass::ClientAbort, detail)
+        }
         Err(error) => {
             let detail = format!("the tunnel broke: {error}");
             Ending::broken(Termination::Upstream, ErrorClass::UpstreamReset, detail)
@@ -65,6 +74,17 @@ where
 struct CountedIo<'a, IO> {
     io: &'a mut IO,
     read: &'a mut u64,
+    /// Whether this side failed.
+    failed: &'a Cell<bool>,
+}
+
+impl<IO> CountedIo<'_, IO> {
+    fn note<T>(&self, poll: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
+        if matches!(poll, Poll::Ready(Err(_))) {
+            self.failed.set(true);
+        }
+        poll
+    }
 }
 
 impl<IO: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for CountedIo<'_, IO> {
@@ -72,11 +92,11 @@ impl<IO: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for CountedIo<'_, IO
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
         buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
+    ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let poll = std::pin::Pin::new(&mut *self.io).poll_read(cx, buf);
         *self.read += (buf.filled().len() - before) as u64;
-        poll
+        self.note(poll)
     }
 }
 
@@ -85,21 +105,18 @@ impl<IO: tokio::io::AsyncWrite + Unpin> tokio::io::AsyncWrite for CountedIo<'_, 
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
         buf: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut *self.io).poll_write(cx, buf)
+    ) -> Poll<std::io::Result<usize>> {
+        let poll = std::pin::Pin::new(&mut *self.io).poll_write(cx, buf);
+        self.note(poll)
     }
 
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut *self.io).poll_flush(cx)
+    fn poll_flush(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<()>> {
+        let poll = std::pin::Pin::new(&mut *self.io).poll_flush(cx);
+        self.note(poll)
     }
 
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut *self.io).poll_shutdown(cx)
+    fn poll_shutdown(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<()>> {
+        let poll = std::pin::Pin::new(&mut *self.io).poll_shutdown(cx);
+        self.note(poll)
     }
 }

@@ -40,6 +40,8 @@ pub struct Lease {
     pub reused: bool,
     /// Whether it may go (back) to the pool.
     pub poolable: bool,
+    /// Counts a connection that switches protocols: hyper's task ends then, and the connection goes on.
+    pub tunnel: Option<OpenConnection>,
 }
 
 /// Opens a connection within `patience`, noting how long each step took. `tunnel` = it will switch protocols.
@@ -69,10 +71,10 @@ pub async fn connect(
             return Err(Refusal::timeout(ErrorClass::Dns, detail));
         }
     };
-    facts.dns = resolved.took;
+    add(&mut facts.dns, resolved.took);
     let began = Instant::now();
     let stream = timeout_at(deadline.into(), connect_any(&resolved.addresses, facts)).await;
-    facts.connect = Some(began.elapsed());
+    add(&mut facts.connect, Some(began.elapsed()));
     let stream = match stream {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(connect_refusal(&error)),
@@ -88,6 +90,14 @@ pub async fn connect(
         Secured::Plain(stream) => spawn(worker, upstream, addr, stream, open, tunnel).await,
         Secured::Tls(stream) => spawn(worker, upstream, addr, *stream, open, tunnel).await,
     }
+}
+
+/// What a step took, over all attempts.
+fn add(sum: &mut Option<Duration>, took: Option<Duration>) {
+    *sum = match (*sum, took) {
+        (Some(sum), Some(took)) => Some(sum + took),
+        (sum, took) => sum.or(took),
+    };
 }
 
 async fn connect_any(addresses: &[SocketAddr], facts: &mut UpstreamFacts) -> io::Result<TcpStream> {
@@ -120,7 +130,7 @@ async fn secure(
     let began = Instant::now();
     let connector = TlsConnector::from(config.clone());
     let handshake = timeout_at(deadline.into(), connector.connect(name.clone(), stream)).await;
-    facts.tls = Some(began.elapsed());
+    add(&mut facts.tls, Some(began.elapsed()));
     match handshake {
         Ok(Ok(stream)) => Ok(Secured::Tls(Box::new(stream))),
         Ok(Err(error)) => {
@@ -150,12 +160,14 @@ async fn spawn<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (sender, connection) = handshake.map_err(|error| {
         Refusal::upstream(ErrorClass::UpstreamReset, format!("the upstream connection failed: {error}"))
     })?;
+    let (open, tunnel) = if tunnel { (None, Some(open)) } else { (Some(open), None) };
+    let switches = tunnel.is_some();
     tokio::task::spawn_local(async move {
         // How the connection ends shows in the exchange that it carried.
-        let _ended = if tunnel { connection.with_upgrades().await } else { connection.await };
+        let _ended = if switches { connection.with_upgrades().await } else { connection.await };
         drop(open);
     });
-    Ok(Lease { sender, io, upstream, addr, reused: false, poolable: !tunnel })
+    Ok(Lease { sender, io, upstream, addr, reused: false, poolable: !switches, tunnel })
 }
 
 fn dns_refusal(host: &str, error: &io::Error) -> Refusal {

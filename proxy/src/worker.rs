@@ -208,13 +208,15 @@ impl Worker {
     /// Writes the record of a failed handshake.
     pub fn handshake_failed(&self, connection: &ConnectionFacts, began_at: Instant, reason: &str, detail: &str) {
         let took = began_at.elapsed();
+        // The client hung up, or sent an alert.
+        let by_client = reason == "closed" || reason.starts_with("peer_");
         let (seq, time_us) = self.issue(took);
         let mut record = Record { kind: Kind::HandshakeFailed, seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);
         record.config_revision = Some(&self.plan.revision);
         record.error_class = Some(ErrorClass::TlsHandshake);
         record.error_detail = Some(detail);
-        record.termination = Some(if reason == "closed" { Termination::Client } else { Termination::Gateway });
+        record.termination = Some(if by_client { Termination::Client } else { Termination::Gateway });
         record.total_us = Some(took.as_micros() as i64);
         let fail_reason = match reason {
             "cert_expired" => Some(AuthFailReason::CertExpired),
@@ -239,7 +241,7 @@ impl Worker {
     /// Writes the record of a request head that could not be parsed, or never came to its end.
     pub fn malformed(&self, connection: &ConnectionFacts, status: Option<u16>, class: ErrorClass, detail: &str) {
         let now = Instant::now();
-        let began_at = connection.io.take_first_byte_at(self.epoch).unwrap_or(now);
+        let began_at = connection.io.take_first_byte_at(self.epoch, false).unwrap_or(now);
         let (seq, time_us) = self.issue(now - began_at);
         let mut record = Record { seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);
@@ -266,7 +268,7 @@ impl Worker {
         self.metrics.issued();
     }
 
-    /// Seals by age, adds counts and sweeps the pool, until the worker is cut.
+    /// Seals by age, adds counts, sweeps the pool and cuts what is overdue; runs until it is dropped with the worker.
     pub async fn keep_house(self: Rc<Self>) {
         let age_max = self.plan.config.records.batch_age_max.0;
         let period = (age_max / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
@@ -279,6 +281,8 @@ impl Worker {
             if swept_at.elapsed() >= HOUSEKEEPING {
                 swept_at = Instant::now();
                 self.pool.sweep();
+                // Whatever is under way ends itself at its deadline; this is for what nobody asks to go on.
+                self.live.borrow().cut_overdue(swept_at - HOUSEKEEPING);
                 self.metrics.flush(self.live.borrow().len());
             }
         }

@@ -19,9 +19,15 @@ use super::{
     ClientAuth, Hmac, KeyPair, ListenerTls, ProxyConfig, Records, Route, Service, ServiceTls, TlsVersion, UpstreamHost,
 };
 use crate::routing::{HostPattern, Pattern, Router};
+use crate::spelling;
 
 /// Most workers.
 const WORKERS_MAX: usize = 1_024;
+
+/// Bytes of an HTTP/2 frame.
+const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
+/// Bytes of an HTTP/2 window.
+const WINDOW_BYTES: std::ops::RangeInclusive<u32> = 1..=2_147_483_647;
 
 /// Checks and compiles a loaded file.
 pub(super) fn plan(loaded: Loaded<ProxyConfig>) -> Result<Plan, ConfigError> {
@@ -83,6 +89,7 @@ fn check_scalars(config: &ProxyConfig, problems: &mut Problems<'_>) {
     if !(0.0..=1.0).contains(&config.trace.sampling.value) {
         problems.at(&config.trace.sampling, "sampling is a share; write a number from 0 to 1");
     }
+    check_http2(config, problems);
     if config.listeners.is_empty() {
         problems.key("listeners", "there is no listener; write at least one with a name and an address");
     }
@@ -90,6 +97,30 @@ fn check_scalars(config: &ProxyConfig, problems: &mut Problems<'_>) {
     unique(config.services.iter().map(|s| &s.name), "service", problems);
     unique(config.routes.iter().map(|r| &r.name), "route", problems);
     unique(config.listeners.iter().filter(|l| !l.address.ends_with(":0")).map(|l| &l.address), "address", problems);
+}
+
+/// Bounds that HTTP/2 itself, or a record's batch, has.
+fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
+    let (h2, records) = (&config.http2, &config.records);
+    if !FRAME_BYTES.contains(&h2.frame_bytes_max) {
+        let (low, high) = (FRAME_BYTES.start(), FRAME_BYTES.end());
+        problems.key("http2.frame_bytes_max", format!("must be {low} to {high} (RFC 9113 section 4.2)"));
+    }
+    for (key, window) in [
+        ("http2.stream_window_bytes", h2.stream_window_bytes),
+        ("http2.connection_window_bytes", h2.connection_window_bytes),
+    ] {
+        if !WINDOW_BYTES.contains(&window) {
+            let (low, high) = (WINDOW_BYTES.start(), WINDOW_BYTES.end());
+            problems.key(key, format!("must be {low} to {high} (RFC 9113 section 6.9)"));
+        }
+    }
+    if config.timeouts.http2_idle.0.is_zero() {
+        problems.key("timeouts.http2_idle", "must be more than 0; leave it out for the default");
+    }
+    if records.batch_bytes_max.0 > tollgate_record::RAW_BYTES_MAX as u64 {
+        problems.key("records.batch_bytes_max", format!("must be {} at most", tollgate_record::RAW_BYTES_MAX));
+    }
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a At<String>>, what: &str, problems: &mut Problems<'_>) {
@@ -145,6 +176,11 @@ fn server_tls(
     if identities.len() < tls.certificates.len() || identities.is_empty() {
         return None;
     }
+    if tls.client_auth == ClientAuth::None
+        && let Some(ca) = &tls.client_ca
+    {
+        problems.at(ca, "client_ca has no effect without client_auth; write `client_auth: optional` or `required`");
+    }
     let alpn: &[&str] = if tls.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     let versions = match tls.min_version {
         TlsVersion::V1_2 => TlsVersions::Tls12And13,
@@ -155,7 +191,11 @@ fn server_tls(
 }
 
 fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
-    noted(&pair.certificate, Identity::load(&pair.certificate, &pair.key), problems)
+    let identity = noted(&pair.certificate, Identity::load(&pair.certificate, &pair.key), problems)?;
+    if let Some(warning) = identity.validity_warning() {
+        tracing::warn!("{warning}");
+    }
+    Some(identity)
 }
 
 /// Upstream identities, each once.
@@ -191,6 +231,7 @@ fn services(config: &ProxyConfig, upstreams: &mut Upstreams, problems: &mut Prob
                 targets.push(target);
             }
         }
+        check_tls_is_used(service, problems);
         let client_host = service.host == UpstreamHost::Client;
         plans.push(ServicePlan {
             name: service.name.value.clone(),
@@ -200,6 +241,15 @@ fn services(config: &ProxyConfig, upstreams: &mut Upstreams, problems: &mut Prob
         });
     }
     plans
+}
+
+/// TLS towards targets none of which is reached over it: most likely, somebody forgot the `s`.
+fn check_tls_is_used(service: &Service, problems: &mut Problems<'_>) {
+    let tls = &service.tls;
+    let is_set = tls.ca.is_some() || tls.client.is_some() || tls.server_name.is_some();
+    if is_set && !service.targets.iter().any(|target| target.starts_with("https:")) {
+        problems.at(&service.name, "the service has tls, but no target is reached over it; write https://host:port");
+    }
 }
 
 fn target(
@@ -316,6 +366,13 @@ fn pattern(route: &Route, problems: &mut Problems<'_>) -> Pattern {
             let cure = "a path starts with / and is a plain prefix, without * ? # or spaces";
             problems.at(path, format!("`{}` is not a path prefix; {cure}", path.value));
         }
+        match spelling::canonical(path) {
+            Ok(spelt) if spelt == path.as_str() && !path.contains(';') => {}
+            Ok(spelt) if spelt != path.as_str() => {
+                problems.at(path, format!("`{}` is matched in another spelling; write `{spelt}`", path.value));
+            }
+            _ => problems.at(path, format!("`{}` is a path that no request can have; write a plain one", path.value)),
+        }
     }
     let method = |method: &At<String>| {
         let upper = method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
@@ -334,8 +391,10 @@ fn route_plan(route: &Route, service: usize, config: &ProxyConfig, problems: &mu
         false => Vec::new(),
     };
     strip.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    let api_keys: &[At<String>] = config.hmac.as_ref().map_or(&[], |hmac| &hmac.api_key_headers);
     for name in &route.header_allow {
-        if Headers::denied(name) || HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let is_key = api_keys.iter().any(|key| key.eq_ignore_ascii_case(name));
+        if is_key || Headers::denied(name) || HeaderName::from_bytes(name.as_bytes()).is_err() {
             problems.at(name, format!("`{}` cannot stand in records; name a header without credentials", name.value));
         }
     }

@@ -274,7 +274,7 @@ impl Default for Trace {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hmac {
-    /// File with the secret: at least 16 bytes, surrounding whitespace is removed.
+    /// File with the secret: at least 32 bytes (`openssl rand -hex 32`), surrounding whitespace is removed.
     pub key_file: At<ConfigPath>,
     /// Names the secret in each batch, so that it can be rotated.
     pub key_id: String,

@@ -15,6 +15,9 @@ use crate::transaction::now_us;
 /// Gaps of one worker that wait to be reported; contiguous ones are one. Past this, the oldest go unreported, and the
 /// audit finds them as missing.
 const GAPS_MAX: usize = 16_384;
+/// Where requests wait for room, how many times its bound the ring may hold of what was under way by then; past this it
+/// sheds after all.
+const BLOCKED_FACTOR: u64 = 2;
 /// Gaps reported in one batch.
 const GAPS_PER_BATCH: usize = 4_096;
 
@@ -106,8 +109,9 @@ impl Outbox {
 
     fn admit(&self, held: Held) {
         let mut state = self.lock();
-        // Where requests wait instead, what is in flight may go past the bound, by one batch a worker.
-        if !self.blocks && state.bytes + held.bytes() > self.bytes_max {
+        // Where requests wait instead, what is in flight may go past the bound, but not without one.
+        let bytes_max = if self.blocks { self.bytes_max.saturating_mul(BLOCKED_FACTOR) } else { self.bytes_max };
+        if state.bytes + held.bytes() > bytes_max {
             let reason = if state.spool_full { GapReason::SpoolFull } else { GapReason::BufferFull };
             self.shed(&mut state, &held, reason);
             return;

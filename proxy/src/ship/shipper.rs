@@ -260,9 +260,8 @@ impl Shared {
                 blocking(move || spool::write(&folder, &batch, records).map(drop)).await
             }
             (Some(folder), Load::Disk(file)) => {
-                let to = folder.join(file.path.file_name().unwrap_or_default());
-                let bytes = bytes.clone();
-                blocking(move || std::fs::write(to, bytes)).await
+                let (folder, file, bytes) = (folder.clone(), file.clone(), bytes.clone());
+                blocking(move || spool::move_to(&folder, &file, &bytes)).await
             }
             (None, _) => Ok(()),
         };
@@ -297,15 +296,24 @@ impl Shared {
         self.outbox.spill.notify_one();
     }
 
-    /// A spooled batch, unless it is damaged: then it is set aside and counted.
+    /// A spooled batch, unless it is damaged: then it is set aside and counted. While the disk fails it stays, for later.
     async fn read(&self, file: &SpoolFile) -> Option<Bytes> {
         let wanted = file.clone();
         let read = tokio::task::spawn_blocking(move || spool::read(&wanted)).await;
-        let error = match read {
-            Ok(Ok(bytes)) => return Some(bytes),
-            Ok(Err(error)) => error,
-            Err(panicked) => ReadError::Io(io::Error::other(panicked)),
+        let error = match read.unwrap_or_else(|panicked| Err(io::Error::other(panicked).into())) {
+            Ok(bytes) => return Some(bytes),
+            Err(error) => error,
         };
+        if matches!(&error, ReadError::Io(io) if io.kind() != io::ErrorKind::NotFound) {
+            tracing::warn!(%error, path = %file.path.display(), "a spooled batch cannot be read for now");
+            self.metrics.ship_errors.with_label_values(&["spool"]).inc();
+            tokio::select! {
+                () = tokio::time::sleep(SPOOL_RETRY) => {}
+                () = self.stop.cancelled() => {}
+            }
+            self.hand_back(Load::Disk(file.clone()));
+            return None;
+        }
         tracing::warn!(%error, path = %file.path.display(), "a spooled batch cannot be read back and is set aside");
         let damaged = file.clone();
         if let Err(error) = blocking(move || spool::set_aside(&damaged)).await {

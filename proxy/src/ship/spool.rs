@@ -101,7 +101,7 @@ impl Spool {
         self.files.insert(file.key, file);
     }
 
-    /// Takes the oldest file, to replay it. It still counts until [`Spool::remove`].
+    /// Takes the oldest file, to replay it. It still counts until [`Spool::forget`].
     pub fn take(&mut self) -> Option<SpoolFile> {
         self.files.pop_first().map(|(_, file)| file)
     }
@@ -153,6 +153,24 @@ pub fn write(dir: &Path, batch: &SealedBatch, records: u64) -> io::Result<SpoolF
 pub fn read(file: &SpoolFile) -> Result<Bytes, ReadError> {
     let bytes = fs::read(&file.path)?;
     if crc32c::crc32c(&bytes) == file.crc { Ok(bytes.into()) } else { Err(ReadError::Checksum) }
+}
+
+/// Moves a batch to a folder that may be on another disk: by its name, else by its bytes. Blocks.
+///
+/// # Errors
+/// The disk fails; the file stays then.
+pub fn move_to(folder: &Path, file: &SpoolFile, bytes: &[u8]) -> io::Result<()> {
+    let to = folder.join(file.path.file_name().unwrap_or_default());
+    match fs::rename(&file.path, &to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let mut copy = File::create(&to)?;
+            copy.write_all(bytes)?;
+            copy.sync_all()?;
+            fs::remove_file(&file.path)?;
+        }
+        renamed => renamed?,
+    }
+    File::open(folder)?.sync_all()
 }
 
 /// Moves a file that cannot be replayed out of the way. Blocks.

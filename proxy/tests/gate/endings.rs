@@ -415,3 +415,76 @@ fn a_stale_pooled_connection_is_replaced_once_when_that_is_safe() {
         );
     }
 }
+
+#[test]
+fn no_spelling_of_a_path_leads_past_a_route_that_guards_it() {
+    let route = "  - {name: rest, service: api}";
+    let upstream = Upstream::echo();
+    let targets = [format!("http://{}", upstream.addr)];
+    let gate = Gate::with(&Setup { targets: &targets, route, ..Setup::default() });
+    let table = [
+        ("/secure/x", "401"),
+        ("/%73ecure/x", "401"),
+        ("//secure/x", "401"),
+        ("/;/secure;v=1/x", "401"),
+        ("/pub/..%2fsecure", "400"),
+        ("/pub/..;/secure", "400"),
+        ("/pub\\..\\secure", "400"),
+        ("/pub//%7Ex", "200"),
+    ];
+    for (path, status) in table {
+        assert_eq!(status_of(&gate.get(path)), status, "{path}");
+    }
+    assert_eq!(upstream.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(gate.finish().len(), table.len());
+}
+
+#[test]
+fn a_body_that_goes_on_after_the_response_is_no_other_request() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_until(&mut stream, "\r\n\r\n");
+        let _ = stream.write_all(OK);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let gate = Gate::before(&upstream, "");
+    for path in ["/api", "/nowhere"] {
+        let mut stream = gate.connect();
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01");
+        stream.write_all(request.as_bytes()).unwrap();
+        read_until(&mut stream, "\r\n\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        let _the_gate_may_have_closed = stream.write_all(b"23456");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let rows = gate.finish();
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+}
+
+#[test]
+fn a_get_keeps_its_chunked_body() {
+    let gate = Gate::before(&Upstream::echo(), "");
+    let answer = gate.exchange(
+        "GET /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    );
+    assert!(answer.contains("3\r\nabc\r\n0\r\n"), "{answer}");
+}
+
+#[test]
+fn clients_are_not_told_what_is_behind_the_gate() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gate = Gate::with(&Setup { targets: &[format!("http://{closed}")], ..Setup::default() });
+    let answer = gate.get("/api");
+    assert!(answer.contains("the API cannot be reached") && !answer.contains("127.0.0.1"), "{answer}");
+}
+
+#[test]
+fn what_hyper_answers_is_what_is_recorded() {
+    for (request, answered, status) in [
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(65_600)), "414", json!(414)),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "none", json!(null)),
+    ] {
+        let gate = Gate::before(&Upstream::answering(OK), "limits: {head_bytes_max: 128 KiB}");
+        assert_eq!(status_of(&gate.exchange(&request)), answered);
+        assert_row(&gate.one_record(), json!({"http.response.status_code": status}));
+    }
+}

@@ -136,3 +136,42 @@ async fn an_idle_connection_is_closed() {
     .unwrap();
     assert!(tokio::task::spawn_blocking(move || gate.finish()).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_client_that_never_opens_its_window_is_cut() {
+    let gate = Gate::before(&Upstream::echo(), "timeouts: {total: 300ms}");
+    let connector = tokio_rustls::TlsConnector::from(config(&gate));
+    let socket = TcpStream::connect(gate.tls).await.unwrap();
+    let socket = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("https://localhost/api").body(Empty::new().boxed() as Body).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let row = tokio::task::spawn_blocking(move || {
+        gate.rows(1);
+        gate.one_record()
+    });
+    assert_row(
+        &row.await.unwrap(),
+        json!({
+            "http.response.status_code": 499, "error.type": "client_abort", "tollgate.termination": "client",
+            "error.message": "the client did not take the response in time",
+        }),
+    );
+    drop(response);
+}
+
+#[tokio::test]
+async fn a_header_list_over_its_bound_is_refused_and_recorded() {
+    let gate = Gate::before(&Upstream::echo(), "http2: {header_list_bytes_max: 4096}");
+    let mut sender = connect(gate.tls, config(&gate)).await;
+    let request = Request::get("https://localhost/api").header("x-long", "x".repeat(6_000));
+    let response = sender.send_request(request.body(Empty::new().boxed()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 431);
+    read(response.into_body()).await;
+    drop(sender);
+    let row = tokio::task::spawn_blocking(move || gate.one_record()).await.unwrap();
+    assert_row(&row, json!({"http.response.status_code": 431, "error.type": "too_large"}));
+}

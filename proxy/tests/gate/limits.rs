@@ -204,3 +204,34 @@ fn the_drain_lets_requests_end_and_cuts_the_rest() {
         json!({"url.path": "/api/hangs", "tollgate.termination": "gateway", "error.type": "internal", "http.response.body.size": 4}),
     );
 }
+
+#[test]
+fn a_pause_of_the_client_is_not_the_upstreams() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_request(&mut stream);
+        let _ = stream.write_all(OK);
+    });
+    let gate = Gate::before(&upstream, "timeouts: {first_byte: 100ms}");
+    let mut stream = gate.connect();
+    stream.write_all(b"POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n0").unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    stream.write_all(b"1").unwrap();
+    assert!(read_to_close(&mut stream).starts_with("HTTP/1.1 200"));
+    assert_row(&gate.one_record(), json!({"http.response.status_code": 200, "error.type": null}));
+}
+
+#[test]
+fn a_clients_fault_after_the_response_began_is_not_the_upstreams() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_until(&mut stream, "\r\n\r\n");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let gate = Gate::before(&upstream, "timeouts: {body_idle: 200ms}");
+    let mut stream = gate.connect();
+    stream.write_all(b"POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").unwrap();
+    read_until(&mut stream, "begun").unwrap();
+    stream.write_all(b"zz\r\n").unwrap();
+    read_to_close(&mut stream);
+    assert_row(&gate.one_record(), json!({"error.type": "bad_request", "tollgate.termination": "gateway"}));
+}

@@ -89,7 +89,7 @@ fn without_room_the_newest_are_shed_counted_and_reported() {
 
 #[test]
 fn the_spool_takes_over_and_a_later_process_replays_it() {
-    let mut gate = gate_with("  ring_bytes_max: 16 KiB\n  spool: {dir: spool, bytes_max: 1 MiB}");
+    let mut gate = gate_with("  ring_bytes_max: 32 KiB\n  spool: {dir: spool, bytes_max: 1 MiB}");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 10);
     wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 10.0);

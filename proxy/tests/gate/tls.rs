@@ -216,3 +216,17 @@ fn plain_requests_do_not_carry_forged_certificate_fields() {
     assert!(answer.ends_with("clean!"));
     assert_eq!(gate.finish().len(), 1);
 }
+
+#[test]
+fn a_handshake_that_the_client_refuses_is_ended_by_the_client() {
+    let gate = Gate::before(&Upstream::echo(), "");
+    let dir = tempfile::tempdir().unwrap();
+    let stranger = DemoCa::open(&dir.path().join("tls")).unwrap();
+    let config = tollgate_tls::client(Some(stranger.roots()), None, &["http/1.1"]).unwrap();
+    let mut connection = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut stream = std::net::TcpStream::connect(gate.tls).unwrap();
+    connection.complete_io(&mut stream).unwrap_err();
+    gate.rows(1);
+    let row = gate.one_record();
+    assert_row(&row, json!({"tollgate.kind": "handshake_failed", "tollgate.termination": "client"}));
+}

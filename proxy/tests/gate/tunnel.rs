@@ -80,3 +80,42 @@ fn early_answers_do_not_turn_bodies_into_requests() {
     assert_eq!(rows.len(), 1);
     assert_row(&rows[0], json!({"url.path": "/nowhere", "error.type": "no_route"}));
 }
+
+#[test]
+fn a_client_that_resets_its_tunnel() {
+    let upstream = Upstream::start(|mut stream, _| {
+        read_request(&mut stream);
+        let _ =
+            stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+        while stream.write_all(&[0; 1024]).is_ok() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    let gate = Gate::before(&upstream, "limits: {connections_max: 1, upstream_connections_max: 1}");
+    let mut stream = gate.connect();
+    stream.write_all(ASK.as_bytes()).unwrap();
+    read_until(&mut stream, "\r\n\r\n").unwrap();
+    // A tunnel counts as a connection for as long as it lasts.
+    assert_eq!(gate.connect().read(&mut [0]).unwrap_or(0), 0);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    // With bytes left unread, closing is a reset.
+    drop(stream);
+    gate.rows(1);
+    assert_row(
+        &gate.one_record(),
+        json!({"error.type": "client_abort", "tollgate.termination": "client", "tollgate.upstream_status": 101}),
+    );
+}
+
+#[test]
+fn a_101_to_something_else() {
+    let upstream =
+        Upstream::answering(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n");
+    let gate = Gate::before(&upstream, "");
+    let mut stream = gate.connect();
+    stream.write_all(ASK.as_bytes()).unwrap();
+    let head = read_until(&mut stream, "\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    drop(stream);
+    assert_row(&gate.one_record(), json!({"error.type": "upstream_protocol"}));
+}

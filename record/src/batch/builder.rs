@@ -160,8 +160,8 @@ impl BatchBuilder {
         let rows = std::mem::take(&mut self.len);
         self.raw_bytes = 0;
         self.first_append_at = None;
-        let arrays = self.rows.finish(&self.header, rows)?;
         let ranges = ranges(&mut self.runs);
+        let arrays = self.rows.finish(&self.header, rows)?;
         if rows == 0 {
             return Err(EncodeError::Empty);
         }

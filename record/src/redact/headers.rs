@@ -22,6 +22,12 @@ pub const ALWAYS_DENIED: &[&str] = &[
     "x-csrf-token",
     "x-xsrf-token",
     "x-forwarded-client-cert",
+    "dpop",
+    "ocp-apim-subscription-key",
+    "private-token",
+    "x-functions-key",
+    "x-goog-api-key",
+    "x-vault-token",
 ];
 /// Most bytes of one header's value.
 pub const VALUE_BYTES_MAX: usize = 256;

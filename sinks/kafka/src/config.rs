@@ -260,8 +260,11 @@ impl KafkaConfig {
         client.set("client.id", &self.client_id);
         client.set("security.protocol", self.security_protocol());
         if let Some(tls) = &self.tls {
-            let files =
-                [("ssl.ca.location", &tls.ca), ("ssl.certificate.location", &tls.certificate), ("ssl.key.location", &tls.key)];
+            let files = [
+                ("ssl.ca.location", &tls.ca),
+                ("ssl.certificate.location", &tls.certificate),
+                ("ssl.key.location", &tls.key),
+            ];
             for (name, file) in files {
                 if let Some(file) = file {
                     client.set(name, file.to_string_lossy());
