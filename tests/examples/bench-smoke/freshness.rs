@@ -23,7 +23,7 @@ pub fn measure(bench: &Bench, samples: usize) -> anyhow::Result<()> {
             .with_context(|| format!("no X-Request-Id in {answer}"))?;
         let sql = format!(r#"{{"sql":"SELECT status FROM transactions WHERE request_id = '{id}'","format":"csv"}}"#);
         let ask = format!(
-            "POST /v1/sql HTTP/1.1\r\nhost: door\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sql}",
+            "POST /v1/sql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sql}",
             sql.len()
         );
         while !exchange(bench.query, &ask)?.contains("\n200") {
