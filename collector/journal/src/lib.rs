@@ -44,7 +44,6 @@ mod recovery;
 mod scan;
 mod segment;
 mod shared;
-pub mod storage;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -62,6 +61,8 @@ pub use quarantine::{Damage, DamageKind, QUARANTINE_DIR, TORN_FILES_MAX};
 pub use reader::Reader;
 pub use recovery::Recovery;
 pub use segment::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
+
+pub use tollgate_storage as storage;
 
 use shared::Shared;
 use storage::{Folder, Storage};

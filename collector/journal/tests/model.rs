@@ -4,15 +4,13 @@
 //! for byte, until it is trimmed; nothing is there that was not appended, and nothing twice. Only flipped bits may cost
 //! frames, and then the recovery or the reader says so.
 
-mod simulated;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use simulated::{Dice, Disk};
+use tollgate_journal::storage::simulated::{Dice, Disk};
 use tollgate_journal::{AppendError, Entry, Journal, Options};
 
 #[derive(Debug, Clone)]
@@ -20,6 +18,8 @@ enum Op {
     Append { sizes: Vec<u16> },
     FailSync,
     FailWrite,
+    FailDirSync,
+    FailRead,
     Full { room: u16 },
     Roomy,
     Trim { share: u8 },
@@ -35,6 +35,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         12 => prop::collection::vec(0u16..1500, 1..6).prop_map(|sizes| Op::Append { sizes }),
         2 => Just(Op::FailSync),
         2 => Just(Op::FailWrite),
+        1 => Just(Op::FailDirSync),
+        1 => Just(Op::FailRead),
         1 => (0u16..9000).prop_map(|room| Op::Full { room }),
         2 => Just(Op::Roomy),
         2 => any::<u8>().prop_map(|share| Op::Trim { share }),
@@ -153,6 +155,17 @@ impl Model {
         self.stored.extend(found);
     }
 
+    /// A disk that fails to read costs an error, and nothing else: the next try finds everything.
+    fn read_badly(&mut self) {
+        let journal = self.journal.as_ref().expect("open");
+        let holds_frames = journal.first_position() < journal.next_position();
+        self.disk.fail_next_read();
+        let first = journal.reader(journal.first_position()).next();
+        assert!(first.is_err() || !holds_frames || self.flipped, "the error is told: {first:?}");
+        self.disk.restore_reads();
+        self.check();
+    }
+
     fn append(&mut self, sizes: &[u16]) {
         let journal = self.journal.as_ref().expect("open");
         let first = self.batch_seq + 1;
@@ -201,6 +214,8 @@ impl Model {
             Op::Append { sizes } => self.append(sizes),
             Op::FailSync => self.disk.fail_next_sync(),
             Op::FailWrite => self.disk.fail_next_write(),
+            Op::FailDirSync => self.disk.fail_next_dir_sync(),
+            Op::FailRead => self.read_badly(),
             Op::Full { room } => self.disk.set_capacity(Some(self.disk.used() + u64::from(*room))),
             Op::Roomy => self.disk.set_capacity(None),
             Op::Trim { share } => {

@@ -1,14 +1,12 @@
 //! One test for each rule of recovery, reading and refusing.
 
-mod simulated;
-
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use simulated::{Dice, Disk};
+use tollgate_journal::storage::simulated::{Dice, Disk};
 use tollgate_journal::{AppendError, DamageKind, Entry, Journal, JournalError, Options, Recovery, offline};
 
 fn options() -> Options {

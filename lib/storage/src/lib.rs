@@ -1,5 +1,14 @@
-//! The few things that the journal asks of a file system, so that tests can put one in its place that loses unsynced
-//! writes, runs full, fails and flips bits.
+//! The few things that the journal and the proxy's spool ask of a file system, so that tests can put one in its place
+//! that loses unsynced writes, runs full, fails and flips bits.
+//!
+//! [`Folder`] is the real one. `simulated::Disk` (feature `simulated`, for tests) is the other: it keeps apart what a
+//! read sees and what a power cut leaves, down to sectors and to the order of changes in a folder. It is our own, as
+//! what it must get right is what a failed fsync leaves behind (pages that are clean in memory and on no disk, see
+//! <https://lwn.net/Articles/752063/>), and as it must serve plain threads: turmoil-fs stands in for `std::fs` within
+//! turmoil's single-threaded simulation.
+
+#[cfg(feature = "simulated")]
+pub mod simulated;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,14 +18,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 /// A folder of files. Names are relative and have at most one folder in them (`quarantine/…`).
+///
+/// Nothing here is durable before it was synced: contents by [`StorageFile::sync_data`], names by [`Storage::sync_dir`].
 pub trait Storage: Send + Sync + 'static {
-    /// Files directly in the folder `under` (`""`: the journal's own), with their lengths.
+    /// Files directly in the folder `under` (`""`: the folder itself), with their lengths.
     fn list(&self, under: &str) -> io::Result<Vec<(String, u64)>>;
     /// Makes a file of this many zero bytes, whose blocks are allocated, replacing any other of that name.
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
-    /// Renames within the journal's own folder, replacing the target.
+    /// Renames, replacing the target.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Deletes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
@@ -48,6 +59,9 @@ pub struct Folder {
 
 impl Folder {
     /// Makes the folder if it is absent; its own entry is synced too.
+    ///
+    /// # Errors
+    /// It cannot be made or synced.
     pub fn create(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -63,6 +77,17 @@ impl Folder {
 
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.dir.clone() } else { self.dir.join(name) }
+    }
+
+    /// Makes the one folder that a name may have in it.
+    fn make_parent(&self, path: &Path) -> io::Result<()> {
+        if let Some(parent) = path.parent().filter(|parent| *parent != self.dir)
+            && !parent.exists()
+        {
+            fs::create_dir(parent)?;
+            self.sync_dir("")?;
+        }
+        Ok(())
     }
 }
 
@@ -89,12 +114,7 @@ impl Storage for Folder {
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>> {
         let path = self.path(name);
-        if let Some(parent) = path.parent().filter(|parent| *parent != self.dir)
-            && !parent.exists()
-        {
-            fs::create_dir(parent)?;
-            self.sync_dir("")?;
-        }
+        self.make_parent(&path)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         if bytes > 0 {
             allocate(&file, bytes)?;
@@ -107,6 +127,7 @@ impl Storage for Folder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.make_parent(&self.path(to))?;
         fs::rename(self.path(from), self.path(to))
     }
 
@@ -165,7 +186,10 @@ impl StorageFile for File {
 }
 
 /// The whole of a file.
-pub(crate) fn read_all(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// As reading it; a file that is larger than memory can be.
+pub fn read_all(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
     let file = storage.open(name)?;
     let bytes = usize::try_from(file.bytes()?).map_err(io::Error::other)?;
     let mut all = vec![0; bytes];

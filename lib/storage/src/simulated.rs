@@ -1,21 +1,23 @@
 //! A disk that loses what was not synced, tears writes at sectors, runs full, fails, and drops dirty pages when a sync
-//! fails, as Linux does.
-
-#![allow(dead_code, reason = "each test file uses a part of it")]
+//! fails, as Linux does. For tests: it panics where a test makes no sense.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tollgate_journal::storage::{Storage, StorageFile};
+use crate::{Storage, StorageFile};
 
 const SECTOR: usize = 512;
 
 /// Small, seeded, good enough to choose which sectors survive.
 #[derive(Debug, Clone)]
-pub struct Dice(pub u64);
+pub struct Dice(
+    /// The seed; not 0.
+    pub u64,
+);
 
 impl Dice {
+    /// A number below `sides`.
     pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -51,11 +53,14 @@ struct State {
     life: u64,
     fail_writes: u32,
     fail_syncs: u32,
+    fail_reads: u32,
+    fail_dir_syncs: u32,
     crash_after: Option<u32>,
     dead: bool,
     capacity: Option<u64>,
 }
 
+/// The disk; a clone is the same one.
 #[derive(Debug, Default, Clone)]
 pub struct Disk(Arc<Mutex<State>>);
 
@@ -107,12 +112,29 @@ impl Disk {
         self.0.lock().expect("no panic inside")
     }
 
+    /// The next write fails, after a part of it was written.
     pub fn fail_next_write(&self) {
         self.state().fail_writes += 1;
     }
 
+    /// The next sync of a file fails, and what was to be synced is dropped.
     pub fn fail_next_sync(&self) {
         self.state().fail_syncs += 1;
+    }
+
+    /// The next read fails.
+    pub fn fail_next_read(&self) {
+        self.state().fail_reads += 1;
+    }
+
+    /// Reads work again.
+    pub fn restore_reads(&self) {
+        self.state().fail_reads = 0;
+    }
+
+    /// The next sync of a folder fails; its changes stay undecided.
+    pub fn fail_next_dir_sync(&self) {
+        self.state().fail_dir_syncs += 1;
     }
 
     /// Everything fails from the `operations`-th change on, as if the power were cut there.
@@ -120,10 +142,12 @@ impl Disk {
         self.state().crash_after = Some(operations);
     }
 
+    /// Bytes of files that fit from now on; none: as many as one likes.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
     }
 
+    /// Bytes of files.
     pub fn used(&self) -> u64 {
         self.state().used()
     }
@@ -132,7 +156,8 @@ impl Disk {
     pub fn restart_process(&self) {
         let mut state = self.state();
         state.life += 1;
-        (state.dead, state.crash_after, state.fail_writes, state.fail_syncs) = (false, None, 0, 0);
+        (state.dead, state.crash_after) = (false, None);
+        (state.fail_writes, state.fail_syncs, state.fail_reads, state.fail_dir_syncs) = (0, 0, 0, 0);
     }
 
     /// A power cut: of what was not synced, only some sectors and some folder changes are there.
@@ -178,21 +203,25 @@ impl Disk {
         true
     }
 
+    /// All names there are.
     pub fn names(&self) -> Vec<String> {
         self.state().dir.keys().cloned().collect()
     }
 
+    /// A file's bytes, as a read sees them.
     pub fn read(&self, name: &str) -> Vec<u8> {
         let state = self.state();
         state.files[state.dir[name]].cache.clone()
     }
 
+    /// Replaces a file's bytes, on the disk too.
     pub fn overwrite(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state();
         let file = state.dir[name];
         state.files[file] = Content { disk: bytes.clone(), cache: bytes, dirty: Vec::new() };
     }
 
+    /// Deletes a file, on the disk too.
     pub fn delete(&self, name: &str) {
         let mut state = self.state();
         state.dir.remove(name);
@@ -246,6 +275,9 @@ impl Storage for Disk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
+        if !state.dir.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let op = DirOp::Rename(from.to_owned(), to.to_owned());
         apply(&mut state.dir, &op);
         state.unsynced_dir.push(op);
@@ -255,6 +287,9 @@ impl Storage for Disk {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
+        if !state.dir.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let op = DirOp::Unlink(name.to_owned());
         apply(&mut state.dir, &op);
         state.unsynced_dir.push(op);
@@ -264,6 +299,10 @@ impl Storage for Disk {
     fn sync_dir(&self, _under: &str) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
+        if state.fail_dir_syncs > 0 {
+            state.fail_dir_syncs -= 1;
+            return Err(eio());
+        }
         state.unsynced_dir.clear();
         state.durable_dir = state.dir.clone();
         Ok(())
@@ -288,7 +327,11 @@ impl StorageFile for Handle {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let state = self.state()?;
+        let mut state = self.state()?;
+        if state.fail_reads > 0 {
+            state.fail_reads -= 1;
+            return Err(eio());
+        }
         let cache = &state.files[self.file].cache;
         let bytes = cache.get(offset as usize..offset as usize + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
@@ -304,8 +347,12 @@ impl StorageFile for Handle {
         }
         // A write that fails may have written a part.
         let written = if fails { bytes.len() / 2 } else { bytes.len() };
-        let content = &mut state.files[self.file];
         let start = offset as usize;
+        let grows = (start + written).saturating_sub(state.files[self.file].cache.len()) as u64;
+        if outcome.is_ok() && state.capacity.is_some_and(|capacity| state.used() + grows > capacity) && grows > 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let content = &mut state.files[self.file];
         if content.cache.len() < start + written {
             content.cache.resize(start + written, 0);
         }
