@@ -34,6 +34,7 @@
 //! | [`id`] | request ids and producers' names |
 //! | [`redact`] | what may leave the proxy: paths, queries, headers, credentials |
 //! | [`extract`], [`json`] | values of a decoded row, and the row as JSON |
+//! | [`runs`] | sets of `seq` |
 //! | [`document`] | `docs/record.md`, made from the registry |
 //!
 //! # Limits
@@ -58,6 +59,7 @@ pub mod extract;
 pub mod id;
 pub mod json;
 pub mod redact;
+pub mod runs;
 pub mod schema;
 pub mod vocabulary;
 

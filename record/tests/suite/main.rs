@@ -11,4 +11,5 @@ mod ids;
 mod json_rows;
 mod properties;
 mod redaction;
+mod runs;
 mod streams;
