@@ -1,11 +1,13 @@
 //! Looking at a journal's folder from outside. Nothing is written and no lock is taken, so a live journal can be looked
-//! at too; its last frames may then look torn.
+//! at too; the frame that is being written to it may then look unfinished.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use crate::error::JournalError;
 use crate::frame::Frame;
+use crate::quarantine::QUARANTINE_DIR;
 use crate::scan::{self, Tail};
 use crate::segment;
 use crate::storage::{Folder, Storage};
@@ -17,6 +19,8 @@ pub struct SegmentSummary {
     pub name: String,
     /// Length of the file.
     pub file_bytes: u64,
+    /// Bytes of it that are header and frames; what follows is preallocated.
+    pub used_bytes: u64,
     /// Positions, from the first good frame's to the one after the last good frame's.
     pub positions: Range<u64>,
     /// Good frames.
@@ -25,6 +29,11 @@ pub struct SegmentSummary {
     pub rows: u64,
     /// When the first and the last of them were received, in microseconds since the Unix epoch.
     pub received_us: Option<(i64, i64)>,
+    /// Whose frames they are, by name.
+    pub producers: Vec<String>,
+    /// Bytes at the end of the newest segment that are no whole frame: a write that is under way, or was when its collector
+    /// was killed. No frame that was acknowledged is in them; the next start copies them aside and cuts them off.
+    pub unfinished: Option<Range<usize>>,
     /// What is wrong, each in a sentence; empty if nothing is.
     pub problems: Vec<String>,
 }
@@ -36,8 +45,14 @@ pub struct Verdict {
     pub frames: u64,
     /// Records in them.
     pub rows: u64,
+    /// Bytes of header and frames that were checked.
+    pub used_bytes: u64,
     /// What is wrong, each with its segment; empty if nothing is.
     pub problems: Vec<String>,
+    /// The newest segment, and the bytes at its end that are no whole frame, if there are any.
+    pub unfinished: Option<(String, Range<usize>)>,
+    /// Copies of damaged and torn bytes that were set aside, with their lengths.
+    pub quarantine: Vec<(String, u64)>,
 }
 
 /// The segments in a folder, oldest first. Reads and checks every byte.
@@ -46,9 +61,9 @@ pub struct Verdict {
 /// The folder or a file cannot be read, or was written by another version.
 pub fn ls(dir: &Path) -> Result<Vec<SegmentSummary>, JournalError> {
     let mut summaries = Vec::new();
-    walk(dir, |summary, _| {
+    walk(dir, 0..u64::MAX, |summary, _| {
         summaries.push(summary);
-        Ok(())
+        ControlFlow::Continue(())
     })?;
     Ok(summaries)
 }
@@ -62,8 +77,15 @@ pub fn verify(dir: &Path) -> Result<Verdict, JournalError> {
     for segment in ls(dir)? {
         verdict.frames += segment.frames;
         verdict.rows += segment.rows;
+        verdict.used_bytes += segment.used_bytes;
+        if let Some(bytes) = segment.unfinished {
+            verdict.unfinished = Some((segment.name.clone(), bytes));
+        }
         verdict.problems.extend(segment.problems.iter().map(|problem| format!("{}: {problem}", segment.name)));
     }
+    let quarantine = Folder::existing(dir).list(QUARANTINE_DIR).map_err(JournalError::io("list", QUARANTINE_DIR))?;
+    verdict.quarantine = quarantine;
+    verdict.quarantine.sort();
     Ok(verdict)
 }
 
@@ -72,55 +94,92 @@ pub fn verify(dir: &Path) -> Result<Verdict, JournalError> {
 /// # Errors
 /// As [`ls`].
 pub fn cat(dir: &Path, positions: Range<u64>, mut each: impl FnMut(Frame)) -> Result<(), JournalError> {
-    walk(dir, |_, scan| {
-        for parsed in scan.frames.iter().filter(|parsed| positions.contains(&parsed.position)) {
-            each(parsed.to_frame());
-        }
-        Ok(())
+    frames(dir, positions, |frame| {
+        each(frame);
+        ControlFlow::Continue(())
     })
 }
 
+/// As [`cat`], until told to stop. Segments without these positions are not read.
+///
+/// # Errors
+/// As [`ls`].
+pub fn frames(
+    dir: &Path,
+    positions: Range<u64>,
+    mut each: impl FnMut(Frame) -> ControlFlow<()>,
+) -> Result<(), JournalError> {
+    walk(dir, positions.clone(), |_, scan| {
+        scan.frames
+            .iter()
+            .filter(|parsed| positions.contains(&parsed.position))
+            .try_for_each(|parsed| each(parsed.to_frame()))
+    })
+}
+
+/// Reads the segments that may hold these positions, oldest first.
 fn walk(
     dir: &Path,
-    mut each: impl FnMut(SegmentSummary, &scan::Scan<'_>) -> Result<(), JournalError>,
+    positions: Range<u64>,
+    mut each: impl FnMut(SegmentSummary, &scan::Scan<'_>) -> ControlFlow<()>,
 ) -> Result<(), JournalError> {
     let folder = Folder::existing(dir);
     let files = folder.list("").map_err(JournalError::io("list", dir.display().to_string()))?;
     let mut firsts: Vec<u64> = files.iter().filter_map(|(name, _)| segment::first_of(name)).collect();
     firsts.sort_unstable();
-    let mut expected = firsts.first().copied().unwrap_or(0);
+    // None until a segment was read: what is before it was trimmed.
+    let mut expected: Option<u64> = None;
     for (index, first) in firsts.iter().enumerate() {
+        let limit = firsts.get(index + 1).copied();
+        if *first >= positions.end || limit.is_some_and(|limit| limit <= positions.start) {
+            continue;
+        }
         let name = segment::name(*first);
         let bytes = match std::fs::read(dir.join(&name)) {
-            // Trimmed while we looked.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && index == 0 => continue,
+            // Trimmed while we looked: the oldest ones are.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && expected.is_none() => continue,
             bytes => bytes.map_err(JournalError::io("read", &name))?,
         };
-        let limit = firsts.get(index + 1).copied();
         let scan = scan::segment(&bytes, *first, limit)?;
         let continues_from = scan.header.map_or(*first, |header| header.continues_from);
         let mut problems = problems(&scan, limit);
-        if expected < continues_from {
+        if let Some(expected) = expected.filter(|expected| *expected < continues_from) {
             problems.insert(0, format!("positions {expected}..{first} are missing before it"));
         }
-        expected = scan.next_position;
+        expected = Some(scan.next_position);
         if let (Tail::Torn(_), Some(limit)) = (&scan.tail, limit) {
-            expected = limit;
+            expected = Some(limit);
         }
-        each(summary(name, bytes.len() as u64, *first, &scan, problems), &scan)?;
+        if each(summary(name, bytes.len() as u64, *first, limit, &scan, problems), &scan).is_break() {
+            break;
+        }
     }
     Ok(())
 }
 
-fn summary(name: String, file_bytes: u64, first: u64, scan: &scan::Scan<'_>, problems: Vec<String>) -> SegmentSummary {
+fn summary(
+    name: String,
+    file_bytes: u64,
+    first: u64,
+    limit: Option<u64>,
+    scan: &scan::Scan<'_>,
+    problems: Vec<String>,
+) -> SegmentSummary {
     let start = scan.frames.first().map_or(first, |parsed| parsed.position);
+    let producers: BTreeSet<&str> = scan.frames.iter().map(|parsed| parsed.producer).collect();
     SegmentSummary {
         name,
         file_bytes,
+        used_bytes: scan.end as u64,
         positions: start..scan.next_position,
         frames: scan.frames.len() as u64,
         rows: scan.frames.iter().map(|parsed| u64::from(parsed.rows)).sum(),
         received_us: scan.frames.first().zip(scan.frames.last()).map(|(a, b)| (a.received_us, b.received_us)),
+        producers: producers.into_iter().map(str::to_owned).collect(),
+        unfinished: match (&scan.tail, limit) {
+            (Tail::Torn(torn), None) => Some(torn.clone()),
+            _ => None,
+        },
         problems,
     }
 }
@@ -135,12 +194,10 @@ fn problems(scan: &scan::Scan<'_>, limit: Option<u64>) -> Vec<String> {
         let Range { start, end } = span.bytes;
         problems.push(format!("bytes {start}..{end} are {what}: positions {:?} are lost", span.positions));
     }
-    match (&scan.tail, limit) {
-        (Tail::Torn(torn), None) => problems.push(format!("bytes {torn:?} at its end are no whole frame")),
-        (Tail::Torn(torn), Some(limit)) if scan.next_position < limit => {
-            problems.push(format!("bytes {torn:?} are damaged: positions {}..{limit} are lost", scan.next_position));
-        }
-        _ => {}
+    if let (Tail::Torn(torn), Some(limit)) = (&scan.tail, limit)
+        && scan.next_position < limit
+    {
+        problems.push(format!("bytes {torn:?} are damaged: positions {}..{limit} are lost", scan.next_position));
     }
     problems
 }

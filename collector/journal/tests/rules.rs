@@ -350,6 +350,48 @@ fn a_folder_is_looked_at_from_outside() {
     assert!(verdict.problems[0].contains("positions 1..2 are lost"), "{verdict:?}");
 }
 
+#[test]
+fn an_unfinished_write_and_a_trimmed_start_are_no_damage() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (journal, _) = Journal::open(dir.path(), &options()).expect("opens");
+    for position in 0..8 {
+        append(&journal, position, 1000).expect("stored");
+    }
+    drop(journal);
+    let newest = dir.path().join(segment(6));
+    let mut bytes = std::fs::read(&newest).expect("reads");
+    let whole = bytes.len();
+    bytes.extend_from_slice(&bytes[64..364].to_vec());
+    std::fs::write(&newest, bytes).expect("writes");
+    let verdict = offline::verify(dir.path()).expect("reads");
+    assert_eq!((verdict.problems, verdict.unfinished), (vec![], Some((segment(6), whole..whole + 300))));
+    std::fs::remove_file(dir.path().join(segment(0))).expect("trims");
+    let segments = offline::ls(dir.path()).expect("reads");
+    assert_eq!(segments.iter().map(|segment| segment.positions.clone()).collect::<Vec<_>>(), [3..6, 6..8]);
+    assert!(segments.iter().all(|segment| segment.problems.is_empty() && segment.producers.len() == 1), "{segments:?}");
+    std::fs::remove_file(dir.path().join(segment(3))).expect("trims");
+    let mut first = None;
+    offline::frames(dir.path(), 0..u64::MAX, |frame| {
+        first = Some(frame.position);
+        std::ops::ControlFlow::Break(())
+    })
+    .expect("reads");
+    assert_eq!(first, Some(6), "it stops when told to");
+}
+
+#[test]
+fn a_hole_between_segments_is_damage_with_its_place() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (journal, _) = Journal::open(dir.path(), &options()).expect("opens");
+    for position in 0..8 {
+        append(&journal, position, 1000).expect("stored");
+    }
+    drop(journal);
+    std::fs::remove_file(dir.path().join(segment(3))).expect("lost");
+    let verdict = offline::verify(dir.path()).expect("reads");
+    assert_eq!(verdict.problems, [format!("{}: positions 3..6 are missing before it", segment(6))]);
+}
+
 fn bend(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).expect("reads");
     bytes[at] ^= 1;
