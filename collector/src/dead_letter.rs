@@ -23,8 +23,10 @@ use crate::durable_file;
 pub const DEAD_LETTER_DIR: &str = "dlq";
 
 /// Folder of the letters that are to be delivered again, inside a sink's.
-const REPLAY_DIR: &str = "replay";
-const PAYLOAD_SUFFIX: &str = ".arrows.zst";
+pub(crate) const REPLAY_DIR: &str = "replay";
+pub(crate) const PAYLOAD_SUFFIX: &str = ".arrows.zst";
+/// The notes of what was passed over, one a line.
+pub(crate) const SKIPPED_FILE: &str = "skipped.jsonl";
 
 /// A letter that is to be delivered again.
 pub(crate) struct Replay {
@@ -102,7 +104,7 @@ impl DeadLetters {
     /// Notes a gap; the note is durable when this returns.
     pub(crate) fn skip(&self, skipped: &Skipped) -> io::Result<()> {
         self.ensure_dir()?;
-        let path = self.dir.join("skipped.jsonl");
+        let path = self.dir.join(SKIPPED_FILE);
         let mut line = serde_json::to_vec(skipped)?;
         line.push(b'\n');
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -155,10 +157,11 @@ impl DeadLetters {
         durable_file::sync_parent(&dir)
     }
 
-    /// Moves a letter that was refused again out of `replay/`.
-    pub(crate) fn put_back(&self, position: Position) -> io::Result<()> {
+    /// Moves a letter that was refused again out of `replay/`, and notes why.
+    pub(crate) fn put_back(&self, position: Position, reason: &str) -> io::Result<()> {
         let dir = self.dir.join(REPLAY_DIR);
         let [payload, letter] = names(position);
+        note_refusal(&dir.join(&letter), reason)?;
         if dir.join(&letter).exists() {
             fs::rename(dir.join(&letter), self.dir.join(&letter))?;
         }
@@ -179,7 +182,17 @@ impl DeadLetters {
     }
 }
 
+/// Adds to a letter why its replay was refused. One that cannot be read is left as it is.
+fn note_refusal(letter: &Path, reason: &str) -> io::Result<()> {
+    let Some(bytes) = durable_file::read_if_there(letter)? else { return Ok(()) };
+    let Ok(mut told) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes) else {
+        return Ok(());
+    };
+    told.insert("replay_refused".to_owned(), reason.into());
+    durable_file::replace(letter, &serde_json::to_vec_pretty(&told)?)
+}
+
 /// Files of one letter: the payload, and why.
-fn names(position: Position) -> [String; 2] {
+pub(crate) fn names(position: Position) -> [String; 2] {
     [format!("{position:020}{PAYLOAD_SUFFIX}"), format!("{position:020}.json")]
 }

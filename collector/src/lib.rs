@@ -28,6 +28,7 @@ mod error;
 mod ingest;
 mod intake;
 mod ledger;
+pub mod letters;
 mod metrics;
 mod open;
 mod recent;

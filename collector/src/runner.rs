@@ -346,7 +346,7 @@ impl Runner {
                 Err(SinkError::Reject { reason, .. }) => {
                     self.note("replay", &format!("position {position} is put back: {reason}"));
                     let letters = self.letters.clone();
-                    if let Err(error) = blocking(move || letters.put_back(position)).await {
+                    if let Err(error) = blocking(move || letters.put_back(position, &reason)).await {
                         self.note(
                             "replay",
                             &format!("cannot put back the dead letter of position {position}: {error}"),
