@@ -16,6 +16,7 @@ use futures::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::contents::Contents;
 use crate::error::{ErrorKind, QueryError};
 use crate::limits::Limits;
 use crate::result::QueryResult;
@@ -75,6 +76,11 @@ impl Engine {
     pub(crate) async fn query_statement(&self, statement: Statement) -> Result<QueryResult, QueryError> {
         let plan = self.plan(Parsed::single("", statement)).await?;
         self.run(plan, "", None).await
+    }
+
+    /// What the table holds at this moment.
+    pub fn contents(&self) -> Contents {
+        Contents::of(&self.shared.source.snapshot())
     }
 
     pub(crate) fn parser(&self) -> &Parser {

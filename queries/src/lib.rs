@@ -11,6 +11,8 @@
 //! An [`Engine`] keeps [`Limits`] on time, memory, rows and concurrency for all doors together, and runs on threads of
 //! its own, so that no query delays the receipt of records.
 
+pub mod account;
+mod contents;
 mod engine;
 mod error;
 pub mod find;
@@ -24,6 +26,7 @@ mod sql;
 mod table;
 mod yielding;
 
+pub use contents::{Contents, Day};
 pub use engine::Engine;
 pub use error::{ErrorKind, Place, QueryError};
 pub use http::serve_http;

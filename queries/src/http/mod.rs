@@ -5,6 +5,7 @@
 //!   GET  /v1/questions             what can be asked
 //!   POST /v1/questions/NAME        {"params": {…}, "format": …}
 //!   GET  /v1/questions/NAME/run    ?PARAM=VALUE&…&format=…   (a link that answers in a browser)
+//!   GET  /v1/table                 days, files and hot rows of the table at this moment
 //!   GET  /v1/find/ID               a request id, trace id or correlation id, in plain words or JSON
 //!   GET  /healthz
 //! ```
@@ -58,6 +59,7 @@ fn router(engine: Arc<Engine>) -> Router {
         .route("/v1/questions", get(routes::questions))
         .route("/v1/questions/{name}", post(routes::ask).get(routes::question))
         .route("/v1/questions/{name}/run", get(routes::run))
+        .route("/v1/table", get(routes::table))
         .route("/v1/find/{id}", get(routes::find))
         .fallback(routes::no_such_page)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))

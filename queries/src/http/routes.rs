@@ -25,6 +25,7 @@ POST /v1/sql                  {\"sql\": \"SELECT ...\", \"format\": \"json|csv|a
 GET  /v1/questions            the saved questions
 GET  /v1/questions/NAME/run   ?PARAM=VALUE&...&format=json|csv|arrow|html
 POST /v1/questions/NAME       {\"params\": {...}, \"format\": ...}
+GET  /v1/table                days, files and hot rows of the table
 GET  /v1/find/ID              a request id, trace id or correlation id
 ";
 
@@ -131,6 +132,10 @@ pub(super) async fn find(
             .hint("json and text are")
             .into()),
     }
+}
+
+pub(super) async fn table(State(engine): State<Arc<Engine>>) -> Response {
+    json(StatusCode::OK, &engine.contents())
 }
 
 fn format_named(name: &str) -> Result<Format, QueryError> {

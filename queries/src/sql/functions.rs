@@ -25,6 +25,7 @@ pub(super) fn register(context: &SessionContext) {
     for function in fixed {
         context.register_udf(ScalarUDF::from(function));
     }
+    crate::account::register(context);
     for name in ABSENT {
         context.deregister_udf(name);
     }

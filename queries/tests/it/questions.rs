@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tollgate_queries::questions::{all, ask};
-use tollgate_queries::{Engine, ErrorKind};
+use tollgate_queries::{Engine, ErrorKind, Limits};
 
 use super::fixture::{Fate, Fixture, MISSING, PRODUCERS, ROWS, SHED, TRACE, count, fate, rows_of, service};
 
@@ -112,14 +112,37 @@ async fn what_is_missing_and_what_was_shed() {
     let fixture = Fixture::new().await;
     let rows = asked(&fixture.engine, "missing-records", &[]).await;
     let broken = line(&rows, "producer", PRODUCERS[0]);
-    assert_eq!(broken["missing"], MISSING.len());
-    assert_eq!(broken["first_missing_seq"], MISSING[0]);
+    assert_eq!(
+        (&broken["missing"], &broken["open"]),
+        (&Value::from(0), &Value::from(MISSING.len())),
+        "too young to say"
+    );
     assert_eq!(broken["holes"], 1);
     assert_eq!(broken["shed"], SHED.0 - ROWS / 2 - 1 + SHED.1);
     assert_eq!(broken["records"], ROWS / 2 + 1);
     assert_eq!(broken["doubles"], 0);
     let whole = line(&rows, "producer", PRODUCERS[1]);
     assert_eq!((&whole["missing"], &whole["shed"]), (&Value::from(0), &Value::from(0)));
+}
+
+#[tokio::test]
+async fn holes_and_doubles_of_an_hour_ago_are_told_by_their_numbers() {
+    let mut fixture = Fixture::empty(Limits { threads: 2, ..Limits::default() }).await;
+    fixture.base_us -= 3_600_000_000;
+    // Row 2 n is number n + 1: 4, 5 and 9 are missing, and 7 comes in memory and in a file.
+    fixture.rows(PRODUCERS[0], [12, 0, 2, 4, 10].into_iter()).await;
+    fixture.commit().await;
+    fixture.rows(PRODUCERS[0], [18, 12, 14].into_iter()).await;
+    let rows = asked(&fixture.engine, "missing-records", &[("since", "3h"), ("producer", "gw-a/")]).await;
+    let told = line(&rows, "producer", PRODUCERS[0]);
+    assert_eq!((&told["missing"], &told["missing_seqs"]), (&Value::from(3), &Value::from("4..5, 9")));
+    assert_eq!((&told["doubles"], &told["doubled_seqs"]), (&Value::from(1), &Value::from("7")));
+    assert_eq!(
+        (&told["from_seq"], &told["to_seq"], &told["open"]),
+        (&Value::from(1), &Value::from(10), &Value::from(0))
+    );
+    let none = asked(&fixture.engine, "missing-records", &[("since", "3h"), ("producer", "gw-b/")]).await;
+    assert!(none.is_empty(), "{none:?}");
 }
 
 #[tokio::test]

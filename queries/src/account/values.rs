@@ -1,0 +1,213 @@
+//! An account as a value of SQL, and back.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, ListArray, StringArray, StructArray, new_empty_array,
+};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
+use datafusion::arrow::error::ArrowError;
+use tollgate_record::runs::{Run, Runs};
+
+/// What is known of one producer's numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Rows that are records: not gaps.
+    pub rows: u64,
+    /// Records among them of handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Numbers that have a record.
+    pub runs: Runs,
+    /// Numbers that have more than one.
+    pub doubled: Runs,
+    /// The gap rows, ascending.
+    pub shed: Vec<Shed>,
+}
+
+/// One gap row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shed {
+    /// The numbers that were shed.
+    pub run: Run,
+    /// Why.
+    pub reason: String,
+}
+
+impl Account {
+    /// Records beyond the first of each number.
+    pub fn copies(&self) -> u64 {
+        self.rows.saturating_sub(self.runs.count())
+    }
+
+    /// Numbers that a gap declares as shed.
+    pub fn shed_runs(&self) -> Runs {
+        self.shed.iter().map(|shed| shed.run).collect()
+    }
+
+    /// Numbers from `first` to `last` that have no record and that no gap declares.
+    pub fn holes(&self, first: i64, last: i64) -> Runs {
+        Runs::between(first, last).without(&self.runs).without(&self.shed_runs())
+    }
+
+    /// Adds what is known from other rows.
+    pub fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.handshakes_failed += other.handshakes_failed;
+        self.doubled = self.doubled.union(&other.doubled).union(&self.runs.intersection(&other.runs));
+        self.runs = self.runs.union(&other.runs);
+        self.shed.extend(other.shed);
+        self.shed.sort_unstable();
+    }
+
+    /// Reads an account that `seq_account` answered.
+    ///
+    /// # Errors
+    /// If the column is no account.
+    pub fn read(column: &dyn Array, row: usize) -> Result<Self, ArrowError> {
+        let wrong = || ArrowError::SchemaError("this column is no account of numbers".to_owned());
+        let account = column.as_struct_opt().filter(|account| account.is_valid(row)).ok_or_else(wrong)?;
+        let field = |name: &str| account.column_by_name(name).ok_or_else(wrong);
+        let count = |name: &str| {
+            Ok::<_, ArrowError>(field(name)?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?.value(row).max(0) as u64)
+        };
+        let list = |name: &str| Ok::<_, ArrowError>(field(name)?.as_list_opt::<i32>().ok_or_else(wrong)?.value(row));
+        let shed = list("gaps")?;
+        let reasons = shed
+            .as_struct_opt()
+            .and_then(|shed| shed.column_by_name("reason")?.as_string_opt::<i32>())
+            .ok_or_else(wrong)?;
+        let shed_runs = raw_runs(shed.as_ref()).ok_or_else(wrong)?;
+        let shed = shed_runs.zip(reasons.iter().map(|reason| reason.unwrap_or_default().to_owned()));
+        Ok(Self {
+            rows: count("rows")?,
+            handshakes_failed: count("handshakes_failed")?,
+            runs: raw_runs(list("runs")?.as_ref()).ok_or_else(wrong)?.collect(),
+            doubled: raw_runs(list("doubled")?.as_ref()).ok_or_else(wrong)?.collect(),
+            shed: shed.map(|(run, reason)| Shed { run, reason }).collect(),
+        })
+    }
+}
+
+/// `first` and `last` of each element.
+fn raw_runs(elements: &dyn Array) -> Option<impl Iterator<Item = Run> + use<>> {
+    let elements = elements.as_struct_opt()?;
+    let bound = |name| Some(elements.column_by_name(name)?.as_primitive_opt::<Int64Type>()?.values().clone());
+    let (first, last) = (bound("first")?, bound("last")?);
+    Some((0..first.len()).map(move |at| Run { first: first[at], last: last[at] }))
+}
+
+static RUN: LazyLock<Fields> =
+    LazyLock::new(|| ["first", "last"].map(|name| Field::new(name, DataType::Int64, false)).into_iter().collect());
+static SHED: LazyLock<Fields> =
+    LazyLock::new(|| RUN.iter().cloned().chain([Arc::new(Field::new("reason", DataType::Utf8, true))]).collect());
+static ACCOUNT: LazyLock<Fields> = LazyLock::new(|| {
+    let number = |name| Field::new(name, DataType::Int64, false);
+    let list = |name, of: &LazyLock<Fields>| Field::new(name, DataType::List(element(of)), false);
+    [number("rows"), number("handshakes_failed"), list("runs", &RUN), list("doubled", &RUN), list("gaps", &SHED)]
+        .into_iter()
+        .collect()
+});
+
+fn element(fields: &Fields) -> FieldRef {
+    Arc::new(Field::new_list_field(DataType::Struct(fields.clone()), true))
+}
+
+/// The type of an account.
+pub(super) fn account_type() -> DataType {
+    DataType::Struct(ACCOUNT.clone())
+}
+
+/// The type of a list of runs.
+pub(super) fn runs_type() -> DataType {
+    DataType::List(element(&RUN))
+}
+
+/// The account as an array of one row.
+pub(super) fn account_array(account: &Account) -> StructArray {
+    let number = |number: u64| Arc::new(Int64Array::from(vec![i64::try_from(number).unwrap_or(i64::MAX)])) as ArrayRef;
+    let columns = vec![
+        number(account.rows),
+        number(account.handshakes_failed),
+        Arc::new(runs_array([Some(&account.runs)])) as ArrayRef,
+        Arc::new(runs_array([Some(&account.doubled)])) as ArrayRef,
+        Arc::new(shed_array(&account.shed)) as ArrayRef,
+    ];
+    StructArray::new(ACCOUNT.clone(), columns, None)
+}
+
+/// A list of runs a row.
+pub(super) fn runs_array<'r>(rows: impl IntoIterator<Item = Option<&'r Runs>>) -> ListArray {
+    let (mut first, mut last, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        let runs = row.map_or(&[][..], Runs::runs);
+        first.extend(runs.iter().map(|run| run.first));
+        last.extend(runs.iter().map(|run| run.last));
+        lengths.push(runs.len());
+        valid.push(row.is_some());
+    }
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(first)), Arc::new(Int64Array::from(last))];
+    let elements = struct_of(&RUN, columns);
+    ListArray::new(element(&RUN), OffsetBuffer::from_lengths(lengths), elements, Some(valid.into()))
+}
+
+fn shed_array(shed: &[Shed]) -> ListArray {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(shed.iter().map(|shed| shed.run.first).collect::<Int64Array>()),
+        Arc::new(shed.iter().map(|shed| shed.run.last).collect::<Int64Array>()),
+        Arc::new(shed.iter().map(|shed| Some(shed.reason.as_str())).collect::<StringArray>()),
+    ];
+    ListArray::new(element(&SHED), OffsetBuffer::from_lengths([shed.len()]), struct_of(&SHED, columns), None)
+}
+
+fn struct_of(fields: &Fields, columns: Vec<ArrayRef>) -> ArrayRef {
+    if columns.iter().all(|column| column.is_empty()) {
+        return new_empty_array(&DataType::Struct(fields.clone()));
+    }
+    Arc::new(StructArray::new(fields.clone(), columns, None))
+}
+
+/// The runs of one row of a list of runs, or of gaps; `None` where it is null or no such list.
+pub(super) fn runs_of(list: &dyn Array, row: usize) -> Option<Runs> {
+    let list = list.as_list_opt::<i32>().filter(|list| list.is_valid(row))?;
+    Some(raw_runs(list.value(row).as_ref())?.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_survives_being_a_value() {
+        let full = Account {
+            rows: 9,
+            handshakes_failed: 2,
+            runs: Runs::of([Run { first: 1, last: 4 }, Run { first: 6, last: 7 }]),
+            doubled: Runs::between(6, 7),
+            shed: vec![Shed { run: Run { first: 8, last: 9 }, reason: "spool_full".into() }],
+        };
+        for account in [full, Account::default()] {
+            let array = account_array(&account);
+            assert_eq!(array.data_type(), &account_type());
+            assert_eq!(Account::read(&array, 0).expect("read"), account);
+        }
+        assert!(Account::read(&Int64Array::from(vec![1]), 0).is_err());
+    }
+
+    #[test]
+    fn accounts_of_parts_of_the_rows_add_up() {
+        let part = |first, last| Account {
+            rows: last as u64 - first as u64 + 1,
+            runs: Runs::between(first, last),
+            ..Account::default()
+        };
+        let mut sum = part(1, 10);
+        sum.merge(part(9, 20));
+        sum.merge(Account {
+            shed: vec![Shed { run: Run { first: 23, last: 24 }, reason: String::new() }],
+            ..part(26, 30)
+        });
+        assert_eq!((sum.rows, sum.copies(), sum.doubled.to_string()), (27, 2, "9..10".to_owned()));
+        assert_eq!(sum.holes(1, 30).to_string(), "21..22, 25");
+    }
+}
