@@ -32,11 +32,13 @@
 
 mod config;
 mod connect;
+mod consume;
 mod reports;
 mod round;
 mod rows;
 mod sink;
 
 pub use config::{Compression, ConfigFault, KafkaConfig, Mechanism, SaslConfig, TlsConfig};
+pub use consume::{ConsumeError, Consumed, Identity, consume_identities};
 pub use rows::{HEADER_PRODUCER, HEADER_RECORD_VERSION, HEADER_REQUEST_ID, HEADER_SEQ};
 pub use sink::{FAILURES_BEFORE_REBUILD, KafkaSink};
