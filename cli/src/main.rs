@@ -2,10 +2,14 @@
 
 mod args;
 mod ask;
+mod audit;
 mod collector;
 mod demo;
+mod dlq;
 mod door;
 mod find;
+mod journal;
+mod lines;
 mod sql;
 
 use std::process::ExitCode;
@@ -22,6 +26,9 @@ fn main() -> ExitCode {
         Command::Sql(args) => sql::main(&args),
         Command::Find(args) => find::main(&args),
         Command::Ask(args) => ask::main(&args),
+        Command::Audit(args) => audit::main(&args),
+        Command::Journal(args) => journal::main(&args),
+        Command::Dlq(args) => dlq::main(&args),
     };
     match result {
         Ok(code) => code,

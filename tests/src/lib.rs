@@ -4,6 +4,7 @@
 //! Everything listens on free ports of the loopback interface and lives in a temporary folder, so that several tests
 //! run beside each other. Waits have generous deadlines: they end as soon as what they wait for is there.
 
+pub mod batches;
 pub mod certificates;
 pub mod client;
 pub mod net;

@@ -144,12 +144,17 @@ impl Stack {
     /// # Errors
     /// When one never does.
     pub fn wait_ready(&self) -> anyhow::Result<()> {
-        for (name, port) in [("collector", self.ports.collector_admin), ("proxy", self.ports.proxy_admin)] {
+        for (name, port, page) in [
+            ("collector", self.ports.collector_admin, "readyz"),
+            ("proxy", self.ports.proxy_admin, "readyz"),
+            // The doors open last.
+            ("HTTP door", self.ports.query, "healthz"),
+        ] {
             wait_for(&format!("{name} to be ready"), || {
-                let got = curl(&[&format!("http://127.0.0.1:{port}/readyz")])?;
+                let got = curl(&[&format!("http://127.0.0.1:{port}/{page}")])?;
                 anyhow::ensure!(
                     got.status == 200,
-                    "/readyz answers {}: {}",
+                    "/{page} answers {}: {}",
                     got.status,
                     String::from_utf8_lossy(&got.body)
                 );

@@ -1,0 +1,256 @@
+//! What the table says: `seq_account` of each producer, in pieces of a day or less.
+//!
+//! A row falls into one piece, by its time; accounts of pieces add up. So any range is audited within the limits of one
+//! query, and only six columns are read: time, producer, seq, kind, gap_count, gap_reason.
+
+use anyhow::{Context, bail};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::ipc::reader::StreamReader;
+use serde::Serialize;
+use serde_json::json;
+use tollgate_queries::Contents;
+use tollgate_queries::account::Account;
+use tollgate_record::id::is_node_id;
+
+use super::SeenBy;
+use super::range::Range;
+use super::verdict::Seen;
+use crate::door::Door;
+
+/// How far around the range rows are read. A request's time is that of its first byte, and its number is given when its head
+/// is complete: around a cut in time, numbers and times are not in the same order by as much as reading a head takes.
+const AROUND_US: i64 = 10 * 60 * 1_000_000;
+/// Rows of a day that one query reads at most: a day with more is read in equal parts.
+const PIECE_ROWS_MAX: u64 = 50_000_000;
+const DAY_US: i64 = 86_400 * 1_000_000;
+/// What the door's warning begins with when producers were cut off.
+const CUT_WARNING: &str = "the answer has more rows";
+
+/// What was read.
+pub struct Read {
+    /// What was seen of each producer.
+    pub seen: SeenBy,
+    /// The table, before anything was read.
+    pub contents: Contents,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// What the reading cost.
+#[derive(Debug, Default, Serialize)]
+pub struct Cost {
+    /// Queries asked.
+    pub queries: usize,
+    /// Rows of the table that were looked at, those around the range too.
+    pub rows: u64,
+}
+
+/// Whose numbers are audited.
+pub struct Who {
+    node: Option<String>,
+    producer: Option<String>,
+}
+
+impl Who {
+    /// All, a node (`edge-1`), or one producer (`edge-1/65f…/0`).
+    pub fn parse(text: Option<&str>) -> anyhow::Result<Self> {
+        let Some(text) = text else { return Ok(Self { node: None, producer: None }) };
+        let (node, rest) = text.split_once('/').map_or((text, None), |(node, rest)| (node, Some(rest)));
+        let fits = is_node_id(node)
+            && rest.is_none_or(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/'));
+        if !fits {
+            bail!("--producer: `{text}` is neither a node such as edge-1 nor a producer such as edge-1/642f1a/0");
+        }
+        Ok(Self {
+            node: Some(node.to_owned()),
+            producer: rest.filter(|rest| !rest.is_empty()).map(|_| text.to_owned()),
+        })
+    }
+
+    /// Whether this producer is to be told of. Others of its node are read to know whether it has ended.
+    pub fn is_asked(&self, name: &str) -> bool {
+        self.producer.as_ref().is_none_or(|producer| producer == name)
+    }
+
+    fn condition(&self) -> String {
+        self.node.as_ref().map_or_else(String::new, |node| format!(" AND starts_with(producer, '{node}/')"))
+    }
+}
+
+/// Reads what the range needs.
+pub fn read(door: &Door, range: &Range, who: &Who) -> anyhow::Result<Read> {
+    let contents = door.get("/v1/table").context("asking what the table holds")?;
+    let contents: Contents = serde_json::from_slice(&contents.body).context("reading what the table holds")?;
+    let mut seen = SeenBy::new();
+    let mut cost = Cost::default();
+    for (from, to) in pieces(&contents, range) {
+        merge(door, &sql(range, who, &piece_condition(from, to)), &mut seen, &mut cost)?;
+    }
+    if let Some(until) = range.until_us {
+        // A gap is written when its records are shed, which may be long after their requests began.
+        let late = format!("kind = 'gap' AND time >= {}", time_literal(until + AROUND_US));
+        merge(door, &sql(range, who, &late), &mut seen, &mut cost)?;
+    }
+    Ok(Read { seen, contents, cost })
+}
+
+/// From when on nothing was removed: whole days are, the oldest first. Without files, today is what is certain.
+pub fn kept_from_us(contents: &Contents, now_us: i64) -> i64 {
+    let first = contents.days.first().and_then(|day| day_us(&day.date));
+    first.unwrap_or_else(|| now_us - now_us.rem_euclid(DAY_US))
+}
+
+fn day_us(date: &str) -> Option<i64> {
+    string_to_timestamp_nanos(date).ok().map(|nanos| nanos / 1_000)
+}
+
+/// The range, with what is around it, cut where days begin and within days of many rows; `None` = no bound.
+fn pieces(contents: &Contents, range: &Range) -> Vec<(Option<i64>, Option<i64>)> {
+    let from = range.since_us.map(|since| since - AROUND_US);
+    let to = range.until_us.map(|until| until + AROUND_US);
+    let mut cuts: Vec<i64> = Vec::new();
+    for day in &contents.days {
+        let Some(start) = day_us(&day.date) else { continue };
+        let parts = day.rows.div_ceil(PIECE_ROWS_MAX).clamp(1, 1_440) as i64;
+        cuts.extend((0..parts).map(|part| start + DAY_US / parts * part));
+    }
+    cuts.retain(|cut| from.is_none_or(|from| *cut > from) && to.is_none_or(|to| *cut < to));
+    let starts = std::iter::once(from).chain(cuts.iter().copied().map(Some));
+    let ends = cuts.iter().copied().map(Some).chain(std::iter::once(to));
+    starts.zip(ends).collect()
+}
+
+fn piece_condition(from: Option<i64>, to: Option<i64>) -> String {
+    let from = from.map(|from| format!("time >= {}", time_literal(from)));
+    let to = to.map(|to| format!("time < {}", time_literal(to)));
+    let both: Vec<String> = from.into_iter().chain(to).collect();
+    if both.is_empty() { "true".to_owned() } else { both.join(" AND ") }
+}
+
+fn time_literal(us: i64) -> String {
+    format!("to_timestamp_micros({us})")
+}
+
+fn sql(range: &Range, who: &Who, condition: &str) -> String {
+    let in_range = piece_condition(range.since_us, range.until_us);
+    let last = "seq + CASE WHEN kind = 'gap' THEN coalesce(gap_count, 1) - 1 ELSE 0 END";
+    let settled = time_literal(range.settled_before_us);
+    format!(
+        "SELECT producer, seq_account(seq, kind, gap_count, gap_reason) AS account, \
+         min(CASE WHEN kind <> 'gap' AND {in_range} THEN seq END) AS first_seq, \
+         max(CASE WHEN {in_range} THEN {last} END) AS last_seq, \
+         max(CASE WHEN time < {settled} THEN {last} END) AS settled_seq, \
+         max(time) AS newest, count(*) AS read \
+         FROM transactions WHERE {condition}{} GROUP BY producer",
+        who.condition()
+    )
+}
+
+fn merge(door: &Door, sql: &str, seen: &mut SeenBy, cost: &mut Cost) -> anyhow::Result<()> {
+    let answer =
+        door.post("/v1/sql", &json!({ "sql": sql, "format": "arrow" }), Some(sql)).context("asking the table")?;
+    if let Some(cut) = answer.warnings.iter().find(|warning| warning.starts_with(CUT_WARNING)) {
+        bail!("there are too many producers for one answer ({cut}): audit one node at a time with --producer");
+    }
+    cost.queries += 1;
+    for batch in StreamReader::try_new(answer.body.as_slice(), None).context("reading the answer")? {
+        for (producer, part, read) in rows(&batch.context("reading the answer")?)? {
+            cost.rows += read;
+            match seen.get_mut(&producer) {
+                Some(known) => known.merge(part),
+                None => drop(seen.insert(producer, part)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<(String, Seen, u64)>> {
+    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the answer has no column {name}"));
+    let number = |name: &str, row: usize| -> anyhow::Result<Option<i64>> {
+        let column = column(name)?.as_primitive_opt::<Int64Type>().with_context(|| format!("{name} is no number"))?;
+        Ok(column.is_valid(row).then(|| column.value(row)))
+    };
+    let producers = column("producer")?.as_string_opt::<i32>().context("producer is no text")?;
+    let newest = column("newest")?.as_primitive_opt::<TimestampMicrosecondType>().context("newest is no time")?;
+    let of_row = |row: usize| {
+        let seen = Seen {
+            account: Account::read(column("account")?, row)?,
+            first: number("first_seq", row)?,
+            last: number("last_seq", row)?,
+            settled: number("settled_seq", row)?,
+            newest_us: newest.is_valid(row).then(|| newest.value(row)),
+        };
+        Ok((producers.value(row).to_owned(), seen, number("read", row)?.unwrap_or(0) as u64))
+    };
+    (0..batch.num_rows()).map(of_row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_queries::Day;
+
+    use super::*;
+
+    fn contents(days: &[(&str, u64)]) -> Contents {
+        let day =
+            |(date, rows): &(&str, u64)| Day { date: (*date).to_owned(), rows: *rows, first_us: None, last_us: None };
+        Contents {
+            version: 1,
+            through: None,
+            files: 0,
+            file_bytes: 0,
+            file_rows: 0,
+            days: days.iter().map(day).collect(),
+            hot_rows: 0,
+            hot_evicted: 0,
+        }
+    }
+
+    #[test]
+    fn pieces_cover_the_range_once_and_hold_few_enough_rows() {
+        let days = contents(&[("1970-01-02", 3 * PIECE_ROWS_MAX), ("1970-01-05", 1)]);
+        let all = Range { since_us: None, until_us: None, settled_before_us: 0, now_us: 0 };
+        let (day, third) = (DAY_US, DAY_US / 3);
+        let cuts = [day, day + third, day + 2 * third, 4 * day];
+        assert_eq!(
+            pieces(&days, &all),
+            [
+                (None, Some(cuts[0])),
+                (Some(cuts[0]), Some(cuts[1])),
+                (Some(cuts[1]), Some(cuts[2])),
+                (Some(cuts[2]), Some(cuts[3])),
+                (Some(cuts[3]), None)
+            ]
+        );
+        let some = Range { since_us: Some(4 * day), until_us: Some(5 * day), ..all };
+        assert_eq!(
+            pieces(&days, &some),
+            [(Some(4 * day - AROUND_US), Some(4 * day)), (Some(4 * day), Some(5 * day + AROUND_US))]
+        );
+        assert_eq!(pieces(&contents(&[]), &all), [(None, None)]);
+    }
+
+    #[test]
+    fn a_producer_is_a_node_or_a_name() {
+        let node = Who::parse(Some("edge-1")).expect("node");
+        assert!(node.is_asked("edge-1/65f/0") && node.condition().contains("'edge-1/'"));
+        let one = Who::parse(Some("edge-1/65f/0")).expect("name");
+        assert!(one.is_asked("edge-1/65f/0") && !one.is_asked("edge-1/65f/1") && one.condition() == node.condition());
+        for wrong in ["edge' OR 1=1", "edge-1/'", ""] {
+            assert!(Who::parse(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_producer_are_put_together() {
+        let mut seen = SeenBy::new();
+        for (first, last) in [(5, 9), (1, 4)] {
+            let part = Seen { first: Some(first), last: Some(last), ..Seen::default() };
+            seen.entry("p".to_owned()).or_default().merge(part);
+        }
+        assert_eq!((seen["p"].first, seen["p"].last), (Some(1), Some(9)));
+    }
+}
