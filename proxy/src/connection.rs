@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
-use tollgate_tls::PeerCertificate;
+use tollgate_tls::{PeerCertificate, ServerPolicy};
 
 use crate::worker::Worker;
 
@@ -85,7 +85,7 @@ impl Drop for Counted {
 }
 
 /// TLS of one connection; on resumed sessions these are the facts of the session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TlsFacts {
     /// `1.2` or `1.3`.
     pub version: &'static str,
@@ -99,6 +99,10 @@ pub struct TlsFacts {
     pub alpn: Option<String>,
     /// The verified client certificate.
     pub client: Option<Arc<PeerCertificate>>,
+    /// The fields that tell upstreams of it.
+    pub client_fields: Vec<(HeaderName, HeaderValue)>,
+    /// What was asked of the client; none when the handshake failed.
+    pub policy: Option<Arc<ServerPolicy>>,
 }
 
 /// What the socket saw. Atomics because hyper wants sockets to be `Send`; they are never contended.

@@ -19,7 +19,7 @@ use crate::routing::after_prefix;
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::worker::Worker;
-use crate::{credentials, exchange, normalize, redaction, trace, tunnel};
+use crate::{client_cert, credentials, exchange, misdirected, normalize, redaction, trace, tunnel};
 
 /// Serves one request; the transaction ends with the response's body.
 ///
@@ -68,6 +68,9 @@ async fn forward(
     let client = forwarding::client(connection.peer.ip(), &head.headers, &plan.trusted_hops);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
     transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
+    if let (Some(names), Some(tls)) = (&plan.listeners[connection.listener].tls, &connection.tls) {
+        misdirected::check(names, tls, &normal.host)?;
+    }
     let route = &plan.routes[find_route(&worker, transaction, &head.uri, &normal.host)?];
     worker.live.borrow_mut().describe(transaction);
     transaction.headers_json = redaction::headers(&head.headers, &route.headers);
@@ -192,6 +195,9 @@ fn rewrite(
     let hop =
         Hop { peer: connection.peer.ip(), peer_value: &connection.peer_value, secure: connection.tls.is_some(), host };
     forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
+    if let Some(tls) = &connection.tls {
+        client_cert::write(headers, &tls.client_fields);
+    }
     headers.insert(X_REQUEST_ID, transaction.request_id.clone());
     if let Some(trace) = &transaction.trace {
         headers.insert(trace::TRACEPARENT, trace.header());

@@ -9,8 +9,8 @@ use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 use tollgate_record::vocabulary::ClientIpSource;
 
 use crate::config::{Cidr, Forwarding};
-use crate::normalize::{self, CLIENT_CERT_PREFIX};
 use crate::refusal::X_REQUEST_ID;
+use crate::{client_cert, normalize};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -52,7 +52,7 @@ fn is_x_forwarded(name: &str) -> bool {
 pub fn speaks_of_client(name: &str) -> bool {
     let name = name.replace('_', "-");
     is_x_forwarded(&name)
-        || name.starts_with(CLIENT_CERT_PREFIX)
+        || client_cert::is_field(&name)
         || [FORWARDED.as_str(), X_REQUEST_ID.as_str()].contains(&name.as_str())
 }
 

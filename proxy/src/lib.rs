@@ -15,6 +15,7 @@
 
 mod admin;
 mod body;
+mod client_cert;
 pub mod config;
 mod connection;
 mod credentials;
@@ -22,8 +23,10 @@ mod dns;
 mod exchange;
 mod forward;
 mod forwarding;
+mod handshake;
 mod live;
 mod metrics;
+mod misdirected;
 mod normalize;
 mod pool;
 mod redaction;

@@ -20,7 +20,7 @@ use http::{Method, StatusCode, Uri, Version, request};
 use tollgate_record::vocabulary::ErrorClass;
 
 use crate::refusal::Refusal;
-use crate::{forwarding, spelling};
+use crate::{client_cert, forwarding, spelling};
 
 /// Fields that belong to one connection.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -33,9 +33,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
-
-/// Begins the names of the fields that carry a client certificate's facts; a client cannot set them.
-pub const CLIENT_CERT_PREFIX: &str = "x-client-cert";
 
 /// What a request is after normalisation, beside the changed head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +63,7 @@ pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<
     let upgrade = upgrade_of(head);
     let trailers = wants_trailers(&head.headers);
     strip_hop_by_hop(&mut head.headers);
-    strip(&mut head.headers, |name| {
-        forwarding::is_disguised(name.as_str()) || name.as_str().starts_with(CLIENT_CERT_PREFIX)
-    });
+    strip(&mut head.headers, |name| forwarding::is_disguised(name.as_str()) || client_cert::is_field(name.as_str()));
     if trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }

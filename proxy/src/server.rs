@@ -11,18 +11,15 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::ErrorClass;
-use tollgate_tls::PeerCertificate;
+use tollgate_tls::ServerNames;
 
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
-use crate::forward;
 use crate::worker::Worker;
+use crate::{forward, handshake};
 
 /// Wait after accept failed, for want of file descriptors most likely.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
@@ -137,7 +134,7 @@ impl Server {
         }
     }
 
-    async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>, counted: Counted) {
+    async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, names: Arc<ServerNames>, counted: Counted) {
         self.worker.room().await;
         let began_at = Instant::now();
         let deadline = began_at + self.worker.plan.config.timeouts.handshake.0;
@@ -146,11 +143,11 @@ impl Server {
             Ok(Ok(bytes)) if bytes > 0 => {}
             _ => return,
         }
-        let mut sni = None;
-        let shaken = tokio::time::timeout_at(deadline.into(), shake(stream, config, &mut sni)).await;
+        let mut tls = TlsFacts::default();
+        let fields = self.worker.plan.config.forwarding.client_cert;
+        let shaken = tokio::time::timeout_at(deadline.into(), handshake::shake(stream, &names, fields, &mut tls)).await;
         let failure = match shaken {
             Ok(Ok(stream)) => {
-                let tls = tls_facts(stream.get_ref().1, sni);
                 let http2 = tls.alpn.as_deref() == Some("h2");
                 let facts = self.facts(peer, Some(tls), http2, counted);
                 return match http2 {
@@ -162,8 +159,7 @@ impl Server {
             Err(_) => std::io::ErrorKind::TimedOut.into(),
         };
         let reason = tollgate_tls::handshake_failure_reason(&failure);
-        let (version, cipher, resumed, alpn, client) = ("", String::new(), false, None, None);
-        let facts = self.facts(peer, Some(TlsFacts { version, cipher, resumed, sni, alpn, client }), false, counted);
+        let facts = self.facts(peer, Some(tls), false, counted);
         let detail = format!("{reason}: {failure}");
         self.worker.handshake_failed(&facts, began_at, reason, &detail);
     }
@@ -264,35 +260,5 @@ impl Server {
                 last_streams.unwrap_or(Ok(()))
             }
         };
-    }
-}
-
-/// The handshake; notes the server name as soon as it is known, so that a failure has it too.
-async fn shake(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-    sni: &mut Option<String>,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    *sni = start.client_hello().server_name().map(str::to_owned);
-    start.into_stream(config).await
-}
-
-fn tls_facts(connection: &ServerConnection, sni: Option<String>) -> TlsFacts {
-    let version = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_3) => "1.3",
-        Some(ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "other",
-    };
-    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    let client = connection.peer_certificates().and_then(|chain| chain.first());
-    TlsFacts {
-        version,
-        // rustls says TLS13_ where IANA says TLS_.
-        cipher: cipher.unwrap_or_default().replace("TLS13_", "TLS_"),
-        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        sni,
-        alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
-        client: client.and_then(|der| PeerCertificate::parse(der).ok()).map(Arc::new),
     }
 }

@@ -232,6 +232,9 @@ impl Worker {
             let presented = fail_reason != AuthFailReason::Missing;
             record.mtls_verify = Some(if presented { MtlsVerify::Failed } else { MtlsVerify::None });
         }
+        if matches!(reason, "crl_unknown" | "crl_expired") {
+            (record.auth_result, record.mtls_verify) = (Some(AuthResult::Failed), Some(MtlsVerify::Failed));
+        }
         let listener = &self.plan.listeners[connection.listener].name;
         self.metrics.shared().handshake_failures.with_label_values(&[listener, reason]).inc();
         self.metrics.shared().errors.with_label_values(&[ErrorClass::TlsHandshake.as_str()]).inc();

@@ -1,6 +1,5 @@
 //! Which certificate a server shows: by SNI, and replaceable while it runs.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::name_table::NameTable;
 use crate::{Identity, TlsError};
 
 /// The identities of a listener. The first is shown to clients that ask for none or for an unknown name.
@@ -20,9 +20,7 @@ pub struct Certificates {
 
 struct Table {
     identities: Vec<Identity>,
-    exact: HashMap<String, usize>,
-    /// Keyed by what follows `*.`.
-    wildcard: HashMap<String, usize>,
+    by_name: NameTable<usize>,
 }
 
 impl Certificates {
@@ -74,27 +72,20 @@ impl Table {
         if identities.is_empty() {
             return Err(TlsError::NoIdentity);
         }
-        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
+        let mut by_name = NameTable::default();
         for (index, identity) in identities.iter().enumerate() {
             let certificate = identity.certificate();
             let common_name = certificate.common_name.iter().filter(|_| certificate.dns_names.is_empty());
             for name in certificate.dns_names.iter().chain(common_name) {
-                let name = name.to_ascii_lowercase();
-                match name.strip_prefix("*.") {
-                    Some(parent) => wildcard.entry(parent.to_owned()).or_insert(index),
-                    None => exact.entry(name).or_insert(index),
-                };
+                by_name.insert(name, index);
             }
         }
-        Ok(Self { identities, exact, wildcard })
+        Ok(Self { identities, by_name })
     }
 
     /// Always a valid index: there is at least one identity.
     fn index_for(&self, sni: Option<&str>) -> usize {
-        let Some(name) = sni else { return 0 };
-        let name = name.to_ascii_lowercase();
-        let by_parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
-        self.exact.get(&name).or_else(by_parent).copied().unwrap_or(0)
+        sni.and_then(|name| self.by_name.find(name)).unwrap_or(0)
     }
 }
 

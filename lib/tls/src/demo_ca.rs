@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/ca.pem, ca.key          the authority itself
 //! DIR/NAME.pem, NAME.key      what it issued
+//! DIR/NAME.crl                which of them it has revoked, once it was asked to
 //! ```
 //!
 //! Everything is made once and reused while it is valid. Keys are ECDSA P-256 in files of mode 0600; every file is
@@ -15,7 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
@@ -160,6 +162,36 @@ impl DemoCa {
         lifetime: Lifetime,
     ) -> Result<Issued, DemoCaError> {
         self.issue(name, common_name, dns_names, ExtendedKeyUsagePurpose::ClientAuth, lifetime)
+    }
+
+    /// A revocation list of these certificates, in `NAME.crl`, which is written anew each time.
+    ///
+    /// # Errors
+    /// A certificate cannot be read, or the folder cannot be written.
+    pub fn revoke(&self, name: &str, revoked: &[&Issued], lifetime: Lifetime) -> Result<PathBuf, DemoCaError> {
+        let revoked_cert = |issued: &&Issued| -> Result<RevokedCertParams, DemoCaError> {
+            let der = pem::certificates(&issued.cert, &pem::read(&issued.cert)?)?.swap_remove(0);
+            let serial =
+                X509Certificate::from_der(&der).map(|(_, x509)| x509.raw_serial().to_vec()).unwrap_or_default();
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from(serial),
+                revocation_time: lifetime.not_before.into(),
+                reason_code: None,
+                invalidity_date: None,
+            })
+        };
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let list = CertificateRevocationListParams {
+            this_update: lifetime.not_before.into(),
+            next_update: lifetime.not_after.into(),
+            crl_number: SerialNumber::from(seconds),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(revoked_cert).collect::<Result<_, _>>()?,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let file = self.dir.join(format!("{name}.crl"));
+        write(&file, &list.signed_by(&self.issuer)?.pem()?, CERT_MODE)?;
+        Ok(file)
     }
 
     fn issue(

@@ -61,6 +61,23 @@ pub enum TlsError {
         /// The key file.
         key: PathBuf,
     },
+    /// A file without a revocation list that can be used.
+    #[error("{}: cannot be used as a revocation list: {reason}; convert a binary one with `openssl crl -inform der -in FILE`", file.display())]
+    BadRevocationList {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Revocation is to be checked, by no list.
+    #[error("there is no revocation list; name at least one file")]
+    NoRevocationList,
+    /// A server name with two policies.
+    #[error("the server name `{name}` stands under two policies; keep it under one")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
     /// No bundle of trusted certificates was found on this system.
     #[error(
         "this system has no bundle of trusted certificates (looked at {looked_at}); install ca-certificates or name a bundle"

@@ -12,8 +12,12 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 /// | `cert_unknown_ca` | no trusted root vouches for the peer's certificate |
 /// | `cert_revoked` | the peer's certificate is revoked |
 /// | `no_certificate` | the peer showed no certificate where one is required |
+/// | `crl_unknown` | no revocation list of the certificate's issuer is at hand |
+/// | `crl_expired` | the revocation list of the certificate's issuer should have been renewed |
 /// | `bad_signature` | a signature in the peer's chain or handshake is wrong |
 /// | `unsupported_version` | no TLS version in common |
+/// | `no_shared_cipher` | no cipher suite, key exchange or signature algorithm in common |
+/// | `no_shared_protocol` | no application protocol (ALPN) in common |
 /// | `not_tls` | the peer does not speak TLS, for example plain HTTP |
 /// | `timeout` | the handshake took too long |
 /// | `closed` | the peer went away |
@@ -42,12 +46,20 @@ fn tls_reason(error: &Error) -> &'static str {
         Error::NoCertificatesPresented => "no_certificate",
         Error::InvalidCertificate(certificate) => certificate_reason(certificate),
         Error::PeerIncompatible(
-            PeerIncompatible::SupportedVersionsExtensionRequired
+            // What a client of TLS 1.1 or before leaves out.
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::SupportedVersionsExtensionRequired
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled,
         ) => "unsupported_version",
+        Error::PeerIncompatible(
+            PeerIncompatible::NoCipherSuitesInCommon
+            | PeerIncompatible::NoKxGroupsInCommon
+            | PeerIncompatible::NoSignatureSchemesInCommon,
+        ) => "no_shared_cipher",
+        Error::NoApplicationProtocol => "no_shared_protocol",
         Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => "not_tls",
         Error::AlertReceived(alert) => alert_reason(*alert),
         _ => "other",
@@ -62,6 +74,10 @@ fn certificate_reason(error: &CertificateError) -> &'static str {
         | CertificateError::NotValidYetContext { .. } => "cert_expired",
         CertificateError::UnknownIssuer => "cert_unknown_ca",
         CertificateError::Revoked => "cert_revoked",
+        CertificateError::UnknownRevocationStatus => "crl_unknown",
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "crl_expired"
+        }
         CertificateError::BadSignature => "bad_signature",
         _ => "other",
     }

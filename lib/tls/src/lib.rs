@@ -3,6 +3,7 @@
 //! * [`Identity`] is a certificate chain with its key, checked to belong together when it is loaded.
 //! * [`server`] makes a server configuration; [`Certificates`] picks the identity by SNI and can be replaced while
 //!   connections run.
+//! * [`ServerNames`] says what clients must show, by the name that they ask for; [`Revocation`] whom nobody trusts any more.
 //! * [`ClientPolicy`] says how a client proves itself and whom it trusts. It compares by value, so that it can be part
 //!   of a pool's key; [`client`] is the short way.
 //! * [`PeerCertificate`] is what a record says about a certificate; [`handshake_failure_reason`] is what it says about
@@ -21,8 +22,11 @@ pub mod demo_ca;
 mod error;
 mod failure;
 mod identity;
+mod name_table;
+mod names;
 mod peer;
 mod pem;
+mod revocation;
 mod roots;
 mod server;
 
@@ -31,7 +35,9 @@ pub use client::{ClientPolicy, ServerVerify, client};
 pub use error::TlsError;
 pub use failure::handshake_failure_reason;
 pub use identity::{Identity, ValidityWarning};
+pub use names::{ServerNames, ServerPolicy};
 pub use peer::{PeerCertificate, PeerCertificateError};
+pub use revocation::Revocation;
 pub use roots::Roots;
 pub use server::{ClientAuth, TlsVersions, server, server_with};
 

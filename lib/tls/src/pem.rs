@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustls_pki_types::pem::{Error, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::TlsError;
 
@@ -32,6 +32,20 @@ pub(crate) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer
         return Err(TlsError::NoCertificate { file: file.to_owned(), hint });
     }
     Ok(certificates)
+}
+
+/// All revocation lists of a file, at least one.
+pub(crate) fn revocation_lists(
+    file: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let parsed: Result<Vec<_>, Error> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let lists = parsed.map_err(|error| broken(file, &error))?;
+    if lists.is_empty() {
+        let reason = "it has no `-----BEGIN X509 CRL-----` section".to_owned();
+        return Err(TlsError::BadRevocationList { file: file.to_owned(), reason });
+    }
+    Ok(lists)
 }
 
 /// The first private key of a file.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use rustls::RootCertStore;
 
-use crate::{TlsError, pem};
+use crate::{Revocation, TlsError, pem};
 
 /// Where Linux and BSD systems keep their bundle.
 const SYSTEM_BUNDLES: [&str; 5] = [
@@ -22,12 +22,14 @@ const SYSTEM_BUNDLES: [&str; 5] = [
 /// The variable that OpenSSL and others read for the same purpose.
 const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 
-/// A set of trusted certificates. Two are equal when they hold the same certificates in the same order.
+/// A set of trusted certificates, with those that are trusted no longer. Two are equal when they hold the same
+/// certificates and revocation lists in the same order.
 #[derive(Clone)]
 pub struct Roots {
     store: Arc<RootCertStore>,
     sha256: [u8; 32],
     file: PathBuf,
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl Roots {
@@ -79,7 +81,18 @@ impl Roots {
         }
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(all.finish().as_ref());
-        Ok(Self { store: Arc::new(store), sha256, file: file.to_owned() })
+        Ok(Self { store: Arc::new(store), sha256, file: file.to_owned(), revocation: None })
+    }
+
+    /// The same roots, whose revocation lists are asked when clients are verified.
+    #[must_use]
+    pub fn revoking(self, revocation: Revocation) -> Self {
+        Self { revocation: Some(Arc::new(revocation)), ..self }
+    }
+
+    /// The revocation lists.
+    pub fn revocation(&self) -> Option<&Revocation> {
+        self.revocation.as_deref()
     }
 
     /// The store, for rustls.
@@ -95,7 +108,7 @@ impl Roots {
 
 impl PartialEq for Roots {
     fn eq(&self, other: &Self) -> bool {
-        self.sha256 == other.sha256
+        self.sha256 == other.sha256 && self.revocation == other.revocation
     }
 }
 
@@ -104,6 +117,7 @@ impl Eq for Roots {}
 impl Hash for Roots {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.sha256.hash(state);
+        self.revocation.hash(state);
     }
 }
 

@@ -86,5 +86,13 @@ fn verifier(client_auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, TlsE
     };
     let builder = WebPkiClientVerifier::builder_with_provider(roots.store().clone(), provider());
     let builder = if optional { builder.allow_unauthenticated() } else { builder };
+    let builder = match roots.revocation() {
+        None => builder,
+        Some(revocation) => {
+            let builder = builder.with_crls(revocation.lists());
+            let builder = if revocation.accept_unknown { builder.allow_unknown_revocation_status() } else { builder };
+            if revocation.accept_expired { builder } else { builder.enforce_revocation_expiration() }
+        }
+    };
     builder.build().map_err(|error| TlsError::Refused(format!("{}: {error}", roots.file().display())))
 }

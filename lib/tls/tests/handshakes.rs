@@ -9,8 +9,8 @@ use rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
 use shake::{send, shake};
 use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
 use tollgate_tls::{
-    Certificates, ClientAuth, ClientPolicy, Identity, Roots, ServerVerify, TlsVersions, client,
-    handshake_failure_reason, server, server_with,
+    Certificates, ClientAuth, ClientPolicy, Identity, Revocation, Roots, ServerNames, ServerVerify, TlsVersions,
+    client, handshake_failure_reason, server, server_with,
 };
 
 /// An authority with a server certificate for `localhost`, in a folder of its own.
@@ -210,6 +210,44 @@ async fn a_session_without_a_certificate_does_not_resume_where_one_is_required()
     assert!(accepted.is_ok() && connected.is_ok());
     let (accepted, _) = shake(&closed, &client, "localhost").await;
     assert_eq!(handshake_failure_reason(&accepted.unwrap_err()), "no_certificate");
+}
+
+#[tokio::test]
+async fn after_a_reload_sessions_resume_under_an_equal_policy_and_under_no_other() {
+    let world = World::new();
+    let issued = world.issue(Lifetime::days(1));
+    let certificates = Certificates::new(vec![world.server.clone()]).unwrap();
+    let names = |revoked: Option<&Issued>| {
+        let list = world.ca.revoke("clients", revoked.as_slice(), Lifetime::days(1)).unwrap();
+        let roots = world.roots().revoking(Revocation::load(&[list], false, false).unwrap());
+        let named = vec![(vec!["localhost".to_owned()], ClientAuth::Required(roots))];
+        ServerNames::new(&certificates, ClientAuth::None, named, &["h2"], TlsVersions::Tls12And13).unwrap()
+    };
+    let before = names(None);
+    let client = world.client(Some(&issued));
+    let serving = |names: &ServerNames| names.policy(Some("LOCALHOST")).config().clone();
+    assert!(!shake(&serving(&before), &client, "localhost").await.0.unwrap().resumed);
+    // Read again from the same files: nobody needs to show the certificate again.
+    let same = ServerNames::new(
+        &certificates,
+        ClientAuth::None,
+        vec![(vec!["localhost".to_owned()], before_auth(&world))],
+        &["h2"],
+        TlsVersions::Tls12And13,
+    );
+    let same = same.unwrap().resuming(&before);
+    assert_eq!(same.policy(Some("localhost")), before.policy(Some("localhost")));
+    assert!(shake(&serving(&same), &client, "localhost").await.0.unwrap().resumed);
+    let stricter = names(Some(&issued)).resuming(&same);
+    assert_ne!(stricter.policy(Some("localhost")), same.policy(Some("localhost")));
+    let (accepted, _) = shake(&serving(&stricter), &client, "localhost").await;
+    assert_eq!(handshake_failure_reason(&accepted.unwrap_err()), "cert_revoked");
+}
+
+/// What the revocation list on disk says.
+fn before_auth(world: &World) -> ClientAuth {
+    let list = world.folder.path().join("clients.crl");
+    ClientAuth::Required(world.roots().revoking(Revocation::load(&[list], false, false).unwrap()))
 }
 
 #[tokio::test]

@@ -15,9 +15,7 @@ use super::plan::{
     Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
     UpstreamPlan,
 };
-use super::{
-    ClientAuth, Hmac, KeyPair, ListenerTls, ProxyConfig, Records, Route, Service, ServiceTls, TlsVersion, UpstreamHost,
-};
+use super::{Hmac, KeyPair, ProxyConfig, Records, Route, Service, ServiceTls, UpstreamHost, compile_tls};
 use crate::routing::{HostPattern, Pattern, Router};
 use crate::spelling;
 
@@ -73,7 +71,7 @@ fn compile(config: &ProxyConfig, problems: &mut Problems<'_>) -> Option<Plan> {
 }
 
 /// The value, or a note of the problem at the place where it is written.
-fn noted<T, V>(at: &At<V>, result: Result<T, impl ToString>, problems: &mut Problems<'_>) -> Option<T> {
+pub(super) fn noted<T, V>(at: &At<V>, result: Result<T, impl ToString>, problems: &mut Problems<'_>) -> Option<T> {
     result.map_err(|problem| problems.at(at, problem.to_string())).ok()
 }
 
@@ -144,7 +142,7 @@ fn listeners(config: &ProxyConfig, problems: &mut Problems<'_>) -> Vec<ListenerP
     let mut plans = Vec::new();
     for listener in &config.listeners {
         let address = address(&listener.address, problems);
-        let tls = listener.tls.as_ref().map(|tls| server_tls(tls, &listener.name, problems));
+        let tls = listener.tls.as_ref().map(|tls| compile_tls::server_tls(tls, &listener.name, problems));
         if let Some(address) = address {
             plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.flatten() });
         }
@@ -152,45 +150,7 @@ fn listeners(config: &ProxyConfig, problems: &mut Problems<'_>) -> Vec<ListenerP
     plans
 }
 
-fn server_tls(
-    tls: &ListenerTls,
-    name: &At<String>,
-    problems: &mut Problems<'_>,
-) -> Option<std::sync::Arc<rustls::ServerConfig>> {
-    if tls.certificates.is_empty() {
-        problems.at(name, "the listener has tls without certificates; name at least one certificate and its key");
-    }
-    let identities: Vec<_> = tls.certificates.iter().filter_map(|pair| identity(pair, problems)).collect();
-    let roots = tls.client_ca.as_ref().and_then(|ca| noted(ca, Roots::load(ca), problems));
-    let client_auth = match (tls.client_auth, roots) {
-        (ClientAuth::None, _) => tollgate_tls::ClientAuth::None,
-        (ClientAuth::Optional, Some(roots)) => tollgate_tls::ClientAuth::Optional(roots),
-        (ClientAuth::Required, Some(roots)) => tollgate_tls::ClientAuth::Required(roots),
-        (_, None) => {
-            if tls.client_ca.is_none() {
-                problems.at(name, "client_auth needs client_ca; name the PEM file with the clients' authorities");
-            }
-            return None;
-        }
-    };
-    if identities.len() < tls.certificates.len() || identities.is_empty() {
-        return None;
-    }
-    if tls.client_auth == ClientAuth::None
-        && let Some(ca) = &tls.client_ca
-    {
-        problems.at(ca, "client_ca has no effect without client_auth; write `client_auth: optional` or `required`");
-    }
-    let alpn: &[&str] = if tls.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
-    let versions = match tls.min_version {
-        TlsVersion::V1_2 => TlsVersions::Tls12And13,
-        TlsVersion::V1_3 => TlsVersions::Tls13Only,
-    };
-    let server = tollgate_tls::server(identities, client_auth, alpn, versions);
-    noted(&tls.certificates[0].certificate, server, problems)
-}
-
-fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
+pub(super) fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
     let identity = noted(&pair.certificate, Identity::load(&pair.certificate, &pair.key), problems)?;
     if let Some(warning) = identity.validity_warning() {
         tracing::warn!("{warning}");

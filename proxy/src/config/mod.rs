@@ -3,13 +3,16 @@
 //! [`ProxyConfig`] is the file as it is written; [`Plan`] is what the proxy runs: checked as a whole, with every file
 //! read and every route compiled. Nothing binds before there is a plan.
 
+mod client_tls;
 mod compile;
+mod compile_tls;
 mod limits;
 mod plan;
 
 use serde::{Deserialize, Serialize};
 use tollgate_config::{At, ByteSize, ConfigPath, Span};
 
+pub use client_tls::{ClientAuth, ClientCertFields, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
 pub use limits::{Http2, Limits, Timeouts};
 pub use plan::{
     Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
@@ -78,26 +81,6 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
 }
 
-/// TLS of a listener.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenerTls {
-    /// Chosen by SNI; the first one answers clients that send none, or an unknown one.
-    pub certificates: Vec<KeyPair>,
-    /// Whether clients are asked for a certificate.
-    #[serde(default)]
-    pub client_auth: ClientAuth,
-    /// PEM file with the authorities that client certificates must come from.
-    #[serde(default)]
-    pub client_ca: Option<At<ConfigPath>>,
-    /// Lowest protocol version.
-    #[serde(default)]
-    pub min_version: TlsVersion,
-    /// Whether to offer HTTP/2.
-    #[serde(default = "default_true")]
-    pub http2: bool,
-}
-
 /// A certificate chain and its key.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -106,31 +89,6 @@ pub struct KeyPair {
     pub certificate: At<ConfigPath>,
     /// PEM file.
     pub key: At<ConfigPath>,
-}
-
-/// Whether clients are asked for a certificate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClientAuth {
-    /// They are not asked.
-    #[default]
-    None,
-    /// They are asked, and verified if they send one.
-    Optional,
-    /// A handshake without a valid one fails.
-    Required,
-}
-
-/// A TLS protocol version.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    #[default]
-    #[serde(rename = "1.2")]
-    V1_2,
-    /// TLS 1.3.
-    #[serde(rename = "1.3")]
-    V1_3,
 }
 
 /// A proxied API.
@@ -248,11 +206,19 @@ pub struct Forwarding {
     pub forwarded: bool,
     /// Send Via upstream.
     pub via: bool,
+    /// The fields that tell upstreams of the client's verified certificate.
+    pub client_cert: ClientCertFields,
 }
 
 impl Default for Forwarding {
     fn default() -> Self {
-        Self { trusted_hops: Vec::new(), x_forwarded: true, forwarded: false, via: false }
+        Self {
+            trusted_hops: Vec::new(),
+            x_forwarded: true,
+            forwarded: false,
+            via: false,
+            client_cert: ClientCertFields::None,
+        }
     }
 }
 

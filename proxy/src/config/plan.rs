@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tollgate_config::ConfigError;
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
-use tollgate_tls::ClientPolicy;
+use tollgate_tls::{ClientPolicy, ServerNames};
 
 use super::{Overflow, ProxyConfig, compile};
 use crate::routing::Router;
@@ -71,8 +71,8 @@ pub struct ListenerPlan {
     pub name: String,
     /// Where it binds; port 0 picks a free one.
     pub address: SocketAddr,
-    /// TLS, with its ALPN list set.
-    pub tls: Option<Arc<ServerConfig>>,
+    /// TLS, by server name.
+    pub tls: Option<Arc<ServerNames>>,
 }
 
 /// A proxied API.

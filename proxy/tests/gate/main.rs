@@ -1,11 +1,14 @@
 //! The proxy between real sockets: every way in which a transaction can end, and the way of its record.
 
 mod admin;
+mod client_tls;
 mod collector;
 mod config;
 mod endings;
+mod handshakes;
 mod http2;
 mod limits;
+mod programs;
 mod rig;
 mod shipping;
 mod tls;

@@ -118,6 +118,12 @@ pub struct Setup<'a> {
     pub first_collector: Option<SocketAddr>,
     /// `client_auth` of the TLS listener.
     pub client_auth: &'a str,
+    /// More keys of the plaintext listener, as `, key: value`.
+    pub listener: &'a str,
+    /// More keys of the TLS listener.
+    pub tls_listener: &'a str,
+    /// More keys of its `tls`.
+    pub tls: &'a str,
 }
 
 impl Default for Setup<'_> {
@@ -130,6 +136,9 @@ impl Default for Setup<'_> {
             records: "",
             first_collector: None,
             client_auth: "optional",
+            listener: "",
+            tls_listener: "",
+            tls: "",
         }
     }
 }
@@ -234,15 +243,17 @@ fn yaml(setup: &Setup<'_>, collector: &Collector) -> String {
 node_id: gate-1
 workers: 1
 listeners:
-  - {{name: plain, address: "127.0.0.1:0"}}
+  - {{name: plain, address: "127.0.0.1:0"{listener}}}
   - name: tls
     address: "127.0.0.1:0"
+{tls_listener}
     tls:
       certificates:
         - {{certificate: tls/gate.pem, key: tls/gate.key}}
         - {{certificate: tls/other.pem, key: tls/other.key}}
       client_auth: {client_auth}
-      client_ca: tls/ca.pem
+{client_ca}
+{tls}
 services:
   - name: api
     app_id: team-a
@@ -270,6 +281,10 @@ records:
 "#,
         collectors = collectors.join(", "),
         client_auth = setup.client_auth,
+        client_ca = if setup.client_auth == "none" { "" } else { "      client_ca: tls/ca.pem" },
+        listener = setup.listener,
+        tls_listener = setup.tls_listener,
+        tls = setup.tls,
         service = setup.service,
         route = setup.route,
         records = setup.records,
