@@ -63,7 +63,8 @@ pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<
     let upgrade = upgrade_of(head);
     let trailers = wants_trailers(&head.headers);
     strip_hop_by_hop(&mut head.headers);
-    strip(&mut head.headers, |name| forwarding::is_disguised(name.as_str()) || client_cert::is_field(name.as_str()));
+    strip(&mut head.headers, |name| is_disguised(name) || client_cert::is_field(name.as_str()));
+    one_request_length(&mut head.headers);
     if trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -83,8 +84,50 @@ pub fn response(headers: &mut HeaderMap) -> Result<(), &'static str> {
     {
         return Err("the upstream answered with a transfer coding other than chunked");
     }
+    one_length(headers);
     strip_hop_by_hop(headers);
     Ok(())
+}
+
+/// Whether a field is one with `_` for `-` that a client cannot set, or that frames, routes or authenticates.
+fn is_disguised(name: &HeaderName) -> bool {
+    if !name.as_str().contains('_') {
+        return false;
+    }
+    let dashed = HeaderName::try_from(name.as_str().replace('_', "-"));
+    forwarding::is_disguised(name.as_str())
+        || dashed.is_ok_and(|name| is_protected(&name) || HOP_BY_HOP.contains(&name))
+}
+
+/// Writes a length without leading zeros, which some take for octal.
+fn one_request_length(headers: &mut HeaderMap) {
+    let Some(length) = headers.get(CONTENT_LENGTH) else { return };
+    let text = length.to_str().unwrap_or_default();
+    let digits = text.trim_start_matches('0');
+    if digits.len() + usize::from(digits.is_empty()) < text.len() {
+        let digits = if digits.is_empty() { "0" } else { digits };
+        if let Ok(plain) = HeaderValue::from_str(digits) {
+            headers.insert(CONTENT_LENGTH, plain);
+        }
+    }
+}
+
+/// Leaves a response no length beside `chunked`, and one length where its upstream said the same several times
+/// (RFC 9112 section 6.3); lengths that differ were refused when the head was parsed.
+fn one_length(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+        return;
+    }
+    let Some(length) = headers.get(CONTENT_LENGTH) else { return };
+    let several = headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some();
+    let text = length.to_str().unwrap_or_default();
+    let first = text.split(',').next().unwrap_or_default().trim();
+    if (several || first.len() != text.len())
+        && let Ok(first) = HeaderValue::from_str(first)
+    {
+        headers.insert(CONTENT_LENGTH, first);
+    }
 }
 
 fn check_target(head: &mut request::Parts) -> Result<(), Refusal> {
@@ -98,6 +141,13 @@ fn check_target(head: &mut request::Parts) -> Result<(), Refusal> {
             true => Ok(()),
             false => Err(Refusal::malformed("the target * is for OPTIONS only")),
         };
+    }
+    let scheme = head.uri.scheme_str();
+    if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https")) {
+        return Err(Refusal::malformed("the scheme of the request target is neither http nor https"));
+    }
+    if scheme.is_none() && head.uri.authority().is_some() {
+        return Err(Refusal::malformed("the request target is an authority, which is for CONNECT only"));
     }
     let bare_authority = path.is_empty() && head.uri.authority().is_some();
     if !path.starts_with('/') && !bare_authority {
@@ -154,15 +204,26 @@ fn host_of(head: &request::Parts) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::malformed("the authority is not valid"))
 }
 
-/// `uri-host [":" port]` of RFC 3986, without the empty host.
+/// `uri-host [":" port]` of RFC 3986 section 3.2, without the empty host.
 fn is_host(text: &[u8]) -> bool {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b);
-    !text.is_empty() && text[0] != b':' && text.iter().all(allowed)
+    if let Some(rest) = text.strip_prefix(b"[") {
+        let Some(end) = memchr::memchr(b']', rest) else { return false };
+        let address = |b: &u8| b.is_ascii_hexdigit() || b":.".contains(b);
+        return end > 0 && rest[..end].iter().all(address) && is_port(&rest[end + 1..]);
+    }
+    let (name, port) = text.split_at(memchr::memchr(b':', text).unwrap_or(text.len()));
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
+    !name.is_empty() && name.iter().all(allowed) && is_port(port)
+}
+
+/// `[":" *DIGIT]`.
+fn is_port(text: &[u8]) -> bool {
+    text.is_empty() || text.strip_prefix(b":").is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
 }
 
 fn take_expect(head: &mut request::Parts) -> Result<(), Refusal> {
-    let Some(expect) = head.headers.get(EXPECT) else { return Ok(()) };
-    if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+    let mut expected = head.headers.get_all(EXPECT).iter();
+    if !expected.all(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         let detail = "the only expectation served is 100-continue";
         return Err(Refusal { status: StatusCode::EXPECTATION_FAILED, ..Refusal::malformed(detail) });
     }

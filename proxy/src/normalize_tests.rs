@@ -39,7 +39,14 @@ fn refused() {
         ("GET / HTTP/1.1 | Host: a b/c", 400, "Host is not"),
         ("GET / HTTP/1.1 | Host: user@a", 400, "Host is not"),
         ("GET / HTTP/1.1 | Host:", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host: a:http", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host: a:80:90", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host: [::1", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host: []", 400, "Host is not"),
+        ("GET / HTTP/1.1 | Host: [::1]x", 400, "Host is not"),
         ("GET http://u@evil/ HTTP/1.1 | Host: a", 400, "authority is not"),
+        ("GET a:80 HTTP/1.1 | Host: a", 400, "an authority"),
+        ("GET ftp://a/ HTTP/1.1 | Host: a", 400, "neither http nor https"),
         ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: identity, chunked", 501, "only transfer coding"),
         ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: gzip, chunked", 501, "only transfer coding"),
         ("POST / HTTP/1.1 | Host: a | Transfer-Encoding: chunked, chunked", 501, "only transfer coding"),
@@ -47,6 +54,7 @@ fn refused() {
         ("GET * HTTP/1.1 | Host: a", 400, "OPTIONS only"),
         ("CONNECT a:80 HTTP/1.1 | Host: a", 405, "CONNECT"),
         ("GET / HTTP/1.1 | Host: a | Expect: 200-ok", 417, "100-continue"),
+        ("GET / HTTP/1.1 | Host: a | Expect: 100-continue | Expect: x", 417, "100-continue"),
         ("GET /a/../b HTTP/1.1 | Host: a", 400, "dot segment"),
         ("GET /a/%2e%2E/b HTTP/1.1 | Host: a", 400, "dot segment"),
         ("GET /a/.%2e HTTP/1.1 | Host: a", 400, "dot segment"),
@@ -91,6 +99,7 @@ fn accepted_with_this_host_and_these_fields() {
         ("GET / HTTP/1.1 | Host: a | X-Client-Cert-Subject: root | X-Client-Cert: y", "a", "host"),
         ("GET / HTTP/1.1 | Host: a | X_Client_Cert_Subject: root | X-Client_Cert: y", "a", "host"),
         ("GET / HTTP/1.1 | Host: a | X_Forwarded_For: b | X_Real_Ip: c | X_Request_Id: d | X_Y: e", "a", "host x_y"),
+        ("POST / HTTP/1.1 | Host: a | Transfer_Encoding: chunked | content_length: 3 | X_Y: 1", "a", "host x_y"),
         ("GET https://a/ HTTP/2 | Cookie: a=1 | Cookie: b=2", "a", "cookie"),
     ];
     for (text, host, fields) in table {
@@ -146,6 +155,33 @@ fn a_switch_is_to_what_was_offered() {
     assert!(!is_offered(Some(&other), Some(&offered)));
     assert!(!is_offered(None, Some(&offered)));
     assert!(!is_offered(Some(&chosen), None));
+}
+
+#[test]
+fn a_length_has_no_leading_zeros() {
+    for (sent, forwarded) in [("0003", "3"), ("000", "0"), ("0", "0"), ("30", "30")] {
+        let mut parts = head(&format!("POST / HTTP/1.1 | Host: a | Content-Length: {sent}"));
+        request(&mut parts, LIST_MAX).unwrap();
+        assert_eq!(parts.headers[CONTENT_LENGTH], forwarded);
+    }
+}
+
+#[test]
+fn a_response_has_one_length_at_most() {
+    for (fields, expected) in [
+        (&[("content-length", "3, 3")][..], Some("3")),
+        (&[("content-length", "3"), ("content-length", "3")], Some("3")),
+        (&[("content-length", "3")], Some("3")),
+        (&[("transfer-encoding", "chunked"), ("content-length", "9")], None),
+    ] {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        response(&mut headers).unwrap();
+        let lengths: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+        assert_eq!(lengths, expected.into_iter().collect::<Vec<_>>(), "{fields:?}");
+    }
 }
 
 #[test]
