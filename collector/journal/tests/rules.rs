@@ -361,7 +361,7 @@ fn an_unfinished_write_and_a_trimmed_start_are_no_damage() {
     let newest = dir.path().join(segment(6));
     let mut bytes = std::fs::read(&newest).expect("reads");
     let whole = bytes.len();
-    bytes.extend_from_slice(&bytes[64..364].to_vec());
+    bytes.extend_from_within(64..364);
     std::fs::write(&newest, bytes).expect("writes");
     let verdict = offline::verify(dir.path()).expect("reads");
     assert_eq!((verdict.problems, verdict.unfinished), (vec![], Some((segment(6), whole..whole + 300))));
