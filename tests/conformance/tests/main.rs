@@ -1,4 +1,5 @@
 //! The proxy against raw bytes, its peers, other people's conformance programs, and clients of other makers.
 
+mod h2spec;
 mod http1;
 mod peers;
