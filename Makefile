@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz bench-smoke
+.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak bench-smoke
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ rules: ## check the Prometheus rules and the Alertmanager configuration
 
 fuzz: ## run every fuzz target for a minute (nightly)
 	scripts/fuzz.sh $(ARGS)
+
+soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an hour; ARGS="--cycles 50 --seed 7")
+	scripts/soak.sh $(ARGS)
 
 bench-smoke: deps-test ## the figures of the README, measured here in one run
 	scripts/bench-smoke.sh $(ARGS)

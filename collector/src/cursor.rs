@@ -8,8 +8,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tollgate_failpoint::Point;
-
 use crate::durable_file;
 
 /// Folder of cursors, inside the data folder.
@@ -76,8 +74,7 @@ impl CursorFile {
     }
 
     pub(crate) fn write(&self, position: u64) -> io::Result<()> {
-        let points = [Point::CursorStaged, Point::CursorRenamed];
-        durable_file::replace_past(&self.0, &encode_cursor(position), &points)
+        durable_file::replace(&self.0, &encode_cursor(position))
     }
 }
 

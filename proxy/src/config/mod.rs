@@ -6,7 +6,6 @@
 mod client_tls;
 mod compile;
 mod compile_tls;
-mod fixed;
 mod limits;
 mod plan;
 

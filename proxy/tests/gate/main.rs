@@ -9,7 +9,6 @@ mod handshakes;
 mod http2;
 mod limits;
 mod programs;
-mod reload;
 mod rig;
 mod shipping;
 mod tls;
