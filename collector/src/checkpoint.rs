@@ -12,6 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tollgate_failpoint::Point;
+
 use crate::durable_file;
 use crate::ledger::{Ledger, PRODUCERS_MAX, RUNS_MAX, Seen};
 
@@ -27,7 +29,7 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 }
 
 pub(crate) fn write(data: &Path, ledger: &Ledger) -> io::Result<()> {
-    durable_file::replace(&path(data), &encode(ledger))
+    durable_file::replace_past(&path(data), &encode(ledger), &[Point::LedgerStaged, Point::LedgerRenamed])
 }
 
 /// The ledger as it was checkpointed; `Err` if the file is there but is not a whole checkpoint.

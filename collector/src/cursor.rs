@@ -8,6 +8,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tollgate_failpoint::Point;
+
 use crate::durable_file;
 
 /// Folder of cursors, inside the data folder.
@@ -74,7 +76,8 @@ impl CursorFile {
     }
 
     pub(crate) fn write(&self, position: u64) -> io::Result<()> {
-        durable_file::replace(&self.0, &encode_cursor(position))
+        let points = [Point::CursorStaged, Point::CursorRenamed];
+        durable_file::replace_past(&self.0, &encode_cursor(position), &points)
     }
 }
 

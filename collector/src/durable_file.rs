@@ -4,13 +4,23 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use tollgate_failpoint::{Point, reach};
+
 /// Writes beside the file, syncs, renames over it, syncs the folder.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_past(path, bytes, &[])
+}
+
+/// As [`replace`], past places where a test may end it: once the new file is synced, and once it has its name.
+pub(crate) fn replace_past(path: &Path, bytes: &[u8], points: &[Point]) -> io::Result<()> {
+    let past = |step: usize| points.get(step).map_or(Ok(()), |point| reach(*point));
     let unborn = path.with_extension("new");
     let mut file = File::create(&unborn)?;
     file.write_all(bytes)?;
     file.sync_data()?;
+    past(0)?;
     fs::rename(&unborn, path)?;
+    past(1)?;
     sync_parent(path)
 }
 

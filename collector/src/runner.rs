@@ -365,12 +365,7 @@ impl Runner {
         let batch = decoding.map_err(|error| SinkError::Reject { position, reason: error.to_string() })?;
         let rows = batch.records.num_rows() as u64;
         let received_us = received_us.unwrap_or_else(now_us);
-        let through = self.sink.deliver(&[Delivery { position, received_us, batch: Arc::new(batch) }]).await?;
-        if through != Some(position) {
-            // A sink that keeps its own place takes nothing from before it.
-            let reason = "the sink did not store it: it is past this position".to_owned();
-            return Err(SinkError::Reject { position, reason });
-        }
+        self.sink.replay(&Delivery { position, received_us, batch: Arc::new(batch) }).await?;
         self.metrics.delivered.with_label_values(&[self.state.name]).inc_by(rows);
         tracing::info!(sink = self.state.name, position, rows, "dead letter delivered");
         let letters = self.letters.clone();

@@ -1,7 +1,7 @@
 //! The admin endpoint, on a thread of its own so that a scrape costs no transaction.
 //!
 //! `/metrics` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
-//! `/inflight` (the oldest transactions that have not ended, as JSON).
+//! `/inflight` (the oldest transactions that have not ended, as JSON). `POST /reload` reads the configuration again.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Plan;
-use crate::live::Live;
+use crate::live::Shown;
 use crate::metrics::Metrics;
 use crate::redaction;
+use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
 
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 64;
@@ -35,19 +35,21 @@ const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const INFLIGHT_MAX: usize = 1_000;
 
 /// Asks a worker for its transactions in flight.
-pub type InFlightQuery = oneshot::Sender<Vec<Live>>;
+pub type InFlightQuery = oneshot::Sender<Vec<Shown>>;
 
 /// What the endpoint shows.
 #[derive(Debug)]
 pub struct Admin {
     /// The configuration that runs.
-    pub plan: Arc<Plan>,
+    pub in_force: InForce,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// One for each worker.
     pub workers: Vec<mpsc::Sender<InFlightQuery>>,
     /// Cancelled once the proxy drains.
     pub drain: CancellationToken,
+    /// Reads the configuration again.
+    pub reload: Reloader,
 }
 
 impl Admin {
@@ -84,6 +86,12 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let text = |status, text: String| answer(status, "text/plain; charset=utf-8", text);
+        if request.uri().path() == "/reload" {
+            return Ok(match request.method() == Method::POST {
+                true => self.reload().await,
+                false => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n".into()),
+            });
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into()));
         }
@@ -95,13 +103,34 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if self.drain.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
             "/readyz" => text(StatusCode::OK, "ready\n".into()),
-            "/config" => match tollgate_config::to_yaml(&self.plan.config) {
+            "/config" => match tollgate_config::to_yaml(&self.in_force.plan().config) {
                 Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },
             "/inflight" => answer(StatusCode::OK, "application/json", self.inflight().await),
-            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /config /inflight\n".into()),
+            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /config /inflight, POST /reload\n".into()),
         })
+    }
+
+    /// 200 once every worker runs the new configuration, 422 if it is refused; the one before stays in force then.
+    async fn reload(&self) -> Response<Full<Bytes>> {
+        let outcome = match self.reload.ask() {
+            Ok(answered) => answered.await.unwrap_or(Err(ReloadError::Stopping)),
+            Err(error) => Err(error),
+        };
+        let (status, body) = match outcome {
+            Ok(Reloaded { old, new }) => (StatusCode::OK, serde_json::json!({ "old": old, "new": new })),
+            Err(error) => {
+                let status = match error {
+                    ReloadError::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+                let revision = &self.in_force.plan().revision;
+                (status, serde_json::json!({ "errors": errors, "in_force": revision }))
+            }
+        };
+        answer(status, "application/json", body.to_string() + "\n")
     }
 
     async fn inflight(&self) -> String {
@@ -113,13 +142,12 @@ impl Admin {
                 continue;
             }
             let Ok(Ok(live)) = tokio::time::timeout(WORKER_TIMEOUT, receiver).await else { continue };
-            rows.extend(live.iter().map(|live| self.row(index, live, now_us)));
+            rows.extend(live.iter().map(|live| Self::row(index, live, now_us)));
         }
         serde_json::Value::Array(rows).to_string() + "\n"
     }
 
-    fn row(&self, worker: usize, live: &Live, now_us: i64) -> serde_json::Value {
-        let route = live.route.map(|route| &self.plan.routes[route]);
+    fn row(worker: usize, live: &Shown, now_us: i64) -> serde_json::Value {
         let mut path = String::new();
         if let Some(uri) = &live.uri {
             redaction::path(uri.path(), &mut path);
@@ -130,8 +158,9 @@ impl Admin {
             "age_ms": (now_us - live.time_us) / 1_000,
             "method": live.method.as_ref().map(Method::as_str),
             "path": path,
-            "route": route.map(|route| &route.name),
-            "service": route.map(|route| &self.plan.services[route.service].name),
+            "route": live.route,
+            "service": live.service,
+            "config_revision": live.revision,
         })
     }
 }

@@ -264,7 +264,7 @@ impl ResponseBody {
         transaction.upstream.last_byte_at = Some(Instant::now());
         let request_ended = transaction.request_body.as_ref().is_none_or(|body| body.ended_at.get().is_some());
         if request_ended {
-            transaction.worker.pool.give_back(lease);
+            transaction.plan.pool.give_back(lease);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Names to addresses, remembered for a while.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ const NAMES_MAX: usize = 4_096;
 pub struct Resolver {
     /// By port, then by name, so that a lookup makes no key.
     cache: RefCell<HashMap<u16, HashMap<Rc<str>, Remembered>>>,
-    cache_for: Duration,
+    cache_for: Cell<Duration>,
 }
 
 /// Addresses, and until when they are used.
@@ -34,7 +34,12 @@ impl Resolver {
     /// A resolver that uses each answer for `cache_for`.
     #[must_use]
     pub fn new(cache_for: Duration) -> Self {
-        Self { cache: RefCell::default(), cache_for }
+        Self { cache: RefCell::default(), cache_for: Cell::new(cache_for) }
+    }
+
+    /// Uses each answer that is to come for `cache_for`.
+    pub fn remember_for(&self, cache_for: Duration) {
+        self.cache_for.set(cache_for);
     }
 
     /// The addresses of `host`.
@@ -62,7 +67,7 @@ impl Resolver {
             names.retain(|_, (_, until)| *until > now);
         }
         if names.len() < NAMES_MAX {
-            names.insert(host.into(), (addresses.clone(), Instant::now() + self.cache_for));
+            names.insert(host.into(), (addresses.clone(), Instant::now() + self.cache_for.get()));
         }
         Ok(Resolved { addresses, took: Some(began.elapsed()) })
     }

@@ -78,18 +78,18 @@ pub async fn run(
 
 /// A pooled connection, or a new one; of several targets, the next that can be connected to.
 async fn obtain(transaction: &mut Transaction, route: &RoutePlan, fresh: bool, tunnel: bool) -> Result<Lease, Refusal> {
-    let worker = transaction.worker.clone();
-    let targets = &worker.plan.services[route.service].targets;
+    let (worker, plan) = (transaction.worker.clone(), transaction.plan.clone());
+    let targets = &plan.services[route.service].targets;
     let mut failures = 0;
     loop {
-        let target = worker.next_target(route.service, targets.len());
+        let target = plan.next_target(route.service, targets.len());
         let facts = &mut transaction.upstream;
         facts.target = Some(target);
         let upstream = targets[target].upstream;
-        if !fresh && let Some(lease) = worker.pool.take(upstream).await {
+        if !fresh && let Some(lease) = plan.pool.take(upstream).await {
             return Ok(lease);
         }
-        match upstream::connect(&worker, upstream, route.connect, tunnel, facts).await {
+        match upstream::connect(&worker, &plan, upstream, route.connect, tunnel, facts).await {
             Ok(lease) => return Ok(lease),
             Err(refusal) => {
                 facts.attempts += 1;
@@ -104,7 +104,7 @@ async fn obtain(transaction: &mut Transaction, route: &RoutePlan, fresh: bool, t
 }
 
 fn set_host(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RoutePlan) {
-    let service = &transaction.worker.plan.services[route.service];
+    let service = &transaction.plan.services[route.service];
     let target: Option<&TargetPlan> = transaction.upstream.target.map(|target| &service.targets[target]);
     if let (false, Some(target)) = (service.client_host, target) {
         request.headers_mut().insert(HOST, target.host.clone());

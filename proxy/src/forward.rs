@@ -11,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass, ResponseSource, Termination};
 
 use crate::body::{BodyWatch, RequestBody, ResponseBody};
-use crate::config::RoutePlan;
+use crate::config::{Plan, RoutePlan};
 use crate::connection::ConnectionFacts;
 use crate::forwarding::{self, Hop};
 use crate::refusal::{Refusal, X_REQUEST_ID};
@@ -33,13 +33,14 @@ pub async fn handle(
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let mut transaction = Transaction::begin(&worker, &connection, &head, !body.is_end_stream());
+    let worn_out = transaction.plan.is_worn_out(&connection);
     worker.room().await;
     let outcome = forward(&mut transaction, head, body, upgrade.is_some()).await;
     let mut response = match outcome {
         Ok(answer) => respond(transaction, answer, upgrade),
         Err(refusal) => refuse(transaction, &refusal),
     };
-    if worker.is_draining() || worker.is_worn_out(&connection) {
+    if worker.is_draining() || worn_out {
         close_after(&mut response, &connection);
     }
     Ok(response)
@@ -60,10 +61,11 @@ async fn forward(
     upgradable: bool,
 ) -> Result<Answer, Refusal> {
     let worker = transaction.worker.clone();
-    let normal = normalize::request(&mut head, worker.plan.config.http2.header_list_bytes_max)?;
+    let hold = transaction.plan.clone();
+    let plan: &Plan = &hold;
+    let normal = normalize::request(&mut head, plan.config.http2.header_list_bytes_max)?;
     transaction.request_head_bytes = normal.head_bytes;
     transaction.host = Some(normal.host.clone());
-    let plan = &worker.plan;
     let connection = transaction.connection.clone();
     let client = forwarding::client(connection.peer.ip(), &head.headers, &plan.trusted_hops);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
@@ -71,10 +73,10 @@ async fn forward(
     if let (Some(names), Some(tls)) = (&plan.listeners[connection.listener].tls, &connection.tls) {
         misdirected::check(names, tls, &normal.host)?;
     }
-    let route = &plan.routes[find_route(&worker, transaction, &head.uri, &normal.host)?];
+    let route = &plan.routes[find_route(plan, transaction, &head.uri, &normal.host)?];
     worker.live.borrow_mut().describe(transaction);
     transaction.headers_json = redaction::headers(&head.headers, &route.headers);
-    credentials::take(transaction, plan.hmac.as_ref(), &head.headers);
+    credentials::take(transaction, plan.hmac.as_deref(), &head.headers);
     authenticate(transaction, route)?;
     check_length(&head, route)?;
     let upgrade = normal.upgrade.filter(|_| upgradable);
@@ -107,13 +109,7 @@ async fn forward(
 }
 
 /// The route of a normalised target.
-fn find_route(
-    worker: &Worker,
-    transaction: &mut Transaction,
-    target: &Uri,
-    host: &HeaderValue,
-) -> Result<usize, Refusal> {
-    let plan = &worker.plan;
+fn find_route(plan: &Plan, transaction: &mut Transaction, target: &Uri, host: &HeaderValue) -> Result<usize, Refusal> {
     let path = if target.path().is_empty() { "/" } else { target.path() };
     let found = plan.router.find(host.to_str().unwrap_or_default(), path, &transaction.method);
     let Some(index) = found else {
@@ -185,9 +181,8 @@ fn rewrite(
     host: &HeaderValue,
     upgrade: Option<HeaderValue>,
 ) {
-    let worker = &transaction.worker;
     let connection = &transaction.connection;
-    let plan = &worker.plan;
+    let plan: &Plan = &transaction.plan;
     head.uri = upstream_uri(&head.uri, &route.strip);
     head.version = Version::HTTP_11;
     head.extensions.clear();
@@ -250,7 +245,7 @@ fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<On
 /// Answers in the upstream's place.
 pub fn refuse(mut transaction: Box<Transaction>, refusal: &Refusal) -> Response<ResponseBody> {
     transaction.refused(refusal);
-    transaction.bound(Some(Instant::now() + transaction.worker.plan.config.timeouts.client_write.0));
+    transaction.bound(Some(Instant::now() + transaction.plan.config.timeouts.client_write.0));
     let (mut response, body) = refusal.response(&transaction.request_id);
     let head = transaction.method == Method::HEAD;
     if transaction.connection.http2 {

@@ -31,6 +31,7 @@ mod normalize;
 mod pool;
 mod redaction;
 mod refusal;
+mod reload;
 pub mod routing;
 mod row;
 mod running;
@@ -42,5 +43,7 @@ mod transaction;
 mod tunnel;
 mod upstream;
 mod worker;
+mod worker_plan;
 
+pub use reload::{PLANS_MAX, ReloadError, Reloaded};
 pub use running::{Running, StartError, start};

@@ -1,15 +1,17 @@
 //! The transactions in flight of one worker, for the admin endpoint.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use http::{Method, Uri};
 use tokio_util::sync::CancellationToken;
 
 use crate::transaction::Transaction;
+use crate::worker_plan::WorkerPlan;
 
-/// A transaction that has not ended.
+/// A transaction that has not ended, as it is shown.
 #[derive(Debug, Clone)]
-pub struct Live {
+pub struct Shown {
     /// Its number.
     pub seq: i64,
     /// When it began.
@@ -18,12 +20,48 @@ pub struct Live {
     pub method: Option<Method>,
     /// Its target.
     pub uri: Option<Uri>,
-    /// Index of its route.
-    pub route: Option<usize>,
+    /// Name of its route.
+    pub route: Option<String>,
+    /// Name of its service.
+    pub service: Option<String>,
+    /// The configuration that it runs under.
+    pub revision: Option<String>,
+}
+
+/// A transaction that has not ended.
+#[derive(Debug)]
+struct Live {
+    seq: i64,
+    time_us: i64,
+    /// Once its head is accepted.
+    described: Option<Described>,
     /// When it is cut, if nothing else has ended it.
-    pub deadline: Option<Instant>,
-    /// Cuts it.
-    pub cut: CancellationToken,
+    deadline: Option<Instant>,
+    cut: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Described {
+    method: Method,
+    uri: Uri,
+    plan: Rc<WorkerPlan>,
+    route: Option<usize>,
+}
+
+impl Live {
+    fn shown(&self) -> Shown {
+        let known = self.described.as_ref();
+        let route = known.and_then(|known| Some((known, &known.plan.routes[known.route?])));
+        Shown {
+            seq: self.seq,
+            time_us: self.time_us,
+            method: known.map(|known| known.method.clone()),
+            uri: known.map(|known| known.uri.clone()),
+            route: route.map(|(_, route)| route.name.clone()),
+            service: route.map(|(known, route)| known.plan.services[route.service].name.clone()),
+            revision: known.map(|known| known.plan.revision.clone()),
+        }
+    }
 }
 
 /// A slab of them: places are used again, so that steady traffic allocates nothing.
@@ -36,7 +74,7 @@ pub struct InFlight {
 impl InFlight {
     /// Adds one and returns its place.
     pub fn insert(&mut self, seq: i64, time_us: i64, cut: CancellationToken) -> usize {
-        let live = Some(Live { seq, time_us, method: None, uri: None, route: None, deadline: None, cut });
+        let live = Some(Live { seq, time_us, described: None, deadline: None, cut });
         match self.free.pop() {
             Some(place) => {
                 self.places[place] = live;
@@ -52,9 +90,12 @@ impl InFlight {
     /// Says what is known of one by now.
     pub fn describe(&mut self, transaction: &Transaction) {
         if let Some(Some(live)) = self.places.get_mut(transaction.live) {
-            live.method = Some(transaction.method.clone());
-            live.uri = Some(transaction.uri.clone());
-            live.route = transaction.route;
+            live.described = Some(Described {
+                method: transaction.method.clone(),
+                uri: transaction.uri.clone(),
+                plan: transaction.plan.clone(),
+                route: transaction.route,
+            });
         }
     }
 
@@ -92,10 +133,9 @@ impl InFlight {
 
     /// All of them, oldest first, `max` at most.
     #[must_use]
-    pub fn oldest(&self, max: usize) -> Vec<Live> {
-        let mut all: Vec<Live> = self.places.iter().flatten().cloned().collect();
+    pub fn oldest(&self, max: usize) -> Vec<Shown> {
+        let mut all: Vec<&Live> = self.places.iter().flatten().collect();
         all.sort_by_key(|live| live.seq);
-        all.truncate(max);
-        all
+        all.into_iter().take(max).map(Live::shown).collect()
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::config::Plan;
 use tollgate_proxy::start;
 
@@ -83,27 +84,50 @@ fn print_config(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs until SIGTERM or SIGINT, then drains.
+/// Runs until SIGTERM or SIGINT, then drains; SIGHUP reads the configuration again.
 fn run(plan: Plan) -> anyhow::Result<()> {
-    let drain = plan.config.drain.0;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything runs: a signal that comes early must not end the process.
+    let mut signals = runtime.block_on(async { Signals::new() }).context("signals cannot be waited for")?;
     let running = start(plan)?;
     for (name, address) in &running.addresses {
         tracing::info!(listener = name, %address, "listening");
     }
     tracing::info!(address = %running.admin, "admin endpoint");
-    let signal = runtime.block_on(wait_for_signal()).context("signals cannot be waited for")?;
+    let signal = loop {
+        match runtime.block_on(signals.next()) {
+            // What came of it is logged and counted.
+            "SIGHUP" => drop(running.reload()),
+            signal => break signal,
+        }
+    };
+    let drain = running.patience();
     tracing::info!(signal, seconds = drain.as_secs(), "draining");
     running.stop(drain);
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn wait_for_signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The proxy's metrics: shared counters, and each worker's own that are added to them now and then.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::local::{LocalHistogram, LocalIntCounter};
@@ -43,6 +44,11 @@ pub struct Metrics {
     pub spool_bytes: IntGauge,
     pub ship_errors: IntCounterVec,
     pub ship_duration: Histogram,
+    pub config_info: IntGaugeVec,
+    pub reloads: IntCounterVec,
+    pub plans_in_use: IntGauge,
+    /// Services with a time series of their own.
+    named: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Metrics {
@@ -54,7 +60,10 @@ impl Metrics {
         let registry = Registry::new();
         let r = &registry;
         tollgate_telemetry::register_build_info(r, env!("CARGO_PKG_VERSION"), "tollgate-proxy")?;
-        int_gauge_vec(r, names::PROXY_CONFIG_INFO)?.with_label_values(&[revision]).set(1);
+        let config_info = int_gauge_vec(r, names::PROXY_CONFIG_INFO)?;
+        config_info.with_label_values(&[revision]).set(1);
+        let plans_in_use = int_gauge(r, names::PROXY_PLANS_IN_USE)?;
+        plans_in_use.set(1);
         Ok(Arc::new(Self {
             connections: counter_vec(r, names::PROXY_CONNECTIONS_TOTAL)?,
             connections_open: int_gauge_vec(r, names::PROXY_CONNECTIONS_OPEN)?,
@@ -74,27 +83,49 @@ impl Metrics {
             spool_bytes: int_gauge(r, names::PROXY_SPOOL_BYTES)?,
             ship_errors: counter_vec(r, names::PROXY_SHIP_ERRORS_TOTAL)?,
             ship_duration: histogram(r, names::PROXY_SHIP_DURATION_SECONDS)?,
+            config_info,
+            reloads: counter_vec(r, names::PROXY_RELOADS_TOTAL)?,
+            plans_in_use,
+            named: Mutex::default(),
             registry,
         }))
+    }
+
+    /// Whether a service has, or may have, a time series of its own.
+    fn admits(&self, service: &Arc<str>) -> bool {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.contains(service) || (named.len() < SERVICES_MAX && named.insert(service.clone()))
+    }
+
+    /// Another plan is in force: says so, and ends the time series of services that are no more.
+    pub fn reloaded(&self, before: &Plan, now: &Plan) {
+        if before.revision != now.revision {
+            let _absent = self.config_info.remove_label_values(&[&before.revision]);
+            self.config_info.with_label_values(&[&now.revision]).set(1);
+        }
+        let kept: HashSet<&str> = now.services.iter().map(|service| service.name.as_str()).collect();
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.retain(|service| {
+            let keep = kept.contains(&**service);
+            if !keep {
+                for class in STATUS_CLASSES {
+                    let _absent = self.transactions.remove_label_values(&[service, class]);
+                }
+                let _absent = self.durations.remove_label_values(&[service]);
+            }
+            keep
+        });
     }
 }
 
 /// One worker's counts since it last added them to the shared ones.
 pub struct WorkerMetrics {
-    shared: Arc<Metrics>,
-    services: RefCell<Vec<Option<Box<ServiceMetrics>>>>,
-    names: Vec<String>,
-    touched: RefCell<Vec<usize>>,
+    /// The shared ones.
+    pub shared: Arc<Metrics>,
     issued: LocalIntCounter,
     upstream_new: LocalIntCounter,
     upstream_reused: LocalIntCounter,
     inflight: Cell<i64>,
-}
-
-struct ServiceMetrics {
-    classes: [LocalIntCounter; STATUS_CLASSES.len()],
-    duration: LocalHistogram,
-    touched: bool,
 }
 
 impl std::fmt::Debug for WorkerMetrics {
@@ -106,18 +137,11 @@ impl std::fmt::Debug for WorkerMetrics {
 impl WorkerMetrics {
     /// None counted yet.
     #[must_use]
-    pub fn new(shared: Arc<Metrics>, plan: &Plan) -> Self {
-        let mut names: Vec<String> = plan.services.iter().take(SERVICES_MAX).map(|s| s.name.clone()).collect();
-        names.push(OVERFLOW.to_owned());
-        names.push(NO_SERVICE.to_owned());
-        let services = std::iter::repeat_with(|| None).take(names.len()).collect();
+    pub fn new(shared: Arc<Metrics>) -> Self {
         Self {
             issued: shared.records_issued.local(),
             upstream_new: shared.upstream_connections.with_label_values(&["false"]).local(),
             upstream_reused: shared.upstream_connections.with_label_values(&["true"]).local(),
-            services: RefCell::new(services),
-            names,
-            touched: RefCell::default(),
             inflight: Cell::new(0),
             shared,
         }
@@ -127,32 +151,6 @@ impl WorkerMetrics {
     #[must_use]
     pub fn shared(&self) -> &Metrics {
         &self.shared
-    }
-
-    /// Counts a transaction that ended.
-    pub fn transaction(&self, service: Option<usize>, status: Option<u16>, took: Duration, class: Option<ErrorClass>) {
-        let index = match service {
-            Some(index) => index.min(self.names.len() - 2),
-            None => self.names.len() - 1,
-        };
-        let mut services = self.services.borrow_mut();
-        let metrics = services[index].get_or_insert_with(|| Box::new(self.service(&self.names[index])));
-        if let Some(status) = status {
-            metrics.classes[usize::from(status / 100).clamp(1, STATUS_CLASSES.len()) - 1].inc();
-        }
-        metrics.duration.observe(took.as_secs_f64());
-        if !std::mem::replace(&mut metrics.touched, true) {
-            self.touched.borrow_mut().push(index);
-        }
-        if let Some(class) = class {
-            self.shared.errors.with_label_values(&[class.as_str()]).inc();
-        }
-    }
-
-    fn service(&self, name: &str) -> ServiceMetrics {
-        let class = |class: &str| self.shared.transactions.with_label_values(&[name, class]).local();
-        let duration = self.shared.durations.with_label_values(&[name]).local();
-        ServiceMetrics { classes: STATUS_CLASSES.map(class), duration, touched: false }
     }
 
     /// Counts a record.
@@ -167,6 +165,72 @@ impl WorkerMetrics {
 
     /// Adds everything to the shared counters.
     pub fn flush(&self, inflight: usize) {
+        self.issued.flush();
+        self.upstream_new.flush();
+        self.upstream_reused.flush();
+        let inflight = inflight as i64;
+        self.shared.inflight.add(inflight - self.inflight.replace(inflight));
+    }
+}
+
+/// One worker's counts of the services of one plan since it last added them to the shared ones.
+pub struct ServiceCounts {
+    shared: Arc<Metrics>,
+    names: Vec<Arc<str>>,
+    services: RefCell<Vec<Option<Box<ServiceMetrics>>>>,
+    touched: RefCell<Vec<usize>>,
+}
+
+struct ServiceMetrics {
+    classes: [LocalIntCounter; STATUS_CLASSES.len()],
+    duration: LocalHistogram,
+    touched: bool,
+}
+
+impl std::fmt::Debug for ServiceCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceCounts").finish_non_exhaustive()
+    }
+}
+
+impl ServiceCounts {
+    /// None counted yet.
+    #[must_use]
+    pub fn new(shared: Arc<Metrics>, plan: &Plan) -> Self {
+        let mut names: Vec<Arc<str>> = plan.services.iter().map(|service| service.name.as_str().into()).collect();
+        names.push(NO_SERVICE.into());
+        let services = std::iter::repeat_with(|| None).take(names.len()).collect();
+        Self { shared, names, services: RefCell::new(services), touched: RefCell::default() }
+    }
+
+    /// Counts a transaction that ended.
+    pub fn transaction(&self, service: Option<usize>, status: Option<u16>, took: Duration, class: Option<ErrorClass>) {
+        let index = service.unwrap_or(self.names.len() - 1);
+        let mut services = self.services.borrow_mut();
+        let metrics = services[index].get_or_insert_with(|| Box::new(self.service(index)));
+        if let Some(status) = status {
+            metrics.classes[usize::from(status / 100).clamp(1, STATUS_CLASSES.len()) - 1].inc();
+        }
+        metrics.duration.observe(took.as_secs_f64());
+        if !std::mem::replace(&mut metrics.touched, true) {
+            self.touched.borrow_mut().push(index);
+        }
+        if let Some(class) = class {
+            self.shared.errors.with_label_values(&[class.as_str()]).inc();
+        }
+    }
+
+    fn service(&self, index: usize) -> ServiceMetrics {
+        let name = &self.names[index];
+        let is_named = index == self.names.len() - 1 || self.shared.admits(name);
+        let name = if is_named { name } else { OVERFLOW };
+        let class = |class: &str| self.shared.transactions.with_label_values(&[name, class]).local();
+        let duration = self.shared.durations.with_label_values(&[name]).local();
+        ServiceMetrics { classes: STATUS_CLASSES.map(class), duration, touched: false }
+    }
+
+    /// Adds everything to the shared counters.
+    pub fn flush(&self) {
         let mut services = self.services.borrow_mut();
         for index in self.touched.borrow_mut().drain(..) {
             if let Some(metrics) = &mut services[index] {
@@ -175,10 +239,5 @@ impl WorkerMetrics {
                 metrics.duration.flush();
             }
         }
-        self.issued.flush();
-        self.upstream_new.flush();
-        self.upstream_reused.flush();
-        let inflight = inflight as i64;
-        self.shared.inflight.add(inflight - self.inflight.replace(inflight));
     }
 }

@@ -3,11 +3,17 @@
 //! Identities are interned when the configuration is compiled ([`crate::config::UpstreamKey`], equal by value), so a
 //! lookup is an index and two identities can never share a socket. The most recently used connection goes out first:
 //! the others age and are closed.
+//!
+//! A pool belongs to one plan; the next plan's takes over the slots of the upstreams that it has too. The slots of the
+//! others close: what is idle in them ends at once, what is on loan ends with its exchange.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::config::{Plan, UpstreamPlan};
 use crate::upstream::Lease;
 
 /// Wait for a pooled connection whose task has yet to see the end of its last exchange; another is faster after that.
@@ -16,14 +22,17 @@ const READY_MAX: Duration = Duration::from_millis(5);
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
-    slots: Vec<Slot>,
+    slots: Vec<Rc<Slot>>,
     idle_max: usize,
     open_max: usize,
     idle_time_max: Duration,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
+    upstream: Arc<UpstreamPlan>,
+    /// Set once no plan to come has this upstream.
+    closed: Cell<bool>,
     idle: RefCell<Vec<(Lease, Instant)>>,
     open: Rc<Cell<usize>>,
 }
@@ -38,12 +47,41 @@ impl Drop for OpenConnection {
     }
 }
 
+impl Slot {
+    fn new(upstream: Arc<UpstreamPlan>) -> Self {
+        Self { upstream, closed: Cell::new(false), idle: RefCell::default(), open: Rc::default() }
+    }
+
+    /// Lets idle connections go, and keeps none from now on.
+    fn close(&self) {
+        self.closed.set(true);
+        self.idle.borrow_mut().clear();
+    }
+}
+
 impl Pool {
-    /// A pool for this many upstream identities.
+    /// The pool of `plan`, with the connections of `before` to the upstreams that both have.
     #[must_use]
-    pub fn new(upstreams: usize, idle_max: usize, open_max: usize, idle_time_max: Duration) -> Self {
-        let slots = std::iter::repeat_with(Slot::default).take(upstreams).collect();
-        Self { slots, idle_max, open_max, idle_time_max }
+    pub fn new(plan: &Plan, before: Option<&Self>) -> Self {
+        // Equal upstreams of two plans are one Arc, so its address tells; `before` keeps those alive that are compared.
+        let old = before.map_or(&[][..], |before| &before.slots);
+        let mut old: HashMap<*const UpstreamPlan, &Rc<Slot>> =
+            old.iter().map(|slot| (Arc::as_ptr(&slot.upstream), slot)).collect();
+        let mut slots = Vec::with_capacity(plan.upstreams.len());
+        for upstream in &plan.upstreams {
+            slots.push(match old.remove(&Arc::as_ptr(upstream)) {
+                Some(slot) => slot.clone(),
+                None => Rc::new(Slot::new(upstream.clone())),
+            });
+        }
+        old.values().for_each(|slot| slot.close());
+        let (limits, timeouts) = (&plan.config.limits, &plan.config.timeouts);
+        Self {
+            slots,
+            idle_max: limits.upstream_idle_max,
+            open_max: limits.upstream_connections_max,
+            idle_time_max: timeouts.upstream_idle.0,
+        }
     }
 
     /// The connection used last that is still open, ready to send.
@@ -66,8 +104,9 @@ impl Pool {
 
     /// Keeps a connection whose exchange is complete.
     pub fn give_back(&self, lease: Lease) {
-        let mut idle = self.slots[lease.upstream].idle.borrow_mut();
-        if idle.len() < self.idle_max && lease.poolable && !lease.sender.is_closed() {
+        let slot = &self.slots[lease.upstream];
+        let mut idle = slot.idle.borrow_mut();
+        if !slot.closed.get() && idle.len() < self.idle_max && lease.poolable && !lease.sender.is_closed() {
             idle.push((lease, Instant::now()));
         }
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
 use crate::config::Plan;
 use crate::metrics::Metrics;
+use crate::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
 use crate::server::Server;
 use crate::ship::{self, Outbox, Sealer, Shipper};
 use crate::transaction::now_us;
@@ -64,6 +65,9 @@ pub struct Running {
     /// The metrics that `/metrics` shows.
     pub metrics: prometheus::Registry,
     workers: Vec<JoinHandle<()>>,
+    in_force: InForce,
+    reloader: Reloader,
+    reload_thread: JoinHandle<()>,
     admin_thread: JoinHandle<()>,
     sealer: Sealer,
     shipper: Shipper,
@@ -93,22 +97,31 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let (drain, cut, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
-    let (mut workers, mut queries) = (Vec::new(), Vec::new());
+    let (mut workers, mut queries, mut adopters) = (Vec::new(), Vec::new(), Vec::new());
     for (index, sockets) in sockets.into_iter().enumerate() {
         let (sender, receiver) = mpsc::channel(QUERIES_MAX);
         queries.push(sender);
+        let (sender, adopts) = mpsc::channel(1);
+        adopters.push(sender);
         let (plan, ports, metrics) = (plan.clone(), ports.clone(), metrics.clone());
         let jobs = sealer.jobs();
         let stop = (drain.clone(), cut.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let body = move || {
             let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, jobs, stop);
-            run_worker(&runtime, worker, sockets, receiver);
+            // The worker goes over to others, and this one is to be freed then.
+            drop(plan);
+            run_worker(&runtime, worker, sockets, receiver, adopts);
         };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
         workers.push(thread.map_err(StartError::Thread)?);
     }
-    let served = Admin { plan, metrics: metrics.clone(), workers: queries, drain: drain.clone() };
+    let in_force = InForce::new(plan);
+    let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
+    let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
+    let (metrics_shown, reload) = (metrics.clone(), reloader.clone());
+    let served =
+        Admin { in_force: in_force.clone(), metrics: metrics_shown, workers: queries, drain: drain.clone(), reload };
     let stop = end.clone();
     let body = move || {
         if let Err(error) = served.serve(admin_socket, stop) {
@@ -117,10 +130,38 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     };
     let admin_thread = std::thread::Builder::new().name("admin".into()).spawn(body).map_err(StartError::Thread)?;
     let metrics = metrics.registry.clone();
-    Ok(Running { addresses, admin, metrics, workers, admin_thread, sealer, shipper, drain, cut, end })
+    Ok(Running {
+        addresses,
+        admin,
+        metrics,
+        workers,
+        in_force,
+        reloader,
+        reload_thread,
+        admin_thread,
+        sealer,
+        shipper,
+        drain,
+        cut,
+        end,
+    })
 }
 
 impl Running {
+    /// How long transactions may go on after a signal to stop, by the configuration in force.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.in_force.plan().config.drain.0
+    }
+
+    /// Reads the configuration again, and goes over to it if all of it is right. Blocks until every worker has.
+    ///
+    /// # Errors
+    /// What is wrong, or cannot be changed while the proxy runs; nothing has changed then.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        self.reloader.ask()?.blocking_recv().unwrap_or(Err(ReloadError::Stopping))
+    }
+
     /// Takes no more connections, lets transactions end within `patience`, cuts the rest, and ships or spools every
     /// record. Blocks.
     pub fn stop(self, patience: Duration) {
@@ -141,6 +182,10 @@ impl Running {
         self.end.cancel();
         if self.admin_thread.join().is_err() {
             tracing::error!("the admin endpoint panicked");
+        }
+        drop(self.reloader);
+        if self.reload_thread.join().is_err() {
+            tracing::error!("the reload thread panicked");
         }
     }
 }
@@ -185,6 +230,7 @@ fn run_worker(
     worker: Rc<Worker>,
     sockets: Vec<StdListener>,
     mut queries: mpsc::Receiver<InFlightQuery>,
+    mut adopts: mpsc::Receiver<Adopt>,
 ) {
     let local = LocalSet::new();
     local.block_on(runtime, async {
@@ -202,6 +248,13 @@ fn run_worker(
             while let Some(query) = queries.recv().await {
                 // Whoever asked may have given up.
                 let _given_up = query.send(asked.live.borrow().oldest(INFLIGHT_MAX));
+            }
+        });
+        let adopting = worker.clone();
+        tokio::task::spawn_local(async move {
+            while let Some(Adopt { plan, adopted }) = adopts.recv().await {
+                adopting.adopt(plan);
+                let _given_up = adopted.try_send(());
             }
         });
         worker.drain.cancelled().await;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_tls::ServerNames;
 
+use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::worker::Worker;
 use crate::{forward, handshake};
@@ -60,15 +61,19 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
 pub struct Server {
     worker: Rc<Worker>,
     listener: usize,
+}
+
+/// Both protocols towards clients.
+#[derive(Debug)]
+pub struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
 }
 
-impl Server {
-    /// Sets every limit of both protocols from the configuration.
+impl Protocols {
+    /// Sets every limit of both from the configuration.
     #[must_use]
-    pub fn new(worker: &Rc<Worker>, listener: usize) -> Rc<Self> {
-        let config = &worker.plan.config;
+    pub fn new(config: &ProxyConfig) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -88,16 +93,26 @@ impl Server {
             .max_local_error_reset_streams(h2.local_error_resets_max)
             .keep_alive_interval(h2.keepalive_interval.0)
             .keep_alive_timeout(h2.keepalive_timeout.0);
-        Rc::new(Self { worker: worker.clone(), listener, http1, http2 })
+        Self { http1, http2 }
+    }
+}
+
+impl Server {
+    /// For this listener of the plan.
+    #[must_use]
+    pub fn new(worker: &Rc<Worker>, listener: usize) -> Rc<Self> {
+        Rc::new(Self { worker: worker.clone(), listener })
     }
 
     /// Accepts until the worker drains.
     pub async fn accept(self: Rc<Self>, listener: TcpListener) {
         let drain = self.worker.drain.clone();
         let metrics = self.worker.metrics.shared();
-        let name = &self.worker.plan.listeners[self.listener].name;
+        let plan = self.worker.plan();
+        let name = &plan.listeners[self.listener].name;
         let (accepted, open) =
             (metrics.connections.with_label_values(&[name]), metrics.connections_open.with_label_values(&[name]));
+        drop(plan);
         loop {
             let (stream, peer) = tokio::select! {
                 connected = listener.accept() => match connected {
@@ -110,7 +125,7 @@ impl Server {
                 () = drain.cancelled() => return,
             };
             accepted.inc();
-            if self.worker.connections.get() >= self.worker.plan.config.limits.connections_max {
+            if self.worker.connections.get() >= self.worker.plan().config.limits.connections_max {
                 continue;
             }
             let counted = Counted::new(self.worker.clone(), open.clone());
@@ -125,26 +140,27 @@ impl Server {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        match &self.worker.plan.listeners[self.listener].tls {
+        let tls = self.worker.plan().listeners[self.listener].tls.clone();
+        match tls {
             None => {
                 let facts = self.facts(peer, None, false, counted);
                 self.serve_http1(stream, facts).await;
             }
-            Some(tls) => self.serve_tls(stream, peer, tls.clone(), counted).await,
+            Some(tls) => self.serve_tls(stream, peer, tls, counted).await,
         }
     }
 
     async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, names: Arc<ServerNames>, counted: Counted) {
         self.worker.room().await;
         let began_at = Instant::now();
-        let deadline = began_at + self.worker.plan.config.timeouts.handshake.0;
+        let deadline = began_at + self.worker.plan().config.timeouts.handshake.0;
         // Who connects and sends nothing has begun no transaction.
         match tokio::time::timeout_at(deadline.into(), stream.peek(&mut [0])).await {
             Ok(Ok(bytes)) if bytes > 0 => {}
             _ => return,
         }
         let mut tls = TlsFacts::default();
-        let fields = self.worker.plan.config.forwarding.client_cert;
+        let fields = self.worker.plan().config.forwarding.client_cert;
         let shaken = tokio::time::timeout_at(deadline.into(), handshake::shake(stream, &names, fields, &mut tls)).await;
         let failure = match shaken {
             Ok(Ok(stream)) => {
@@ -184,7 +200,7 @@ impl Server {
     }
 
     fn watched<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO, facts: &ConnectionFacts) -> TokioIo<Watched<IO>> {
-        let write_max = Some(self.worker.plan.config.timeouts.client_write.0);
+        let write_max = Some(self.worker.plan().config.timeouts.client_write.0);
         TokioIo::new(Watched::new(io, facts.io.clone(), self.worker.epoch, write_max))
     }
 
@@ -194,7 +210,8 @@ impl Server {
     {
         let io = self.watched(io, &facts);
         let service = service_fn(|request| forward::handle(self.worker.clone(), facts.clone(), request));
-        let mut connection = std::pin::pin!(self.http1.serve_connection(io, service).with_upgrades());
+        let connection = self.worker.plan().protocols.http1.serve_connection(io, service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
         let served = async {
             tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -245,8 +262,9 @@ impl Server {
             let (worker, facts) = (self.worker.clone(), facts.clone());
             service_fn(move |request| forward::handle(worker.clone(), facts.clone(), request))
         };
-        let mut connection = std::pin::pin!(self.http2.serve_connection(io, service));
-        let idle = self.worker.plan.config.timeouts.http2_idle.0;
+        let connection = self.worker.plan().protocols.http2.serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let idle = self.worker.plan().config.timeouts.http2_idle.0;
         // How it ends shows in the transactions that it carried.
         let _ended = tokio::select! {
             ended = connection.as_mut() => ended,

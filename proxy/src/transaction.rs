@@ -23,6 +23,7 @@ use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::server::cut_of;
 use crate::trace::TraceContext;
 use crate::worker::Worker;
+use crate::worker_plan::WorkerPlan;
 
 /// The status recorded for a client that left.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -123,6 +124,8 @@ impl Ending {
 #[derive(Debug)]
 pub struct Transaction {
     pub(crate) worker: Rc<Worker>,
+    /// What it began under, and ends under.
+    pub(crate) plan: Rc<WorkerPlan>,
     pub(crate) connection: Rc<ConnectionFacts>,
     pub(crate) seq: i64,
     pub(crate) time_us: i64,
@@ -176,6 +179,7 @@ impl Transaction {
         let live = worker.live.borrow_mut().insert(seq, time_us, cut.clone());
         Box::new(Self {
             worker: worker.clone(),
+            plan: worker.plan(),
             connection: connection.clone(),
             seq,
             time_us,

@@ -21,6 +21,7 @@ use crate::pool::OpenConnection;
 use crate::refusal::Refusal;
 use crate::transaction::UpstreamFacts;
 use crate::worker::Worker;
+use crate::worker_plan::WorkerPlan;
 
 /// Bytes of a response head.
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -32,7 +33,7 @@ pub struct Lease {
     pub sender: http1::SendRequest<RequestBody>,
     /// What its socket saw.
     pub io: Arc<IoFacts>,
-    /// Index of the upstream identity.
+    /// Index of the upstream identity, in the plan of the transaction that has the lease.
     pub upstream: usize,
     /// The peer.
     pub addr: SocketAddr,
@@ -50,13 +51,14 @@ pub struct Lease {
 /// The refusal to answer with.
 pub async fn connect(
     worker: &Rc<Worker>,
+    plans: &WorkerPlan,
     upstream: usize,
     patience: Duration,
     tunnel: bool,
     facts: &mut UpstreamFacts,
 ) -> Result<Lease, Refusal> {
-    let plan = &worker.plan.upstreams[upstream];
-    let Some(open) = worker.pool.open(upstream) else {
+    let plan = &plans.upstreams[upstream];
+    let Some(open) = plans.pool.open(upstream) else {
         let status = http::StatusCode::SERVICE_UNAVAILABLE;
         let detail = "the upstream has as many connections as it may";
         return Err(Refusal::gateway(status, ErrorClass::NoHealthyUpstream, detail));

@@ -1,5 +1,6 @@
 //! One worker: a thread with its own runtime, upstream pool, resolver, metrics and batch of records. Nothing in here
-//! is shared, so nothing is locked; only sealed batches leave, through the outbox.
+//! is shared, so nothing is locked; only sealed batches leave, through the outbox. The plan can be changed for another
+//! while it runs: see [`crate::worker_plan`].
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
 use tollgate_record::id::{ProducerName, RequestId, producer_tag};
 use tollgate_record::vocabulary::{AuthFailReason, AuthResult, ErrorClass, Kind, MtlsVerify, Termination};
@@ -20,10 +21,10 @@ use crate::connection::ConnectionFacts;
 use crate::dns::Resolver;
 use crate::live::InFlight;
 use crate::metrics::{Metrics, WorkerMetrics};
-use crate::pool::Pool;
 use crate::redaction;
 use crate::ship::{Outbox, Rows, SealJobs};
 use crate::transaction::{Ending, Transaction, header_of, now_us};
+use crate::worker_plan::WorkerPlan;
 
 /// How often counts are added to the shared ones and idle connections are swept.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
@@ -33,12 +34,8 @@ const REDACTION_POLICY: &str = "default-1";
 /// A worker's state.
 #[derive(Debug)]
 pub struct Worker {
-    /// What to do.
-    pub plan: Arc<Plan>,
     /// Instants are counted from here.
     pub epoch: Instant,
-    /// Idle upstream connections.
-    pub pool: Pool,
     /// Names to addresses.
     pub resolver: Resolver,
     /// Counts.
@@ -59,9 +56,17 @@ pub struct Worker {
     pub ports: Vec<u16>,
     tag: u32,
     seq: Cell<i64>,
-    turns: Vec<Cell<usize>>,
+    plan: RefCell<Rc<WorkerPlan>>,
+    records: RecordLimits,
     outbox: Arc<Outbox>,
     batch: RefCell<Batch>,
+}
+
+/// What of `records` the worker itself goes by; it does not change while the process runs.
+#[derive(Debug, Clone, Copy)]
+struct RecordLimits {
+    enabled: bool,
+    age_max: Duration,
 }
 
 struct Batch {
@@ -99,19 +104,14 @@ impl Worker {
             age_max: config.records.batch_age_max.0,
         };
         let level = config.records.compression_level.value;
-        let pool = Pool::new(
-            plan.upstreams.len(),
-            config.limits.upstream_idle_max,
-            config.limits.upstream_connections_max,
-            config.timeouts.upstream_idle.0,
-        );
+        let mut random = SmallRng::from_os_rng();
+        let worker_plan = WorkerPlan::new(plan.clone(), None, metrics, random.random::<u32>() as usize);
         Rc::new(Self {
             epoch: Instant::now(),
-            pool,
             resolver: Resolver::new(config.timeouts.dns_cache.0),
-            metrics: WorkerMetrics::new(metrics.clone(), plan),
+            metrics: WorkerMetrics::new(metrics.clone()),
             live: RefCell::default(),
-            random: RefCell::new(SmallRng::from_os_rng()),
+            random: RefCell::new(random),
             drain: stop.0,
             cut: stop.1,
             cutting: Cell::new(false),
@@ -119,7 +119,8 @@ impl Worker {
             ports,
             tag: producer_tag(&header.producer),
             seq: Cell::new(0),
-            turns: plan.services.iter().map(|_| Cell::new(index as usize)).collect(),
+            plan: RefCell::new(worker_plan),
+            records: RecordLimits { enabled: config.records.enabled, age_max: config.records.batch_age_max.0 },
             outbox: jobs.outbox.clone(),
             batch: RefCell::new(Batch {
                 rows: Rows::new(index as usize, header, limits, level, jobs),
@@ -129,8 +130,22 @@ impl Worker {
                 user_agent: String::new(),
                 addr: String::new(),
             }),
-            plan: plan.clone(),
         })
+    }
+
+    /// The plan in force. What goes on for longer than a call holds it.
+    #[must_use]
+    pub fn plan(&self) -> Rc<WorkerPlan> {
+        self.plan.borrow().clone()
+    }
+
+    /// Puts another plan in force, for every transaction that begins from now on.
+    pub fn adopt(&self, plan: Arc<Plan>) {
+        let before = self.plan();
+        let turn = self.random.borrow_mut().random::<u32>() as usize;
+        self.resolver.remember_for(plan.config.timeouts.dns_cache.0);
+        let next = WorkerPlan::new(plan, Some(&before), &self.metrics.shared, turn);
+        self.plan.replace(next);
     }
 
     /// The next number, and the time of a transaction whose first byte came `ago`.
@@ -146,26 +161,10 @@ impl Worker {
         header_of(&RequestId::from_parts(time_us, self.tag, seq))
     }
 
-    /// The target of a service whose turn it is.
-    #[must_use]
-    pub fn next_target(&self, service: usize, targets: usize) -> usize {
-        let turn = &self.turns[service];
-        let next = turn.get().wrapping_add(1);
-        turn.set(next);
-        next % targets.max(1)
-    }
-
     /// Whether the worker takes no more connections.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
-    }
-
-    /// Whether a connection has served as many requests as it may.
-    #[must_use]
-    pub fn is_worn_out(&self, connection: &ConnectionFacts) -> bool {
-        let max = self.plan.config.limits.requests_per_connection_max;
-        max > 0 && connection.requests.get() >= max
     }
 
     /// Waits until there is room for records; at once unless the configuration says to block.
@@ -175,10 +174,11 @@ impl Worker {
 
     /// Writes the record of a transaction.
     pub fn record(&self, transaction: &Transaction, ending: &Ending, ended_at: Instant) {
-        let route = transaction.route.map(|route| &self.plan.routes[route]);
+        let plan = &transaction.plan;
+        let route = transaction.route.map(|route| &plan.routes[route]);
         let took = ended_at.saturating_duration_since(transaction.began_at);
-        self.metrics.transaction(route.map(|route| route.service), transaction.status, took, ending.class);
-        if !self.plan.config.records.enabled {
+        plan.counts.transaction(route.map(|route| route.service), transaction.status, took, ending.class);
+        if !self.records.enabled {
             return;
         }
         let mut batch = self.batch.borrow_mut();
@@ -188,7 +188,7 @@ impl Worker {
         redaction::path(transaction.uri.path(), &mut batch.path);
         record.path = Some(&batch.path);
         if let Some(query) = transaction.uri.query() {
-            let policy = route.map_or(&self.plan.query_policy, |route| &route.query_policy);
+            let policy = route.map_or(&plan.query_policy, |route| &route.query_policy);
             redaction::query(query, policy, &mut batch.query);
             record.query = Some(&batch.query);
         }
@@ -200,7 +200,7 @@ impl Worker {
             let _infallible = write!(batch.addr, "{addr}");
             record.upstream_addr = Some(&batch.addr);
         }
-        crate::row::transaction(&mut record, transaction, ending, ended_at, &self.plan);
+        crate::row::transaction(&mut record, transaction, ending, ended_at, plan);
         batch.rows.append(&record);
         self.metrics.issued();
     }
@@ -213,7 +213,8 @@ impl Worker {
         let (seq, time_us) = self.issue(took);
         let mut record = Record { kind: Kind::HandshakeFailed, seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);
-        record.config_revision = Some(&self.plan.revision);
+        let plan = self.plan();
+        record.config_revision = Some(&plan.revision);
         record.error_class = Some(ErrorClass::TlsHandshake);
         record.error_detail = Some(detail);
         record.termination = Some(if by_client { Termination::Client } else { Termination::Gateway });
@@ -235,7 +236,7 @@ impl Worker {
         if matches!(reason, "crl_unknown" | "crl_expired") {
             (record.auth_result, record.mtls_verify) = (Some(AuthResult::Failed), Some(MtlsVerify::Failed));
         }
-        let listener = &self.plan.listeners[connection.listener].name;
+        let listener = &plan.listeners[connection.listener].name;
         self.metrics.shared().handshake_failures.with_label_values(&[listener, reason]).inc();
         self.metrics.shared().errors.with_label_values(&[ErrorClass::TlsHandshake.as_str()]).inc();
         self.append(&record);
@@ -249,7 +250,8 @@ impl Worker {
         let mut record = Record { seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);
         let by_client = class == ErrorClass::ClientAbort;
-        record.config_revision = Some(&self.plan.revision);
+        let plan = self.plan();
+        record.config_revision = Some(&plan.revision);
         record.status = status.map(i32::from);
         record.response_source =
             (!by_client && status.is_some()).then_some(tollgate_record::vocabulary::ResponseSource::Gateway);
@@ -259,12 +261,12 @@ impl Worker {
         record.upstream_attempts = Some(0);
         let took = now - began_at;
         record.total_us = Some(took.as_micros() as i64);
-        self.metrics.transaction(None, status, took, Some(class));
+        plan.counts.transaction(None, status, took, Some(class));
         self.append(&record);
     }
 
     fn append(&self, record: &Record<'_>) {
-        if !self.plan.config.records.enabled {
+        if !self.records.enabled {
             return;
         }
         self.batch.borrow_mut().rows.append(record);
@@ -273,8 +275,7 @@ impl Worker {
 
     /// Seals by age, adds counts, sweeps the pool and cuts what is overdue; runs until it is dropped with the worker.
     pub async fn keep_house(self: Rc<Self>) {
-        let age_max = self.plan.config.records.batch_age_max.0;
-        let period = (age_max / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
+        let period = (self.records.age_max / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut swept_at = Instant::now();
@@ -283,7 +284,9 @@ impl Worker {
             self.batch.borrow_mut().rows.seal_due(false);
             if swept_at.elapsed() >= HOUSEKEEPING {
                 swept_at = Instant::now();
-                self.pool.sweep();
+                let plan = self.plan();
+                plan.pool.sweep();
+                plan.counts.flush();
                 // Whatever is under way ends itself at its deadline; this is for what nobody asks to go on.
                 self.live.borrow().cut_overdue(swept_at - HOUSEKEEPING);
                 self.metrics.flush(self.live.borrow().len());
@@ -294,6 +297,7 @@ impl Worker {
     /// Hands over everything: the last thing a worker does.
     pub fn close(&self) {
         self.batch.borrow_mut().rows.close();
+        self.plan().counts.flush();
         self.metrics.flush(0);
     }
 }

@@ -53,6 +53,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tollgate_failpoint::{Point, reach};
 
 pub use error::{AppendError, JournalError};
 pub use frame::{Entry, FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Frame, PRODUCER_BYTES_MAX};
@@ -255,7 +256,9 @@ impl Journal {
                 }
                 front.name
             };
-            self.shared.storage.sync_dir("").map_err(JournalError::io("sync the folder after deleting", name))?;
+            let synced = reach(Point::TrimRemoved).and_then(|()| self.shared.storage.sync_dir(""));
+            let synced = synced.and_then(|()| reach(Point::TrimSynced));
+            synced.map_err(JournalError::io("sync the folder after deleting", name))?;
             deleted += 1;
         }
     }

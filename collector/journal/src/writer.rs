@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
+use tollgate_failpoint::{Point, reach};
 
 use crate::error::AppendError;
 use crate::frame::{self, Entry};
@@ -133,7 +134,9 @@ impl Writer {
             return;
         }
         let started = Instant::now();
-        let stored = active.file.write_all_at(&self.group, active.offset).and_then(|()| active.file.sync_data());
+        let stored = active.file.write_all_at(&self.group, active.offset);
+        let stored = stored.and_then(|()| reach(Point::JournalWritten)).and_then(|()| active.file.sync_data());
+        let stored = stored.and_then(|()| reach(Point::JournalSynced));
         if let Err(error) = stored {
             return self.poison(&error);
         }

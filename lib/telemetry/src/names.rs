@@ -126,6 +126,10 @@ registry! {
         "seconds from sending a batch to its acknowledgement";
     PROXY_CONFIG_INFO = "tollgate_proxy_config_info" Proxy Gauge, ["revision"],
         "1 for the revision of the configuration that is in force";
+    PROXY_RELOADS_TOTAL = "tollgate_proxy_reloads_total" Proxy Counter, ["outcome"],
+        "reloads of the configuration: ok, or failed with the one before still in force";
+    PROXY_PLANS_IN_USE = "tollgate_proxy_plans_in_use" Proxy Gauge, [],
+        "configurations in memory: the one in force, and earlier ones that transactions began under";
 
     INGEST_BATCHES_TOTAL = "tollgate_ingest_batches_total" Collector Counter, ["outcome"],
         "batches received: accepted, duplicate, malformed, too_large, forbidden, unavailable";

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
@@ -15,7 +16,7 @@ use super::plan::{
     Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
     UpstreamPlan,
 };
-use super::{Hmac, KeyPair, ProxyConfig, Records, Route, Service, ServiceTls, UpstreamHost, compile_tls};
+use super::{Hmac, KeyPair, ProxyConfig, Records, Route, Service, ServiceTls, UpstreamHost, compile_tls, fixed};
 use crate::routing::{HostPattern, Pattern, Router};
 use crate::spelling;
 
@@ -27,35 +28,47 @@ const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
 /// Bytes of an HTTP/2 window.
 const WINDOW_BYTES: std::ops::RangeInclusive<u32> = 1..=2_147_483_647;
 
-/// Checks and compiles a loaded file.
-pub(super) fn plan(loaded: Loaded<ProxyConfig>) -> Result<Plan, ConfigError> {
+/// Checks and compiles a loaded file; `before` is the plan that runs, if one does.
+pub(super) fn plan(loaded: Loaded<ProxyConfig>, before: Option<&Plan>) -> Result<Plan, ConfigError> {
     tollgate_tls::install_provider();
     let mut compiled = None;
-    let loaded = loaded.checked(|config, problems| compiled = compile(config, problems))?;
+    let loaded = loaded.checked(|config, problems| compiled = compile(config, before, problems))?;
     match compiled {
         Some(mut plan) => {
             plan.revision = loaded.revision;
+            plan.source = loaded.path;
             Ok(plan)
         }
         None => Err(ConfigError::of_file(&loaded.path, "the configuration cannot be compiled")),
     }
 }
 
-fn compile(config: &ProxyConfig, problems: &mut Problems<'_>) -> Option<Plan> {
+fn compile(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<'_>) -> Option<Plan> {
     check_scalars(config, problems);
-    let listeners = listeners(config, problems);
-    let mut upstreams = Upstreams::default();
+    let mut listeners = listeners(config, before, problems);
+    let mut upstreams = Upstreams::after(before);
+    if let Some(before) = before {
+        fixed::check(&before.config, config, problems);
+        // Sockets are known by the place of their listener.
+        let place = |name: &String| before.listeners.iter().position(|listener| listener.name == *name);
+        listeners.sort_by_key(|listener| place(&listener.name));
+    }
     let services = services(config, &mut upstreams, problems);
     let (routes, router) = routes(config, problems);
     let trusted_hops =
         config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
-    let hmac = config.hmac.as_ref().and_then(|hmac| hmac_plan(hmac, problems));
+    let hmac = match before {
+        // Each batch names the one secret that its hashes are under.
+        Some(before) => before.hmac.clone(),
+        None => config.hmac.as_ref().and_then(|hmac| hmac_plan(hmac, problems)).map(Arc::new),
+    };
     let records = records(&config.records, problems);
     let admin = address(&config.admin.address, problems);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Some(Plan {
         config: config.clone(),
         revision: String::new(),
+        source: PathBuf::new(),
         workers: config.workers.map_or(cores, At::into_inner),
         listeners,
         services,
@@ -138,13 +151,19 @@ fn address(text: &At<String>, problems: &mut Problems<'_>) -> Option<SocketAddr>
     noted(text, text.parse().map_err(|_| format!("`{}` {cure}", text.value)), problems)
 }
 
-fn listeners(config: &ProxyConfig, problems: &mut Problems<'_>) -> Vec<ListenerPlan> {
+fn listeners(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<'_>) -> Vec<ListenerPlan> {
     let mut plans = Vec::new();
     for listener in &config.listeners {
         let address = address(&listener.address, problems);
-        let tls = listener.tls.as_ref().map(|tls| compile_tls::server_tls(tls, &listener.name, problems));
+        let earlier = before.and_then(|plan| plan.listeners.iter().find(|earlier| earlier.name == *listener.name));
+        let earlier = earlier.and_then(|earlier| earlier.tls.as_deref());
+        let tls = listener.tls.as_ref().and_then(|tls| compile_tls::server_tls(tls, &listener.name, problems));
+        let tls = tls.map(|names| match earlier {
+            Some(earlier) => names.resuming(earlier),
+            None => names,
+        });
         if let Some(address) = address {
-            plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.flatten() });
+            plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.map(Arc::new) });
         }
     }
     plans
@@ -159,26 +178,39 @@ pub(super) fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Id
 }
 
 /// Upstream identities, each once.
-#[derive(Default)]
-struct Upstreams {
-    plans: Vec<UpstreamPlan>,
+struct Upstreams<'a> {
+    plans: Vec<Arc<UpstreamPlan>>,
     by_key: HashMap<UpstreamKey, usize>,
+    before: HashMap<&'a UpstreamKey, &'a Arc<UpstreamPlan>>,
 }
 
-impl Upstreams {
+impl<'a> Upstreams<'a> {
+    /// None yet; those that `before` has too are taken from it, with their TLS sessions.
+    fn after(before: Option<&'a Plan>) -> Self {
+        let before = before.map_or(&[][..], |before| &before.upstreams);
+        let before = before.iter().map(|upstream| (&upstream.key, upstream)).collect();
+        Self { plans: Vec::new(), by_key: HashMap::new(), before }
+    }
+
     fn intern(&mut self, key: UpstreamKey) -> Result<usize, tollgate_tls::TlsError> {
         if let Some(index) = self.by_key.get(&key) {
             return Ok(*index);
         }
-        let tls = key.tls.as_ref().map(|(policy, _)| policy.config()).transpose()?;
+        let plan = match self.before.get(&key) {
+            Some(plan) => Arc::clone(plan),
+            None => {
+                let tls = key.tls.as_ref().map(|(policy, _)| policy.config()).transpose()?;
+                Arc::new(UpstreamPlan { key: key.clone(), tls })
+            }
+        };
         let index = self.plans.len();
-        self.by_key.insert(key.clone(), index);
-        self.plans.push(UpstreamPlan { key, tls });
+        self.by_key.insert(key, index);
+        self.plans.push(plan);
         Ok(index)
     }
 }
 
-fn services(config: &ProxyConfig, upstreams: &mut Upstreams, problems: &mut Problems<'_>) -> Vec<ServicePlan> {
+fn services(config: &ProxyConfig, upstreams: &mut Upstreams<'_>, problems: &mut Problems<'_>) -> Vec<ServicePlan> {
     let mut system_roots = None;
     let mut plans = Vec::new();
     for service in &config.services {
@@ -216,7 +248,7 @@ fn target(
     service: &Service,
     text: &At<String>,
     system_roots: &mut Option<Roots>,
-    upstreams: &mut Upstreams,
+    upstreams: &mut Upstreams<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<TargetPlan> {
     let (https, host, port) = noted(text, target_parts(text), problems)?;

@@ -1,6 +1,5 @@
 //! TLS towards clients, from the file as written to what the listener runs.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tollgate_config::{At, ConfigPath, Problems};
@@ -10,11 +9,7 @@ use super::compile::{identity, noted};
 use super::{ClientAuth, ClientCrl, CrlGap, ListenerTls, TlsVersion};
 
 /// Reads every file and builds the policies.
-pub(super) fn server_tls(
-    tls: &ListenerTls,
-    listener: &At<String>,
-    problems: &mut Problems<'_>,
-) -> Option<Arc<ServerNames>> {
+pub(super) fn server_tls(tls: &ListenerTls, listener: &At<String>, problems: &mut Problems<'_>) -> Option<ServerNames> {
     if tls.certificates.is_empty() {
         problems.at(listener, "the listener has tls without certificates; name at least one certificate and its key");
     }
@@ -41,7 +36,7 @@ pub(super) fn server_tls(
         TlsVersion::V1_3 => TlsVersions::Tls13Only,
     };
     let certificates = noted(listener, Certificates::new(identities), problems)?;
-    noted(listener, ServerNames::new(&certificates, default?, named, alpn, versions), problems).map(Arc::new)
+    noted(listener, ServerNames::new(&certificates, default?, named, alpn, versions), problems)
 }
 
 fn check_name(name: &At<String>, problems: &mut Problems<'_>) {

@@ -6,6 +6,7 @@
 mod client_tls;
 mod compile;
 mod compile_tls;
+mod fixed;
 mod limits;
 mod plan;
 

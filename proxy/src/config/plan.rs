@@ -20,6 +20,8 @@ use crate::routing::Router;
 pub struct Plan {
     /// The effective configuration.
     pub config: ProxyConfig,
+    /// Where it was read from, and is read from again.
+    pub source: PathBuf,
     /// Its revision, carried by each record.
     pub revision: String,
     /// Worker threads.
@@ -32,14 +34,15 @@ pub struct Plan {
     pub routes: Vec<RoutePlan>,
     /// The routes, ready for lookup.
     pub router: Router,
-    /// Every distinct upstream identity.
-    pub upstreams: Vec<UpstreamPlan>,
+    /// Every distinct upstream identity. One that is equal to one of the plan before is the same `Arc`, and keeps its
+    /// connections.
+    pub upstreams: Vec<Arc<UpstreamPlan>>,
     /// Networks whose forwarding headers are believed.
     pub trusted_hops: Vec<Cidr>,
     /// Query values that are kept where no route matched: none.
     pub query_policy: QueryPolicy,
     /// Keyed hash of credentials.
-    pub hmac: Option<HmacPlan>,
+    pub hmac: Option<Arc<HmacPlan>>,
     /// Where the records go.
     pub records: RecordsPlan,
     /// The admin endpoint.
@@ -52,7 +55,7 @@ impl Plan {
     /// # Errors
     /// All problems found, each with file, line, key and cure.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        compile::plan(tollgate_config::load::<ProxyConfig>(path)?)
+        compile::plan(tollgate_config::load::<ProxyConfig>(path)?, None)
     }
 
     /// The same for a text that is already in memory; relative paths are resolved against the folder of `path`.
@@ -60,7 +63,15 @@ impl Plan {
     /// # Errors
     /// All problems found.
     pub fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
-        compile::plan(tollgate_config::parse::<ProxyConfig>(path, text)?)
+        compile::plan(tollgate_config::parse::<ProxyConfig>(path, text)?, None)
+    }
+
+    /// Reads this plan's source again: the plan that a proxy which runs this one can go over to.
+    ///
+    /// # Errors
+    /// All problems found; among them, every change that only another start can make.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        compile::plan(tollgate_config::load::<ProxyConfig>(&self.source)?, Some(self))
     }
 }
 

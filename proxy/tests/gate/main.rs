@@ -9,6 +9,7 @@ mod handshakes;
 mod http2;
 mod limits;
 mod programs;
+mod reload;
 mod rig;
 mod shipping;
 mod tls;

@@ -163,11 +163,26 @@ impl Gate {
         ca.client("gate-client", "gate-1", &["gate-1"], Lifetime::days(1)).unwrap();
         std::fs::write(dir.path().join("hmac.key"), "0123456789abcdef0123456789abcdef").unwrap();
         let text = yaml(setup, &collector);
-        let plan = Plan::parse(&dir.path().join("gate.yaml"), text.clone());
+        let file = dir.path().join("gate.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let plan = Plan::load(&file);
         let plan = plan.unwrap_or_else(|error| panic!("{error}\n{text}"));
         let running = start(plan).unwrap();
         let (plain, tls, admin) = (running.addresses[0].1, running.addresses[1].1, running.admin);
         Self { dir, ca, collector, running: Some(running), plain, tls, admin }
+    }
+
+    /// The proxy.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    /// Replaces the first `from` in the configuration file; nothing is reloaded.
+    pub fn edit(&self, from: &str, to: &str) {
+        let file = self.dir.path().join("gate.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
     }
 
     /// A raw connection to the plaintext listener.

@@ -12,6 +12,11 @@
 //!                        ├─ Err(Rebuild) recover() again, then from the position it answers
 //!                        └─ Err(Reject)  one frame to the dead-letter file with its reason, then on
 //! ```
+//!
+//! What a sink must keep to, whatever it writes to, is checked by `testkit`.
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +78,18 @@ pub trait Sink: Send {
     /// Takes frames in ascending order of position and answers the last position that is now durable, if any is.
     /// Called with no frames at least every [`Sink::poll_interval`], so that held rows are stored in time.
     async fn deliver(&mut self, frames: &[Delivery]) -> Result<Option<Position>, SinkError>;
+
+    /// Takes one frame that was refused earlier, stands at a position which may be long past, and is offered again because
+    /// somebody asked for it. The cursor has nothing to do with it: `Ok` says that the frame is durable at the destination.
+    async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
+        let position = frame.position;
+        if self.deliver(std::slice::from_ref(frame)).await? == Some(position) {
+            return Ok(());
+        }
+        // A sink that keeps its own place takes nothing from before it.
+        let reason = "the sink did not store it: it is past this position".to_owned();
+        Err(SinkError::Reject { position, reason })
+    }
 
     /// How often [`Sink::deliver`] must be called even without frames.
     fn poll_interval(&self) -> Duration {

@@ -88,6 +88,15 @@ impl Sink for MetricsSink {
         self.tick(Instant::now());
         Ok(self.through)
     }
+
+    /// Counts the frame late: it was refused, so it was not counted before.
+    async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
+        if self.derived.observe(&frame.batch, Instant::now()) {
+            return Ok(());
+        }
+        let reason = "the batch lacks canonical columns".to_owned();
+        Err(SinkError::Reject { position: frame.position, reason })
+    }
 }
 
 /// Lets the runtime's other tasks run once.

@@ -16,6 +16,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
 
 use crate::TableError;
@@ -78,6 +79,7 @@ impl Table {
         });
         let (merge, written) = task.await.map_err(TableError::rows("merge files"))?;
         let new = written?;
+        reach(Point::MergeWritten).map_err(|source| TableError::io(self.root(), source))?;
         let old: BTreeSet<&str> = merge.files.iter().map(|file| file.path.as_str()).collect();
         let mut log = self.log().await;
         let conflicts = match log.replace(&old, &new).await {
@@ -88,7 +90,8 @@ impl Table {
                 return Err(error);
             }
         };
-        self.publish(&log);
+        reach(Point::MergeCommitted).map_err(|source| TableError::io(self.root(), source))?;
+        self.publish(&mut log);
         self.counters.compactions.fetch_add(1, Ordering::Relaxed);
         self.counters.commit_conflicts.fetch_add(conflicts, Ordering::Relaxed);
         tracing::debug!(hour = merge.hour, from = old.len(), to = new.len(), "files merged");

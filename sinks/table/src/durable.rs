@@ -21,6 +21,7 @@ use object_store::{
     CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result, UploadPart,
 };
+use tollgate_failpoint::{Point, reach};
 
 const STORE: &str = "durable local store";
 
@@ -77,12 +78,17 @@ impl Disk {
         let directory = target.parent().unwrap_or(Path::new("/"));
         self.create_directories(directory)?;
         let staged = Self::stage(target);
-        let written = self.write_staged(&staged, payload).and_then(|()| self.place(&staged, target, create));
+        // Only entries of the log are created so: whoever comes second must notice.
+        let past = |point| if create { reach(point) } else { Ok(()) };
+        let written = self.write_staged(&staged, payload).and_then(|()| past(Point::LogStaged));
+        let written = written.and_then(|()| self.place(&staged, target, create));
         if written.is_err() || create {
             let _ = fs::remove_file(&staged);
         }
         written?;
-        self.sync_directory(directory)
+        past(Point::LogLinked)?;
+        self.sync_directory(directory)?;
+        past(Point::LogSynced)
     }
 
     /// A name beside `target` that no other writer uses, in this process or another, and that listings skip

@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array as _, RecordBatch};
+use tollgate_record::Batch;
 use tollgate_sink::Position;
 
 use crate::snapshot::HotBatch;
@@ -34,14 +35,16 @@ struct Evicted {
 }
 
 impl HotBatch {
-    pub(crate) fn new(position: Position, records: RecordBatch) -> Self {
+    pub(crate) fn new(position: Position, batch: &Batch) -> Self {
+        let records = batch.records.clone();
         let times = records.column_by_name("time");
         let times = times.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let min_time_us = times.and_then(arrow::compute::min).unwrap_or(i64::MIN);
         let max_time_us = times.and_then(arrow::compute::max).unwrap_or(i64::MAX);
         let columns = records.columns().iter();
         let bytes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-        Self { position, records, min_time_us, max_time_us, bytes }
+        let (producer, batch_seq) = (batch.meta.producer.as_str().into(), batch.meta.batch_seq);
+        Self { position, producer, batch_seq, records, min_time_us, max_time_us, bytes }
     }
 }
 
@@ -84,6 +87,19 @@ impl HotRows {
                 self.evicted_rows -= evicted.rows;
             }
         }
+    }
+
+    /// Drops batches that are in the table though their positions are not: another writer brought them.
+    pub(crate) fn drop_where(&mut self, is_stored: impl Fn(&HotBatch) -> bool) {
+        let (bytes, rows) = (&mut self.bytes, &mut self.rows);
+        self.batches.retain(|batch| {
+            let stays = !is_stored(batch);
+            if !stays {
+                *bytes -= batch.bytes;
+                *rows -= batch.records.num_rows() as u64;
+            }
+            stays
+        });
     }
 
     fn pop_front(&mut self) -> Option<Arc<HotBatch>> {
@@ -135,14 +151,32 @@ impl HotRows {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{ArrayRef, TimestampMicrosecondArray};
+    use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+    use tollgate_record::BatchMeta;
 
     use super::*;
 
     fn batch(position: Position, rows: i64) -> HotBatch {
         let times = TimestampMicrosecondArray::from_iter_values(position as i64..position as i64 + rows);
         let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
-        HotBatch::new(position, RecordBatch::try_from_iter([("time", times)]).unwrap())
+        let records = RecordBatch::try_from_iter([("time", times)]).unwrap();
+        HotBatch::new(position, &Batch { meta: meta(position), records })
+    }
+
+    fn meta(batch_seq: u64) -> BatchMeta {
+        BatchMeta {
+            record_version: 1,
+            producer: "gate-1/5f/0".to_owned(),
+            node_id: "gate-1".to_owned(),
+            batch_seq,
+            first_seq: 0,
+            last_seq: 0,
+            gateway_version: String::new(),
+            environment: String::new(),
+            zone: String::new(),
+            redaction_policy: String::new(),
+            hmac_key_id: String::new(),
+        }
     }
 
     #[test]
@@ -164,6 +198,15 @@ mod tests {
         assert_eq!((hot.len(), hot.evicted_rows()), (2, 10));
         hot.drop_through(2);
         assert_eq!((hot.len(), hot.evicted_rows(), hot.evicted_rows_total()), (1, 0, 20));
+    }
+
+    #[test]
+    fn batches_that_another_writer_stored_go_wherever_they_stand() {
+        let mut hot = HotRows::new(1_000);
+        (0..4).for_each(|position| hot.push(batch(position, 2)));
+        hot.drop_where(|batch| batch.batch_seq == 1 || batch.batch_seq == 3);
+        let left: Vec<_> = hot.batches().iter().map(|batch| batch.position).collect();
+        assert_eq!((left, hot.rows(), hot.bytes()), (vec![0, 2], 4, 32));
     }
 
     #[test]

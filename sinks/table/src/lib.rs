@@ -29,10 +29,13 @@
 //! One Delta commit carries the data files and the transaction `txn("tollgate-journal-JOURNAL", p)`, where `p` is the last
 //! journal position whose rows are in the table. After a restart `recover` reads `p` back, and frames up to it are ignored.
 //! A crash between the files and the commit leaves files that no commit names: nobody reads them.
+//! Several collectors may write to one table, each with the name of its own journal. A batch that two of them received is
+//! stored by the first and left out by the second: see `batches`.
 //! A position is answered only after the data files, the log entry and the directories of both are on stable storage;
 //! the local store of `object_store` never syncs, so [`DurableStore`] stands in for it.
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod batches;
 mod compaction;
 mod delta;
 mod durable;
@@ -148,6 +151,9 @@ pub enum TableError {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process has stored some of these batches meanwhile: a proxy had posted them to both.
+    #[error("another process has stored some of these batches meanwhile")]
+    Doubled,
     /// Another process has committed positions of the same journal.
     #[error("another process stores the same journal in this table; stop one of them")]
     Overtaken,

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+use tollgate_failpoint::{Point, reach};
 
 use crate::delta::Log;
 use crate::snapshot::DataFile;
@@ -131,7 +132,10 @@ impl Table {
         let task = tokio::task::spawn_blocking(move || runtime.block_on(async { (log.write_checkpoint().await, log) }));
         let (written, log) = task.await.map_err(TableError::rows("write a checkpoint"))?;
         written?;
+        let failed = |source| TableError::io(self.root(), source);
+        reach(Point::CheckpointWritten).map_err(failed)?;
         verify_checkpoint(self.root(), &log, &before).await?;
+        reach(Point::CheckpointChecked).map_err(failed)?;
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         let deleted = log.clean_up().await?;
         tracing::debug!(version = log.version(), files = before.len(), deleted, "checkpoint written");

@@ -22,6 +22,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
 
 use crate::TableError;
@@ -72,7 +73,9 @@ pub(crate) fn write(
     disk.create_directories(&directory).map_err(|source| TableError::io(&directory, source))?;
     let written = write_synced(disk, &absolute, rows, order, level);
     let written = written.and_then(|statistics| {
-        disk.sync_directory(&directory).map_err(|source| TableError::io(&directory, source))?;
+        let failed = |source| TableError::io(&directory, source);
+        reach(Point::FileSynced).and_then(|()| disk.sync_directory(&directory)).map_err(failed)?;
+        reach(Point::FileEntered).map_err(failed)?;
         let size = fs::metadata(&absolute).map_err(|source| TableError::io(&absolute, source))?.len();
         Ok(NewFile { path, date, size, statistics })
     });
@@ -95,6 +98,7 @@ fn write_synced(
         source: Box::new(error),
     };
     let file = File::create_new(path).map_err(|source| TableError::io(path, source))?;
+    reach(Point::FileCreated).map_err(|source| TableError::io(path, source))?;
     let schema = schema::table();
     let properties = properties(&schema, level)?;
     let mut writer = ArrowWriter::try_new(BufWriter::new(file), schema, Some(properties)).map_err(failed)?;
@@ -108,7 +112,8 @@ fn write_synced(
     }
     let buffered = writer.into_inner().map_err(failed)?;
     let file = buffered.into_inner().map_err(|error| TableError::io(path, error.into_error()))?;
-    disk.sync_file(&file).map_err(|source| TableError::io(path, source))?;
+    let synced = reach(Point::FileWritten).and_then(|()| disk.sync_file(&file));
+    synced.map_err(|source| TableError::io(path, source))?;
     Ok(statistics)
 }
 

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tollgate_failpoint::{Point, reach};
+
 use crate::TableError;
 use crate::statistics::{day_of, format_day};
 use crate::table::Table;
@@ -34,7 +36,8 @@ impl Table {
         }
         let mut log = self.log().await;
         log.remove(&expired).await?;
-        self.publish(&log);
+        reach(Point::RetentionCommitted).map_err(|source| TableError::io(self.root(), source))?;
+        self.publish(&mut log);
         tracing::info!(files = expired.len(), before = first_date, "days past their retention left the table");
         Ok(expired.len())
     }
@@ -45,10 +48,11 @@ impl Table {
     /// If the folder cannot be read or the log cannot be written.
     pub async fn vacuum(&self) -> Result<usize, TableError> {
         let detached = self.log().await.clone();
+        reach(Point::VacuumBegun).map_err(|source| TableError::io(self.root(), source))?;
         let deleted = detached.vacuum().await?;
         let mut log = self.log().await;
         log.refresh().await?;
-        self.publish(&log);
+        self.publish(&mut log);
         Ok(deleted)
     }
 }

@@ -9,6 +9,9 @@
 //! | commit | files, log entry with the position | the position is answered, the frames are ignored |
 //! | publish | the same | the same |
 //!
+//! Batches that the table holds already are left out: another collector received them too, and was faster. They are looked for
+//! before the files are written, and again by the commit itself, which then fails and is made anew without them.
+//!
 //! A commit whose outcome is unknown (the log entry is there, but the sync of its directory failed) is looked up in the log
 //! before it is tried again.
 
@@ -20,9 +23,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use tollgate_record::schema;
+use tollgate_failpoint::{Point, reach};
+use tollgate_record::{Batch, schema};
 use tollgate_sink::{Delivery, Position, Sink, SinkError};
 
+use crate::batches::BatchSet;
 use crate::delta::Log;
 use crate::durable::Disk;
 use crate::maintenance::Maintenance;
@@ -36,6 +41,8 @@ const COMMIT_ZSTD_LEVEL: i32 = 1;
 /// How long a table that another writer is just closing is waited for.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(3);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
+/// How often, at most, an idle sink looks for what other writers have committed.
+const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// Stores every journaled record in the table, exactly once.
 pub struct TableSink {
@@ -49,13 +56,23 @@ pub struct TableSink {
     written: Option<Written>,
     /// Whether the last commit may have happened although it failed.
     unsure: bool,
+    /// When the log was last looked at for commits of other writers.
+    looked_at: Instant,
     _lock: WriterLock,
+}
+
+/// One batch on its way into the table.
+#[derive(Clone)]
+pub(crate) struct HeldBatch {
+    producer: Arc<str>,
+    batch_seq: u64,
+    records: RecordBatch,
 }
 
 /// Frames that wait for the next commit.
 #[derive(Default)]
 struct Held {
-    batches: Vec<RecordBatch>,
+    batches: Vec<HeldBatch>,
     rows: usize,
     bytes: usize,
     first: Position,
@@ -75,13 +92,17 @@ pub(crate) struct Sealed {
 pub(crate) struct Written {
     files: Vec<NewFile>,
     last: Position,
+    /// What the files hold. Kept until the commit, as they may have to be written again without some of it.
+    batches: Vec<HeldBatch>,
+    set: BatchSet,
 }
 
 impl TableSink {
     pub(crate) fn new(config: TableConfig, table: Arc<Table>, lock: WriterLock) -> Self {
         let maintenance = Maintenance::new(Arc::clone(&table), &config);
         let through = table.snapshot().through;
-        Self { config, table, maintenance, through, held: Held::default(), written: None, unsure: false, _lock: lock }
+        let (held, looked_at) = (Held::default(), Instant::now());
+        Self { config, table, maintenance, through, held, written: None, unsure: false, looked_at, _lock: lock }
     }
 
     /// Keeps a frame, unless it was seen before.
@@ -95,7 +116,7 @@ impl TableSink {
         if let Err(reason) = check_canonical(records) {
             return Err(SinkError::Reject { position: frame.position, reason });
         }
-        self.held.push(frame.position, records.clone());
+        self.held.push(frame.position, HeldBatch::of(&frame.batch));
         Ok(())
     }
 
@@ -129,26 +150,109 @@ impl TableSink {
             }
             let Some(written) = &self.written else { return Ok(()) };
             self.unsure = true;
-            let last = commit_and_publish(&self.table, written).await?;
+            match commit_and_publish(&self.table, written).await {
+                Err(TableError::Doubled) => {
+                    self.unsure = false;
+                    self.hold_again();
+                    continue;
+                }
+                stored => self.through = Some(stored?),
+            }
             self.unsure = false;
             self.written = None;
-            self.through = Some(last);
+            self.looked_at = Instant::now();
             self.maintenance.after_commit();
+            reach(Point::TablePublished).map_err(|source| TableError::io(self.table.root(), source))?;
+        }
+    }
+
+    /// Takes back what was written: some of it is in the table by now.
+    fn hold_again(&mut self) {
+        let Some(written) = self.written.take() else { return };
+        discard(self.table.root(), &written.files);
+        // Nothing else is held: no frame is taken while files wait for their commit.
+        for batch in written.batches {
+            self.held.push(written.last, batch);
         }
     }
 
     async fn write_held(&mut self) -> Result<Written, TableError> {
-        let (disk, root) = (Arc::clone(self.table.disk()), self.table.root().to_owned());
-        let (batches, first, last) = (self.held.batches.clone(), self.held.first, self.held.last);
-        let task = tokio::task::spawn_blocking(move || {
-            let sealed = seal(&batches, first, last)?;
-            drop(batches);
-            write(&disk, &root, &sealed)
-        });
-        let written = task.await.map_err(TableError::rows("write a commit's files"))??;
+        let batches = self.leave_out_stored(self.held.batches.clone()).await?;
+        let (first, last) = (self.held.first, self.held.last);
+        let written = self.write_batches(batches, first, last).await?;
         // Not before: whoever drops this future half-way finds the frames still held.
         self.held = Held::default();
         Ok(written)
+    }
+
+    pub(crate) async fn write_batches(
+        &self,
+        batches: Vec<HeldBatch>,
+        first: Position,
+        last: Position,
+    ) -> Result<Written, TableError> {
+        let (disk, root) = (Arc::clone(self.table.disk()), self.table.root().to_owned());
+        let task = tokio::task::spawn_blocking(move || {
+            // No rows, no file: the commit then brings the position only.
+            if batches.is_empty() {
+                return Ok(Written { files: Vec::new(), last, batches, set: BatchSet::default() });
+            }
+            let sealed = seal(&batches, first, last)?;
+            write(&disk, &root, &sealed, batches)
+        });
+        task.await.map_err(TableError::rows("write a commit's files"))?
+    }
+
+    /// The batches that are not in the table yet, each once; the rows of the others are counted.
+    async fn leave_out_stored(&self, batches: Vec<HeldBatch>) -> Result<Vec<HeldBatch>, TableError> {
+        let mut log = self.table.log().await;
+        log.refresh().await?;
+        self.table.publish_newer(&mut log);
+        if position(&log) != self.through {
+            return Err(TableError::Overtaken);
+        }
+        let mut taken = BatchSet::default();
+        let (fresh, stored): (Vec<_>, Vec<_>) = batches.into_iter().partition(|batch| {
+            !log.holds(&batch.producer, batch.batch_seq) && taken.insert(&batch.producer, batch.batch_seq)
+        });
+        if !stored.is_empty() {
+            let rows: usize = stored.iter().map(|batch| batch.records.num_rows()).sum();
+            self.table.counters.doubles.fetch_add(rows as u64, Ordering::Relaxed);
+            tracing::info!(
+                batches = stored.len(),
+                rows,
+                "the table holds these batches already, from another collector"
+            );
+        }
+        Ok(fresh)
+    }
+
+    /// Shows what other writers have committed, if that was not looked for recently.
+    async fn look_around(&mut self) -> Result<(), TableError> {
+        if self.looked_at.elapsed() < self.config.commit_every.max(LOOK_EVERY_MIN) {
+            return Ok(());
+        }
+        self.looked_at = Instant::now();
+        self.table.refresh().await
+    }
+
+    /// Commits a batch by itself, if the table does not hold it, and leaves the journal's position as it is.
+    async fn store_alone(&self, frame: &Delivery) -> Result<(), TableError> {
+        let position = frame.position;
+        let batches = self.leave_out_stored(vec![HeldBatch::of(&frame.batch)]).await?;
+        let written = self.write_batches(batches, position, position).await?;
+        if written.files.is_empty() {
+            return Ok(());
+        }
+        let mut log = self.table.log().await;
+        match log.append(&written.files, &written.set, None).await {
+            // Another process was faster, or an earlier try of ours had succeeded.
+            Err(TableError::Doubled) => discard(self.table.root(), &written.files),
+            appended => drop(appended?),
+        }
+        self.table.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.table.publish(&mut log);
+        Ok(())
     }
 
     /// Finds out whether the last commit happened after all.
@@ -157,7 +261,8 @@ impl TableSink {
         log.refresh().await?;
         let through = position(&log);
         self.table.sync_log_directory()?;
-        self.table.publish(&log);
+        self.table.publish(&mut log);
+        drop(log);
         self.through = self.through.max(through);
         if self.written.as_ref().is_some_and(|written| Some(written.last) <= through) {
             self.written = None;
@@ -205,15 +310,17 @@ fn check_canonical(records: &RecordBatch) -> Result<(), String> {
 }
 
 /// Puts the held rows together, orders them by time and splits them by day.
-pub(crate) fn seal(batches: &[RecordBatch], first: Position, last: Position) -> Result<Sealed, TableError> {
-    let rows = rows::concat(batches)?;
+pub(crate) fn seal(batches: &[HeldBatch], first: Position, last: Position) -> Result<Sealed, TableError> {
+    let rows: Vec<_> = batches.iter().map(|batch| batch.records.clone()).collect();
+    let rows = rows::concat(&rows)?;
     let order = rows::order_by(&rows, &["time"])?;
     let parts = rows::split_by_day(&rows, &order)?;
     Ok(Sealed { rows, parts, first, last })
 }
 
 /// Writes and syncs one file a day.
-pub(crate) fn write(disk: &Disk, root: &Path, sealed: &Sealed) -> Result<Written, TableError> {
+pub(crate) fn write(disk: &Disk, root: &Path, sealed: &Sealed, batches: Vec<HeldBatch>) -> Result<Written, TableError> {
+    reach(Point::TableSealed).map_err(|source| TableError::io(root, source))?;
     let name = format!("{:012}-{:012}-{}", sealed.first, sealed.last, unique_id());
     let mut files = Vec::with_capacity(sealed.parts.len());
     for part in &sealed.parts {
@@ -226,21 +333,25 @@ pub(crate) fn write(disk: &Disk, root: &Path, sealed: &Sealed) -> Result<Written
             }
         }
     }
-    Ok(Written { files, last: sealed.last })
+    let mut set = BatchSet::default();
+    for batch in &batches {
+        set.insert(&batch.producer, batch.batch_seq);
+    }
+    Ok(Written { files, last: sealed.last, batches, set })
 }
 
 /// Commits files and position at once, and shows them to readers.
 async fn commit_and_publish(table: &Table, written: &Written) -> Result<Position, TableError> {
     let mut log = table.log().await;
     commit(table, &mut log, written).await?;
-    table.publish(&log);
+    table.publish(&mut log);
     Ok(written.last)
 }
 
 pub(crate) async fn commit(table: &Table, log: &mut Log, written: &Written) -> Result<(), TableError> {
     let position = i64::try_from(written.last);
     let position = position.map_err(TableError::rows("record the journal position"))?;
-    let conflicts = log.append(&written.files, position).await?;
+    let conflicts = log.append(&written.files, &written.set, Some(position)).await?;
     table.counters.commits.fetch_add(1, Ordering::Relaxed);
     table.counters.commit_conflicts.fetch_add(conflicts, Ordering::Relaxed);
     Ok(())
@@ -262,8 +373,16 @@ pub(crate) fn unique_id() -> String {
     format!("{:x}{:04x}{:05x}", now.as_nanos(), count & 0xffff, std::process::id())
 }
 
+impl HeldBatch {
+    pub(crate) fn of(batch: &Batch) -> Self {
+        let meta = &batch.meta;
+        Self { producer: meta.producer.as_str().into(), batch_seq: meta.batch_seq, records: batch.records.clone() }
+    }
+}
+
 impl Held {
-    fn push(&mut self, position: Position, records: RecordBatch) {
+    fn push(&mut self, position: Position, batch: HeldBatch) {
+        let records = &batch.records;
         if self.since.is_none() {
             self.since = Some(Instant::now());
             self.first = position;
@@ -272,7 +391,7 @@ impl Held {
         self.rows += records.num_rows();
         let columns = records.columns().iter();
         self.bytes += columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum::<usize>();
-        self.batches.push(records);
+        self.batches.push(batch);
     }
 }
 
@@ -304,7 +423,18 @@ impl Sink for TableSink {
         if self.is_due() {
             self.try_store().await?;
         }
+        let looked = self.look_around().await;
+        looked.map_err(|error| self.sink_error(&error))?;
         Ok(self.through)
+    }
+
+    /// Stores one batch that stands at a position which the table is past: what counts is whether it holds the batch.
+    async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
+        if let Err(reason) = check_canonical(&frame.batch.records) {
+            return Err(SinkError::Reject { position: frame.position, reason });
+        }
+        let replayed = self.store_alone(frame).await;
+        replayed.map_err(|error| self.sink_error(&error))
     }
 
     fn poll_interval(&self) -> Duration {

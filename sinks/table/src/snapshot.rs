@@ -19,7 +19,8 @@ pub struct Snapshot {
     pub through: Option<Position>,
     /// The active data files, by ascending `min_time_us`.
     pub files: Arc<Vec<DataFile>>,
-    /// The journaled batches after `through`, by ascending position.
+    /// The journaled batches after `through`, by ascending position, without those that another collector has brought to
+    /// the table.
     pub hot: Vec<Arc<HotBatch>>,
     /// Rows after `through` that were evicted from memory because the hot rows reached their bound: they are missing
     /// from this snapshot, and an answer from it must say so. A later commit brings them back.
@@ -91,6 +92,10 @@ pub struct ColumnRange {
 pub struct HotBatch {
     /// Its frame in the journal.
     pub position: Position,
+    /// Who numbered it.
+    pub producer: Arc<str>,
+    /// Its number among its producer's batches.
+    pub batch_seq: u64,
     /// The rows in the canonical wire schema (`tollgate_record::schema::wire()`, with dictionaries).
     pub records: RecordBatch,
     /// Smallest `time` in microseconds.
@@ -130,4 +135,6 @@ pub struct TableStats {
     pub compactions_total: u64,
     /// Checkpoints written since the start.
     pub checkpoints_total: u64,
+    /// Rows left out since the start because the table had their batch already: two collectors had received it.
+    pub doubles_total: u64,
 }

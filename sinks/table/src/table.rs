@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arrow_schema::SchemaRef;
 use object_store::ObjectStore;
 use tollgate_record::schema;
 use tollgate_sink::{Delivery, Position, Tail};
 
+use crate::batches::BatchSet;
 use crate::delta::Log;
 use crate::durable::{Disk, DurableStore, SyncCounts};
 use crate::hot::HotRows;
@@ -27,6 +28,8 @@ pub struct Table {
     /// Held while a commit is made and published, so that versions are published in order.
     log: tokio::sync::Mutex<Log>,
     published: Mutex<Published>,
+    /// The batches in the published files. Taken under the lock of `published`, never the other way round.
+    batches: Arc<RwLock<BatchSet>>,
     pub(crate) counters: Counters,
 }
 
@@ -37,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) commit_conflicts: AtomicU64,
     pub(crate) compactions: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) doubles: AtomicU64,
 }
 
 struct Published {
@@ -72,7 +76,8 @@ impl Table {
         Ok(table)
     }
 
-    fn with_log(root: PathBuf, disk: Arc<Disk>, log: Log, hot_bytes_max: usize) -> Result<Self, TableError> {
+    fn with_log(root: PathBuf, disk: Arc<Disk>, mut log: Log, hot_bytes_max: usize) -> Result<Self, TableError> {
+        log.publish_batches();
         let store = DurableStore::rooted(&root, Arc::clone(&disk));
         let store = store.map_err(|error| TableError::log("open the table's folder")(error.into()))?;
         let published = Published {
@@ -86,6 +91,7 @@ impl Table {
             store: Arc::new(store),
             schema: schema::table(),
             disk,
+            batches: log.published_batches(),
             log: tokio::sync::Mutex::new(log),
             published: Mutex::new(published),
             counters: Counters::default(),
@@ -112,7 +118,7 @@ impl Table {
     pub async fn refresh(&self) -> Result<(), TableError> {
         let mut log = self.log.lock().await;
         log.refresh().await?;
-        self.publish(&log);
+        self.publish_newer(&mut log);
         Ok(())
     }
 
@@ -144,6 +150,7 @@ impl Table {
             commit_conflicts_total: count(&self.counters.commit_conflicts),
             compactions_total: count(&self.counters.compactions),
             checkpoints_total: count(&self.counters.checkpoints),
+            doubles_total: count(&self.counters.doubles),
         }
     }
 
@@ -160,16 +167,27 @@ impl Table {
         self.log.lock().await
     }
 
-    /// Shows the log's version to readers, and drops the hot rows that it covers: both at once. The caller holds the log.
-    pub(crate) fn publish(&self, log: &Log) {
+    /// Shows the log's version to readers, and drops the hot rows that it covers: both at once. Hot rows of a batch that
+    /// another writer has brought go too. The caller holds the log.
+    pub(crate) fn publish(&self, log: &mut Log) {
         let files = Arc::new(log.data_files());
         let through = position(log);
         let mut published = self.published();
         published.version = log.version();
         published.files = files;
         published.through = published.through.max(through);
+        log.publish_batches();
         if let Some(through) = published.through {
             published.hot.drop_through(through);
+        }
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        published.hot.drop_where(|batch| batches.contains(&batch.producer, batch.batch_seq));
+    }
+
+    /// Publishes, unless readers see this version already.
+    pub(crate) fn publish_newer(&self, log: &mut Log) {
+        if self.published().version != log.version() {
+            self.publish(log);
         }
     }
 
@@ -197,9 +215,13 @@ impl Tail for Table {
     }
 
     fn append(&self, delivery: Delivery) {
-        let batch = HotBatch::new(delivery.position, delivery.batch.records.clone());
+        let batch = HotBatch::new(delivery.position, &delivery.batch);
         let mut published = self.published();
-        if published.through.is_none_or(|through| batch.position > through) {
+        let is_stored = || {
+            let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+            batches.contains(&batch.producer, batch.batch_seq)
+        };
+        if published.through.is_none_or(|through| batch.position > through) && !is_stored() {
             published.hot.push(batch);
         }
     }

@@ -48,6 +48,10 @@ pub struct Case {
     /// The exact bytes of each request that reaches the upstream; `{id}` stands for the gateway's request id.
     #[serde(default)]
     pub reaches_upstream: Vec<String>,
+    /// For a request that breaks off within its body: what of it may have reached the upstream by then, or a part of
+    /// that, or nothing. Which of these is a matter of timing.
+    #[serde(default)]
+    pub reaches_upstream_at_most: Option<String>,
     /// Status and error class of each record; by default one record for each final answer, with its status.
     #[serde(default)]
     pub records: Option<Vec<String>>,

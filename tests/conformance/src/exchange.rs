@@ -134,10 +134,8 @@ fn read(reader: &mut Reader, side: Side, count: usize, answers: &mut Vec<Message
 
 fn tunnel(answers: Vec<Message>, writer: &mut TcpStream, reader: &mut Reader) -> Seen {
     let _closed_early = writer.write_all(ECHOED);
-    let _closed_early = writer.shutdown(Shutdown::Write);
-    let mut back = Vec::new();
-    let _closed_early = reader.read_rest(&mut back);
-    let end = if back.ends_with(ECHOED) { End::Tunnel } else { End::Close };
+    let end = if reader.read_bytes(ECHOED.len()) == ECHOED { End::Tunnel } else { End::Close };
+    let _closed_early = writer.shutdown(Shutdown::Both);
     Seen { answers, end, probed: false }
 }
 

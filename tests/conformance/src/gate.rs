@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context;
 use serde_json::Value;
 use tollgate_tests::certificates;
-use tollgate_tests::net::{free_port, wait_listening};
+use tollgate_tests::net::wait_for;
 use tollgate_tests::process::{Process, binary};
 
 use crate::records;
@@ -31,16 +32,13 @@ impl Gate {
     pub fn start(origin: SocketAddr, service: &str, extra: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         certificates::write(&dir.path().join("tls"))?;
-        let (plain, tls) = (loopback(free_port()?), loopback(free_port()?));
         let file = dir.path().join("gate.yaml");
-        std::fs::write(&file, yaml(plain, tls, origin, service, extra))?;
-        let process = Process::start(
-            "tollgate-proxy",
-            dir.path(),
-            Command::new(binary("tollgate-proxy")?).arg("--config").arg(&file),
-        )?;
-        wait_listening(plain)?;
-        wait_listening(tls)?;
+        std::fs::write(&file, yaml(origin, service, extra))?;
+        let mut command = Command::new(binary("tollgate-proxy")?);
+        let process =
+            Process::start("tollgate-proxy", dir.path(), command.arg("--log-json").arg("--config").arg(&file))?;
+        let plain = wait_for("the plaintext listener", || listening(&process.output(), "plain"))?;
+        let tls = wait_for("the TLS listener", || listening(&process.output(), "tls"))?;
         Ok(Self { plain, tls, dir, process })
     }
 
@@ -81,22 +79,26 @@ impl Gate {
     }
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
+/// Where the log says that a listener is: it takes a free port of its own choice.
+fn listening(log: &str, listener: &str) -> anyhow::Result<SocketAddr> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut told = lines.filter(|line| line["listener"] == listener);
+    let line = told.next().with_context(|| format!("it has not said so: {log}"))?;
+    Ok(line["address"].as_str().context("no address")?.parse()?)
 }
 
 /// What all cases run under: `/guarded` needs a client certificate, `/limited` takes ten bytes of body, `/frob` also
 /// serves the method FROB, and the rest goes through.
-fn yaml(plain: SocketAddr, tls: SocketAddr, origin: SocketAddr, service: &str, extra: &str) -> String {
+fn yaml(origin: SocketAddr, service: &str, extra: &str) -> String {
     format!(
         r#"
 node_id: conformance
 workers: 1
 drain: 5s
 listeners:
-  - {{name: plain, address: "{plain}"}}
+  - {{name: plain, address: "127.0.0.1:0"}}
   - name: tls
-    address: "{tls}"
+    address: "127.0.0.1:0"
     tls:
       certificates: [{{certificate: tls/server.pem, key: tls/server.key}}]
 services:

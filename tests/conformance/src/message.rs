@@ -128,13 +128,11 @@ impl Reader {
         };
     }
 
-    /// Everything up to the end of the connection.
-    ///
-    /// # Errors
-    /// When the connection breaks.
-    pub fn read_rest(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        into.extend(self.buffer.drain(..));
-        self.stream.read_to_end(into)
+    /// The next bytes, as many as `count` if there are.
+    pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < count && self.take_byte(&mut bytes) {}
+        bytes
     }
 
     fn read_exactly(&mut self, message: &mut Message, length: usize) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! `200 keep | GET /a host=a.example body=abc`: statuses and end as the client saw them, then each request as the
 //! upstream read it. Fields that proxies add of their own (`via`, `x-request-id`, `connection: close`) and how a body is
-//! framed are left out: each proxy frames anew, rightly so.
+//! framed are left out: each proxy frames anew, rightly so. So is a request that breaks off: no upstream serves it, and how
+//! much of it arrived is a matter of timing.
 
 use crate::exchange::Seen;
 use crate::message::Message;
@@ -11,11 +12,13 @@ use crate::message::Message;
 const LEFT_OUT: [&str; 5] = ["x-request-id", "via", "content-length", "transfer-encoding", "host"];
 /// Longest value that is written out.
 const SHOWN_CHARACTERS_MAX: usize = 40;
+/// Most fields that are written out.
+const FIELDS_MAX: usize = 20;
 
 /// The outcome.
 #[must_use]
 pub fn of(seen: &Seen, heard: &[Message]) -> String {
-    let requests: Vec<String> = heard.iter().map(request).collect();
+    let requests: Vec<String> = heard.iter().filter(|message| message.complete).map(request).collect();
     let requests = if requests.is_empty() { "nothing".to_owned() } else { requests.join("; ") };
     format!("{} | {requests}", seen.summary())
 }
@@ -28,6 +31,10 @@ fn request(message: &Message) -> String {
     for (_, host) in fields.iter().filter(|(name, _)| name == "host") {
         words.push(format!("host={}", shortened(host)));
     }
+    if fields.len() > FIELDS_MAX {
+        words.push(format!("fields={}", fields.len()));
+        fields.clear();
+    }
     for (name, value) in &fields {
         let closes = name == "connection" && ["close", "keep-alive", ""].contains(&value.to_ascii_lowercase().as_str());
         if !closes && !LEFT_OUT.contains(&name.as_str()) {
@@ -39,9 +46,6 @@ fn request(message: &Message) -> String {
     }
     if !message.trailers.is_empty() {
         words.push(format!("trailers={}", shortened(&text(&message.trailers))));
-    }
-    if !message.complete {
-        words.push("cut".to_owned());
     }
     words.join(" ")
 }

@@ -86,6 +86,14 @@ fn differences(case: &Case, seen: &Seen, heard: &[Message]) -> Vec<String> {
     for unwanted in case.answer_lacks.iter().filter(|unwanted| seen.text().contains(unwanted.as_str())) {
         wrong.push(format!("  answer has {unwanted:?}: {:?}", seen.text()));
     }
+    if let Some(most) = &case.reaches_upstream_at_most {
+        let most = bytes::of_text(most).unwrap();
+        let within = heard.iter().all(|cut| !cut.complete && most.starts_with(&with_id_named(&cut.raw)));
+        if heard.len() > 1 || !within {
+            wrong.push(format!("  reached the upstream: {heard:?}\n  at most: {}", bytes::to_text(&most)));
+        }
+        return wrong;
+    }
     let found: Vec<String> = heard.iter().map(|request| bytes::to_text(&with_id_named(&request.raw))).collect();
     let expected: Vec<String> =
         case.reaches_upstream.iter().map(|text| bytes::to_text(&bytes::of_text(text).unwrap())).collect();

@@ -1,3 +1,6 @@
 //! The proxy against raw bytes, its peers, other people's conformance programs, and clients of other makers.
 
+mod clients;
+mod h2spec;
 mod http1;
+mod peers;

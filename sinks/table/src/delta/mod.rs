@@ -11,7 +11,7 @@ mod create;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use deltalake::kernel::transaction::CommitData;
 use deltalake::kernel::{Action, Add, LogicalFileView, Remove, Transaction};
@@ -26,6 +26,7 @@ use url::Url;
 #[cfg(test)]
 pub(crate) use create::fields;
 
+use crate::batches::{BatchSet, TAG};
 use crate::durable::{Disk, DurableStore};
 use crate::parquet_file::NewFile;
 use crate::snapshot::DataFile;
@@ -45,6 +46,12 @@ pub(crate) struct Log {
     app_id: String,
     version: u64,
     files: BTreeMap<String, DataFile>,
+    /// What the tags of active files say that they hold.
+    tags: BTreeMap<String, Arc<BatchSet>>,
+    /// All batches in the table's published version, shared with those who show it.
+    published: Arc<RwLock<BatchSet>>,
+    /// Batches of entries that are not published yet.
+    unpublished: BatchSet,
     /// What `app_id` last committed.
     app_version: Option<i64>,
 }
@@ -85,9 +92,13 @@ impl Log {
         create::check_schema(&state)?;
         let views = state.snapshot().try_log_data().map_err(&failed)?;
         let files = views.iter().map(|view| (view.path().into_owned(), viewed_file(&view))).collect();
+        let tags: BTreeMap<_, _> = views.iter().filter_map(|view| viewed_tag(&view)).collect();
+        let mut unpublished = BatchSet::default();
+        tags.values().for_each(|tag| unpublished.extend(tag));
         let app_version = state.snapshot().transaction_version(store.as_ref(), app_id).await.map_err(&failed)?;
         let version = state.version();
-        Ok(Self { store, app_id: app_id.to_owned(), version, files, app_version })
+        let (app_id, published) = (app_id.to_owned(), Arc::default());
+        Ok(Self { store, app_id, version, files, tags, published, unpublished, app_version })
     }
 
     pub(crate) fn version(&self) -> i64 {
@@ -97,6 +108,30 @@ impl Log {
     /// The version that the application last committed.
     pub(crate) fn app_version(&self) -> Option<i64> {
         self.app_version
+    }
+
+    /// The batches of the version that readers see. Held by them; [`Log::publish_batches`] changes it.
+    pub(crate) fn published_batches(&self) -> Arc<RwLock<BatchSet>> {
+        Arc::clone(&self.published)
+    }
+
+    /// Moves the batches of this version to those that readers see.
+    pub(crate) fn publish_batches(&mut self) {
+        let fresh = std::mem::take(&mut self.unpublished);
+        if !fresh.is_empty() {
+            self.published.write().unwrap_or_else(PoisonError::into_inner).extend(&fresh);
+        }
+    }
+
+    /// Whether the table holds this batch at this version.
+    pub(crate) fn holds(&self, producer: &str, batch_seq: u64) -> bool {
+        let published = || self.published.read().unwrap_or_else(PoisonError::into_inner).contains(producer, batch_seq);
+        self.unpublished.contains(producer, batch_seq) || published()
+    }
+
+    fn holds_any(&self, batches: &BatchSet) -> bool {
+        let published = || self.published.read().unwrap_or_else(PoisonError::into_inner).meets(batches);
+        self.unpublished.meets(batches) || published()
     }
 
     /// The active files by ascending time.
@@ -115,9 +150,16 @@ impl Log {
                 Some(entry) if self.apply(get_actions(next, &entry).map_err(&failed)?) => self.version = next,
                 None if self.is_entry_there().await? => return Ok(()),
                 // The schema has changed, or the entries in between are cleaned up: this process has slept.
-                _ => *self = Self::load(Arc::clone(&self.store), &self.app_id, None).await?,
+                _ => self.load_newest().await?,
             }
         }
+    }
+
+    async fn load_newest(&mut self) -> Result<(), TableError> {
+        let published = Arc::clone(&self.published);
+        *self = Self::load(Arc::clone(&self.store), &self.app_id, None).await?;
+        self.published = published;
+        Ok(())
     }
 
     /// Whether the entry of this version is there. Entries are deleted from the oldest on, so then none is missing after it.
@@ -139,9 +181,16 @@ impl Log {
             match action {
                 Action::Add(add) => {
                     let file = added_file(&add);
+                    if let Some(tag) = parsed_tag(add.tags.as_ref()) {
+                        self.unpublished.extend(&tag);
+                        self.tags.insert(add.path.clone(), tag);
+                    }
                     self.files.insert(add.path, file);
                 }
-                Action::Remove(remove) => drop(self.files.remove(&remove.path)),
+                Action::Remove(remove) => {
+                    self.files.remove(&remove.path);
+                    self.tags.remove(&remove.path);
+                }
                 Action::Txn(transaction) if transaction.app_id == self.app_id => {
                     self.app_version = Some(transaction.version);
                 }
@@ -151,24 +200,35 @@ impl Log {
         true
     }
 
-    /// Adds files and sets the application's version, in one commit; answers how many conflicts there were.
+    /// Adds files that hold these batches and sets the application's version, if there is one to set, in one commit;
+    /// answers how many conflicts there were.
     ///
     /// # Errors
-    /// [`TableError::Overtaken`] if someone else has set the application's version.
-    pub(crate) async fn append(&mut self, files: &[NewFile], app_version: i64) -> Result<u64, TableError> {
+    /// [`TableError::Overtaken`] if someone else has set the application's version; [`TableError::Doubled`] if the table
+    /// holds one of the batches.
+    pub(crate) async fn append(
+        &mut self,
+        files: &[NewFile],
+        batches: &BatchSet,
+        app_version: Option<i64>,
+    ) -> Result<u64, TableError> {
         let now = unix_millis();
         let before = self.app_version;
-        let transaction = Transaction::new_with_last_update(&self.app_id, app_version, Some(now));
+        let transaction =
+            app_version.map(|version| Transaction::new_with_last_update(&self.app_id, version, Some(now)));
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(vec![DATE.to_owned()]),
             predicate: None,
         };
-        self.commit(operation, Some(transaction), |log| {
+        self.commit(operation, transaction, |log| {
             if log.app_version != before {
                 return Err(TableError::Overtaken);
             }
-            Ok(files.iter().map(|file| Action::Add(add_action(file, now, true))).collect())
+            if log.holds_any(batches) {
+                return Err(TableError::Doubled);
+            }
+            Ok(add_actions(files, batches, now, true))
         })
         .await
     }
@@ -182,7 +242,9 @@ impl Log {
         let operation = DeltaOperation::Optimize { predicate: None, target_size: 0 };
         self.commit(operation, None, |log| {
             let mut actions = log.remove_actions(old, false)?;
-            actions.extend(new.iter().map(|file| Action::Add(add_action(file, now, false))));
+            let mut batches = BatchSet::default();
+            old.iter().filter_map(|path| log.tags.get(*path)).for_each(|tag| batches.extend(tag));
+            actions.extend(add_actions(new, &batches, now, false));
             Ok(actions)
         })
         .await
@@ -279,6 +341,15 @@ fn log_store(root: &Path, disk: &Arc<Disk>) -> Result<LogStoreRef, TableError> {
     Ok(default_logstore(Arc::new(prefixed), Arc::new(whole), &url, &StorageConfig::default()))
 }
 
+/// The first file speaks for all of them: a batch may be spread over several days.
+fn add_actions(files: &[NewFile], batches: &BatchSet, now_ms: i64, data_change: bool) -> Vec<Action> {
+    let mut adds: Vec<_> = files.iter().map(|file| add_action(file, now_ms, data_change)).collect();
+    if let Some(first) = adds.first_mut().filter(|_| !batches.is_empty()) {
+        first.tags = Some(HashMap::from([(TAG.to_owned(), Some(batches.to_tag()))]));
+    }
+    adds.into_iter().map(Action::Add).collect()
+}
+
 fn add_action(file: &NewFile, now_ms: i64, data_change: bool) -> Add {
     Add {
         path: file.path.clone(),
@@ -306,6 +377,17 @@ fn remove_action(file: &DataFile, data_change: bool) -> Remove {
 fn added_file(add: &Add) -> DataFile {
     let date = add.partition_values.get(DATE).cloned().flatten();
     data_file(add.path.clone(), add.size, add.modification_time, date, add.stats.as_deref())
+}
+
+fn parsed_tag(tags: Option<&HashMap<String, Option<String>>>) -> Option<Arc<BatchSet>> {
+    let tag = BatchSet::from_tag(tags?.get(TAG)?.as_deref()?);
+    (!tag.is_empty()).then(|| Arc::new(tag))
+}
+
+#[expect(deprecated, reason = "a view shows a file's tags in no other way")]
+fn viewed_tag(view: &LogicalFileView) -> Option<(String, Arc<BatchSet>)> {
+    let add = view.add_action();
+    Some((add.path, parsed_tag(add.tags.as_ref())?))
 }
 
 fn viewed_file(view: &LogicalFileView) -> DataFile {

@@ -77,7 +77,7 @@ async fn evicted_hot_rows_are_reported_until_a_commit_brings_them() {
     let frames = feed.frames(6, 100);
     config.commit_rows_max = 10_000;
     config.commit_every = Duration::from_secs(3_600);
-    let one = crate::HotBatch::new(0, frames[0].batch.records.clone()).bytes;
+    let one = crate::HotBatch::new(0, &frames[0].batch).bytes;
     config.hot_bytes_max = one * 3;
     let (mut sink, table) = open(config).await.unwrap();
     for frame in &frames {

@@ -1,6 +1,8 @@
 //! What the parts do together, on a real folder.
 
 mod consistency;
+mod contract;
+mod doubles;
 mod evolution;
 mod kill;
 mod maintenance;

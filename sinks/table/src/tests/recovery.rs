@@ -16,10 +16,10 @@ fn all(rows: i64) -> std::collections::BTreeSet<i64> {
 
 /// The first two steps of a commit, by hand.
 fn write_by_hand(sink: &TableSink, frames: &[tollgate_sink::Delivery]) -> Written {
-    let batches: Vec<_> = frames.iter().map(|frame| frame.batch.records.clone()).collect();
+    let batches: Vec<_> = frames.iter().map(|frame| sink::HeldBatch::of(&frame.batch)).collect();
     let (first, last) = (frames[0].position, frames[frames.len() - 1].position);
     let sealed = sink::seal(&batches, first, last).unwrap();
-    sink::write(sink.table().disk(), sink.table().root(), &sealed).unwrap()
+    sink::write(sink.table().disk(), sink.table().root(), &sealed, batches).unwrap()
 }
 
 // On one thread, as the log's reader takes another way there.

@@ -1,0 +1,203 @@
+//! Changing the plan while the proxy runs: all workers, or none.
+//!
+//! ```text
+//! SIGHUP, POST /reload ─▶ queue ─▶ reload thread: read, check and compile everything ─▶ adopt ─▶ worker 0 … N-1
+//!                                       └─ wrong: the plan in force stays                 └─ cannot fail
+//! ```
+//! One thread, as reading 11,000 services takes longer than a worker may be away, and so that two reloads cannot cross.
+//! It answers once every worker has adopted the new plan: a request that is sent after that is served under it. It is
+//! also the one that frees old plans, once the last transaction that began under one has ended: no worker spends its
+//! time on that.
+//!
+//! Bounds: [`REQUESTS_MAX`] reloads that wait; [`PLANS_MAX`] plans in memory; [`ADOPT_MAX`] for a worker to adopt.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tollgate_config::ConfigError;
+
+use crate::config::Plan;
+use crate::metrics::Metrics;
+
+/// Reloads that wait for their turn; there is no use in more.
+const REQUESTS_MAX: usize = 4;
+/// Plans in memory: the one in force, and earlier ones that transactions began under.
+pub const PLANS_MAX: usize = 32;
+/// Wait for a worker to adopt a plan; one that takes longer is busy, and adopts it then.
+const ADOPT_MAX: Duration = Duration::from_secs(10);
+/// How often old plans are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// A plan for a worker to adopt.
+#[derive(Debug)]
+pub struct Adopt {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Told once it is in force there.
+    pub adopted: SyncSender<()>,
+}
+
+/// The plan in force, for threads that are no workers.
+#[derive(Debug, Clone)]
+pub struct InForce(Arc<RwLock<Arc<Plan>>>);
+
+impl InForce {
+    /// Begins with this plan.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Self(Arc::new(RwLock::new(plan)))
+    }
+
+    /// The plan. Do not keep it.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, plan: Arc<Plan>) -> Arc<Plan> {
+        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), plan)
+    }
+}
+
+/// A reload that went well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Revision before.
+    pub old: String,
+    /// Revision in force.
+    pub new: String,
+}
+
+/// Why the plan in force stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// What was read is wrong, or cannot be changed while the proxy runs.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Too many earlier plans are in use.
+    #[error(
+        "{PLANS_MAX} earlier configurations are still in use by transactions that go on; wait for them to end, or start the proxy again"
+    )]
+    PlansInUse,
+    /// Other reloads wait.
+    #[error("{REQUESTS_MAX} reloads wait already; wait for them")]
+    Busy,
+    /// The proxy is stopping.
+    #[error("the proxy is stopping")]
+    Stopping,
+}
+
+type Answer = oneshot::Sender<Result<Reloaded, ReloadError>>;
+
+/// Asks for reloads.
+#[derive(Debug, Clone)]
+pub struct Reloader(SyncSender<Answer>);
+
+impl Reloader {
+    /// Starts the thread. It ends when every clone of the answer is gone.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(
+        in_force: InForce,
+        workers: Vec<mpsc::Sender<Adopt>>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (requests, received) = sync_channel(REQUESTS_MAX);
+        let mut reloads = Reloads { in_force, workers, metrics, old: Vec::new() };
+        let thread = std::thread::Builder::new().name("reload".into()).spawn(move || reloads.serve(&received))?;
+        Ok((Self(requests), thread))
+    }
+
+    /// Asks for a reload; what it led to comes when every worker has adopted the plan.
+    ///
+    /// # Errors
+    /// Too many wait already, or the proxy is stopping.
+    pub fn ask(&self) -> Result<oneshot::Receiver<Result<Reloaded, ReloadError>>, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        match self.0.try_send(answer) {
+            Ok(()) => Ok(answered),
+            Err(TrySendError::Full(_)) => Err(ReloadError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(ReloadError::Stopping),
+        }
+    }
+}
+
+struct Reloads {
+    in_force: InForce,
+    workers: Vec<mpsc::Sender<Adopt>>,
+    metrics: Arc<Metrics>,
+    old: Vec<Arc<Plan>>,
+}
+
+impl Reloads {
+    fn serve(&mut self, requests: &Receiver<Answer>) {
+        loop {
+            let request = match self.old.is_empty() {
+                true => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => requests.recv_timeout(SWEEP),
+            };
+            self.sweep();
+            match request {
+                Ok(answer) => {
+                    let outcome = self.reload();
+                    self.note(&outcome);
+                    // Whoever asked may have given up.
+                    let _given_up = answer.send(outcome);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn reload(&mut self) -> Result<Reloaded, ReloadError> {
+        if self.old.len() + 1 >= PLANS_MAX {
+            return Err(ReloadError::PlansInUse);
+        }
+        let before = self.in_force.plan();
+        let plan = Arc::new(before.reload()?);
+        self.in_force.replace(plan.clone());
+        let (adopted, all) = sync_channel(self.workers.len());
+        let asked = |worker: &&mpsc::Sender<Adopt>| {
+            // A worker that has ended needs no plan.
+            worker.blocking_send(Adopt { plan: plan.clone(), adopted: adopted.clone() }).is_ok()
+        };
+        let asked = self.workers.iter().filter(asked).count();
+        drop(adopted);
+        for _ in 0..asked {
+            if all.recv_timeout(ADOPT_MAX).is_err() {
+                tracing::warn!("a worker has not adopted the configuration yet");
+                break;
+            }
+        }
+        let reloaded = Reloaded { old: before.revision.clone(), new: plan.revision.clone() };
+        self.metrics.reloaded(&before, &plan);
+        self.old.push(before);
+        self.sweep();
+        Ok(reloaded)
+    }
+
+    fn note(&self, outcome: &Result<Reloaded, ReloadError>) {
+        let label = match outcome {
+            Ok(Reloaded { old, new }) => {
+                tracing::info!(%old, %new, "the configuration is reloaded");
+                "ok"
+            }
+            Err(error) => {
+                tracing::error!("the configuration is not reloaded, the one before stays in force: {error}");
+                "failed"
+            }
+        };
+        self.metrics.reloads.with_label_values(&[label]).inc();
+    }
+
+    /// Frees the plans that nobody else holds any more. Nobody can come to hold them again.
+    fn sweep(&mut self) {
+        self.old.retain(|plan| Arc::strong_count(plan) > 1);
+        self.metrics.plans_in_use.set(1 + self.old.len() as i64);
+    }
+}

@@ -1,0 +1,89 @@
+//! The table keeps the contract of all sinks.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int64Type;
+use async_trait::async_trait;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tempfile::TempDir;
+use tollgate_sink::Sink;
+use tollgate_sink::testkit::{Place, Promise, Stored, passes};
+
+use super::config;
+use crate::{Table, TableConfig, open};
+
+struct TablePlace {
+    dir: TempDir,
+    config: TableConfig,
+}
+
+impl TablePlace {
+    fn new(change: impl FnOnce(&mut TableConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        change(&mut config);
+        Self { dir, config }
+    }
+}
+
+/// How often each record is in the table, as its files say.
+pub(crate) async fn records(dir: &std::path::Path) -> BTreeMap<(String, i64), u64> {
+    let mut found = BTreeMap::new();
+    let table = Table::open_read_only(dir).await.unwrap();
+    for file in table.snapshot().files.iter() {
+        let reader = File::open(table.root().join(&file.path)).unwrap();
+        for batch in ParquetRecordBatchReaderBuilder::try_new(reader).unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let producers = batch.column_by_name("producer").unwrap().as_string::<i32>();
+            let seqs = batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>();
+            for (producer, seq) in producers.iter().zip(seqs.values()) {
+                *found.entry((producer.unwrap().to_owned(), *seq)).or_default() += 1;
+            }
+        }
+    }
+    found
+}
+
+#[async_trait]
+impl Place for TablePlace {
+    async fn open(&mut self) -> Box<dyn Sink> {
+        Box::new(open(self.config.clone()).await.unwrap().0)
+    }
+
+    async fn stored(&mut self) -> Stored {
+        Stored::Records(records(self.dir.path()).await)
+    }
+
+    fn promise(&self) -> Promise {
+        Promise::ExactlyOnce
+    }
+
+    async fn set_failing(&mut self, failing: bool) -> bool {
+        // A file stands where the log should be.
+        let (log, aside) = (self.dir.path().join("_delta_log"), self.dir.path().join("_aside"));
+        if failing {
+            fs::rename(&log, &aside).unwrap();
+            fs::write(&log, "").unwrap();
+        } else {
+            fs::remove_file(&log).unwrap();
+            fs::rename(&aside, &log).unwrap();
+        }
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_commits_at_once_keeps_the_contract() {
+    passes(async || TablePlace::new(|_| ())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_holds_rows_back_keeps_the_contract() {
+    let held = |config: &mut TableConfig| {
+        config.commit_every = std::time::Duration::from_millis(50);
+        config.commit_rows_max = 25;
+    };
+    passes(async || TablePlace::new(held)).await.unwrap();
+}
