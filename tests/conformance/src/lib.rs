@@ -19,5 +19,6 @@ pub mod message;
 pub mod origin;
 pub mod outcome;
 pub mod peer;
+pub mod python;
 pub mod records;
 pub mod tool;

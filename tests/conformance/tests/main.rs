@@ -4,3 +4,4 @@ mod clients;
 mod h2spec;
 mod http1;
 mod peers;
+mod websocket;
