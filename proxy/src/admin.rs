@@ -1,7 +1,8 @@
 //! The admin endpoint, on a thread of its own so that a scrape costs no transaction.
 //!
 //! `/metrics` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
-//! `/inflight` (the oldest transactions that have not ended, as JSON). `POST /reload` reads the configuration again.
+//! `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each
+//! service and how they fare). `POST /reload` reads the configuration again.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
@@ -22,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::live::Shown;
 use crate::metrics::Metrics;
-use crate::redaction;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
+use crate::{redaction, upstreams_view};
 
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 64;
@@ -107,8 +108,12 @@ impl Admin {
                 Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },
+            "/upstreams" => answer(StatusCode::OK, "application/json", upstreams_view::json(&self.in_force.plan())),
             "/inflight" => answer(StatusCode::OK, "application/json", self.inflight().await),
-            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /config /inflight, POST /reload\n".into()),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "/metrics /healthz /readyz /config /inflight /upstreams, POST /reload\n".into(),
+            ),
         })
     }
 

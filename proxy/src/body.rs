@@ -15,6 +15,7 @@ use tollgate_record::vocabulary::{ErrorClass, Termination};
 
 use crate::connection::IoFacts;
 use crate::normalize;
+use crate::replay::Replay;
 use crate::transaction::{BodyFault, Ending, RequestProgress, Transaction};
 use crate::upstream::Lease;
 
@@ -52,6 +53,8 @@ pub enum RequestBody {
     Empty,
     /// Passed through.
     Streaming(StreamingBody),
+    /// Passed through, and kept for another sending.
+    Replay(Replay),
 }
 
 /// A request body that is passed through.
@@ -113,26 +116,45 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(body) => body.poll_next(cx),
+            Self::Replay(body) => body.poll_next(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming(body) => body.inner.is_end_stream(),
+            Self::Streaming(body) => body.is_end_stream(),
+            Self::Replay(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(body) => body.inner.size_hint(),
+            Self::Streaming(body) => body.size_hint(),
+            Self::Replay(body) => body.size_hint(),
         }
     }
 }
 
 impl StreamingBody {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    /// As [`Body::is_end_stream`].
+    #[must_use]
+    pub fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    /// As [`Body::size_hint`].
+    #[must_use]
+    pub fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    /// As [`Body::poll_frame`].
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if self.progress.useless.get() {
+            return Poll::Ready(Some(Err(BodyFault::Broken)));
+        }
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
@@ -207,6 +229,7 @@ pub struct ResponseBody {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation for every response")]
 enum Source {
     /// The gateway's own words.
     Whole(Option<Bytes>),
@@ -262,9 +285,10 @@ impl ResponseBody {
         let Source::Upstream(body) = &mut self.source else { return };
         let (Some(transaction), Some(lease)) = (&mut self.transaction, body.lease.take()) else { return };
         transaction.upstream.last_byte_at = Some(Instant::now());
-        let request_ended = transaction.request_body.as_ref().is_none_or(|body| body.ended_at.get().is_some());
-        if request_ended {
-            transaction.plan.pool.give_back(lease);
+        match transaction.request_body.as_ref().filter(|body| body.ended_at.get().is_none()) {
+            None => transaction.plan.pool.give_back(lease),
+            // An early answer: what the client goes on sending is not passed on, and the connection not used again.
+            Some(body) => body.useless.set(true),
         }
     }
 

@@ -25,6 +25,8 @@ pub struct ConnectionFacts {
     pub listener: usize,
     /// The TCP peer.
     pub peer: SocketAddr,
+    /// Where it connected to.
+    pub local: Option<SocketAddr>,
     /// Its address as text, made once.
     pub peer_ip: String,
     /// The same as a header value.

@@ -1,28 +1,50 @@
 //! Getting one answer from a service: which target, which connection, and when to try again.
 //!
-//! * Connecting may be tried again on the next target, as nothing was sent: [`CONNECT_ATTEMPTS_MAX`] in all.
-//! * A sent request is tried again once, on a fresh connection, iff its connection came from the pool, not a byte of
-//!   a response was seen, and the request is provably unsent (hyper gave it back) or idempotent without a body.
+//! * Connecting may be tried again on another target, as nothing was sent.
+//! * A sent request is tried again once, on another connection, iff its connection had served before, not a byte of a
+//!   response was seen, and the request is provably unsent (hyper gave it back) or idempotent without a body.
+//! * What an HTTP/2 upstream says it has not looked at (a GOAWAY below its stream, REFUSED_STREAM; RFC 9113 section 8.7)
+//!   is tried again whatever its method, if its body can be sent again ([`crate::replay`]).
+//!
+//! All of it within `retries.attempts_max` for one request, and within the budget of the upstream
+//! ([`crate::upstream::budget`]).
 
+use std::error::Error;
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::timeout_at;
 use tollgate_record::vocabulary::ErrorClass;
 
+use crate::balance::{self, Tried};
 use crate::body::{BodyWatch, RequestBody};
-use crate::config::{RoutePlan, TargetPlan};
+use crate::config::{Balance, RoutePlan, TargetPlan};
 use crate::forward::body_refusal;
+use crate::health::{self, InFlight};
 use crate::refusal::Refusal;
+use crate::replay::Rewind;
 use crate::transaction::Transaction;
-use crate::upstream::{self, Lease};
+use crate::upstream::{self, Lease, Wanted};
 
-/// Targets tried before the request is refused.
-pub const CONNECT_ATTEMPTS_MAX: usize = 3;
+/// Statuses by which an upstream says that it cannot serve: failures for its health, and passed on.
+const UNWELL: [StatusCode; 3] = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+
+/// What one request has tried so far.
+struct Attempts {
+    tried: Tried,
+    /// Not from the pool.
+    fresh: bool,
+    tunnel: bool,
+    /// The target to try again, before any other.
+    again: Option<usize>,
+    /// Tried again after it was sent, by the rule for connections that had served before.
+    resent: bool,
+}
 
 /// Sends the request and waits for the head of the answer.
 ///
@@ -37,93 +59,225 @@ pub async fn run(
     tunnel: bool,
     deadline: Instant,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
-    let retryable = watch.is_none() && is_idempotent(&head.method);
+    let plan = transaction.plan.clone();
+    let retryable = watch.is_none() && head.method.is_idempotent();
     let mut request = Request::from_parts(head, body);
-    let mut fresh = tunnel;
+    let mut rewind = None;
+    let mut attempts = Attempts { tried: Tried::default(), fresh: tunnel, tunnel, again: None, resent: false };
     loop {
-        let obtained = timeout_at(deadline.into(), obtain(transaction, route, fresh, tunnel)).await;
-        let Ok(obtained) = obtained else { return Err(late(transaction)) };
-        let mut lease = obtained?;
-        set_host(&mut request, transaction, route);
-        let replay = (lease.reused && retryable).then(|| copy_of(&request));
+        let obtained = timeout_at(deadline.into(), obtain(transaction, route, &mut attempts)).await;
+        let mut lease = obtained.unwrap_or_else(|_| Err(late(transaction, route)))?;
+        let http2 = lease.sender.is_http2();
+        dress(&mut request, transaction, route, http2);
+        if http2 && rewind.is_none() {
+            rewind = keep(&mut request, plan.config.retries.replay_bytes_max.0 as usize);
+        }
+        let replay = ((lease.reused && retryable) || (http2 && (retryable || watch.is_none() || rewind.is_some())))
+            .then(|| copy_of(&request));
         let seen = lease.io.read_bytes.load(Relaxed);
         let upstream = &mut transaction.upstream;
-        upstream.attempts += 1;
         upstream.reused = Some(lease.reused);
-        upstream.addr = Some(lease.addr);
+        upstream.addr = Some(lease.addr.clone());
         upstream.sent_at = Some(Instant::now());
         transaction.worker.metrics.upstream_connection(lease.reused);
-        let sent = wait(lease.sender.try_send_request(request), route.first_byte, watch, deadline).await;
+        plan.pool.slot(lease.upstream).budget.earn(&plan.config.retries);
+        let sent = wait(lease.send(request), route.first_byte, watch, deadline).await;
         let mut error = match sent {
             Some(Ok(response)) => {
-                transaction.upstream.first_byte_at = Some(Instant::now());
+                if let Some(rewind) = rewind {
+                    rewind.release();
+                }
+                answered(transaction, route, response.status());
                 return Ok((response, lease));
             }
             Some(Err(error)) => error,
-            None => return Err(late(transaction)),
+            None => return Err(late(transaction, route)),
         };
-        let unseen = lease.io.read_bytes.load(Relaxed) == seen;
-        let again = match error.take_message() {
-            Some(unsent) if lease.reused => Some(unsent),
-            _ if lease.reused && unseen => replay,
+        let unsent = error.take_message();
+        // On HTTP/2 hyper blames the user for a request whose connection broke before its stream was opened.
+        let unlooked = http2 && (is_unlooked(error.error()) || error.error().is_user());
+        if http2 && !is_refused_stream(error.error()) {
+            lease.retire(plan.pool.slot(lease.upstream));
+        }
+        let unseen = http2 || lease.io.read_bytes.load(Relaxed) == seen;
+        let next = match unsent {
+            Some(unsent) if (lease.reused && !attempts.resent) || http2 => Some(unsent),
+            _ if unlooked => replay.and_then(|replay| with_body(replay, rewind.as_ref())),
+            _ if lease.reused && unseen && retryable && !attempts.resent => replay,
             _ => None,
         };
-        match again {
+        let faulty = watch.is_some_and(|watch| watch.progress.fault.get().is_some());
+        match next.filter(|_| !faulty && may_retry(transaction, lease.upstream)) {
             Some(again) => request = again,
-            None => return Err(failed(transaction, route, watch, &error)),
+            None => return Err(failed(transaction, route, watch, http2, &error)),
         }
-        fresh = true;
+        // Another HTTP/2 connection is as good as a new one: the one that failed is given up.
+        attempts.fresh = tunnel || !http2;
+        attempts.resent |= !unlooked;
+        attempts.again = transaction.upstream.target;
     }
 }
 
+/// Whether the request may be tried once more.
+fn may_retry(transaction: &Transaction, upstream: usize) -> bool {
+    let retries = &transaction.plan.config.retries;
+    let may = transaction.upstream.attempts < retries.attempts_max.value as i32
+        && transaction.plan.pool.slot(upstream).budget.spend(retries, Instant::now());
+    let outcome = if may { "made" } else { "denied" };
+    transaction.worker.metrics.shared().upstream_retries.with_label_values(&[outcome]).inc();
+    may
+}
+
 /// A pooled connection, or a new one; of several targets, the next that can be connected to.
-async fn obtain(transaction: &mut Transaction, route: &RoutePlan, fresh: bool, tunnel: bool) -> Result<Lease, Refusal> {
+async fn obtain(transaction: &mut Transaction, route: &RoutePlan, attempts: &mut Attempts) -> Result<Lease, Refusal> {
     let (worker, plan) = (transaction.worker.clone(), transaction.plan.clone());
-    let targets = &plan.services[route.service].targets;
-    let mut failures = 0;
+    let service = &plan.services[route.service];
+    let connection = transaction.connection.clone();
+    let wanted = Wanted {
+        fresh: attempts.fresh,
+        tunnel: attempts.tunnel,
+        client: (connection.peer, connection.local.unwrap_or(connection.peer)),
+        patience: route.connect,
+    };
+    let mut last: Option<Refusal> = None;
     loop {
-        let target = plan.next_target(route.service, targets.len());
+        let turn = || plan.turn(route.service);
+        let chosen = attempts.again.take().or_else(|| balance::choose(&plan, service, &attempts.tried, turn));
+        let Some(target) = chosen else {
+            return Err(last.unwrap_or_else(|| {
+                let detail = format!("every target of {} is out", service.name);
+                Refusal::gateway(StatusCode::SERVICE_UNAVAILABLE, ErrorClass::NoHealthyUpstream, detail)
+            }));
+        };
+        attempts.tried.note(target);
         let facts = &mut transaction.upstream;
         facts.target = Some(target);
-        let upstream = targets[target].upstream;
-        if !fresh && let Some(lease) = plan.pool.take(upstream).await {
-            return Ok(lease);
-        }
-        match upstream::connect(&worker, &plan, upstream, route.connect, tunnel, facts).await {
-            Ok(lease) => return Ok(lease),
+        facts.attempts += 1;
+        let upstream = service.targets[target].upstream;
+        match upstream::lease(&worker, &plan, upstream, &wanted, facts).await {
+            Ok(mut lease) => {
+                if service.balance == Balance::LeastRequests {
+                    lease.in_flight = Some(InFlight::new(plan.upstreams[upstream].clone()));
+                }
+                return Ok(lease);
+            }
             Err(refusal) => {
-                facts.attempts += 1;
                 facts.reused = Some(false);
-                failures += 1;
-                if failures >= targets.len().min(CONNECT_ATTEMPTS_MAX) {
+                if refusal.class != ErrorClass::NoHealthyUpstream {
+                    unwell(transaction, route);
+                }
+                let more = service.targets.len() > 1 && may_retry(transaction, upstream);
+                if !more {
                     return Err(refusal);
                 }
+                last = Some(refusal);
             }
         }
     }
 }
 
-fn set_host(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RoutePlan) {
+/// Notes a failure of the target at hand.
+fn unwell(transaction: &Transaction, route: &RoutePlan) {
+    let Some(target) = transaction.upstream.target else { return };
+    let service = &transaction.plan.services[route.service];
+    if health::failed(&transaction.plan, service, target) {
+        let upstream = &transaction.plan.upstreams[service.targets[target].upstream];
+        let metrics = transaction.worker.metrics.shared();
+        metrics.upstream_ejections.with_label_values(&["passive"]).inc();
+        tracing::warn!(service = service.name, upstream = upstream.state.name, "the target fails, and is passed over");
+    }
+}
+
+/// The head of the response is here.
+fn answered(transaction: &mut Transaction, route: &RoutePlan, status: StatusCode) {
+    transaction.upstream.first_byte_at = Some(Instant::now());
+    if UNWELL.contains(&status) {
+        return unwell(transaction, route);
+    }
+    let service = &transaction.plan.services[route.service];
+    if let Some(target) = transaction.upstream.target {
+        transaction.plan.upstreams[service.targets[target].upstream].state.succeeded();
+    }
+}
+
+/// The request as this target and protocol want it: Host or `:authority`, origin form or a whole URI.
+fn dress(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RoutePlan, http2: bool) {
     let service = &transaction.plan.services[route.service];
     let target: Option<&TargetPlan> = transaction.upstream.target.map(|target| &service.targets[target]);
     if let (false, Some(target)) = (service.client_host, target) {
         request.headers_mut().insert(HOST, target.host.clone());
     } else if !request.headers().contains_key(HOST) {
-        request.headers_mut().insert(HOST, HeaderValue::from_static(""));
+        let host = transaction.host.clone().unwrap_or_else(|| HeaderValue::from_static(""));
+        request.headers_mut().insert(HOST, host);
+    }
+    if !http2 {
+        if request.version() == Version::HTTP_2 {
+            *request.version_mut() = Version::HTTP_11;
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        }
+        return;
+    }
+    let secure = target.is_some_and(|target| transaction.plan.upstreams[target.upstream].tls.is_some());
+    let headers = request.headers_mut();
+    headers.remove(TRANSFER_ENCODING);
+    let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = host.or_else(|| target.and_then(|target| target.host.to_str().ok()?.parse().ok()));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+        // `:authority` says it (RFC 9113 section 8.3.1).
+        request.headers_mut().remove(HOST);
+    }
+    *request.version_mut() = Version::HTTP_2;
+}
+
+/// Has the body kept for another sending.
+fn keep(request: &mut Request<RequestBody>, bytes_max: usize) -> Option<Rewind> {
+    match std::mem::replace(request.body_mut(), RequestBody::Empty) {
+        RequestBody::Streaming(body) => {
+            let (sending, rewind) = Rewind::begin(body, bytes_max);
+            *request.body_mut() = RequestBody::Replay(sending);
+            Some(rewind)
+        }
+        other => {
+            *request.body_mut() = other;
+            None
+        }
     }
 }
 
+/// The copied head with its body from the beginning; `None` if that cannot be sent again.
+fn with_body(mut copy: Request<RequestBody>, rewind: Option<&Rewind>) -> Option<Request<RequestBody>> {
+    if let Some(rewind) = rewind {
+        *copy.body_mut() = RequestBody::Replay(rewind.again()?);
+    }
+    Some(copy)
+}
+
+/// The head alone.
 fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
 }
 
-/// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
-    method.is_idempotent()
+fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source()?.downcast_ref()
+}
+
+/// Whether the upstream says that it has not looked at the request.
+fn is_unlooked(error: &hyper::Error) -> bool {
+    h2_error(error).is_some_and(|error| error.is_remote() && error.is_go_away()) || is_refused_stream(error)
+}
+
+fn is_refused_stream(error: &hyper::Error) -> bool {
+    let refused = |error: &h2::Error| error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    h2_error(error).is_some_and(|error| error.is_remote() && refused(error))
 }
 
 /// Waits for the head of the response. While the client still sends its body, the clock starts anew with its progress.
@@ -150,8 +304,9 @@ async fn wait<T>(
     }
 }
 
-fn late(transaction: &mut Transaction) -> Refusal {
+fn late(transaction: &mut Transaction, route: &RoutePlan) -> Refusal {
     transaction.upstream.last_byte_at = None;
+    unwell(transaction, route);
     Refusal::timeout(ErrorClass::UpstreamTimeout, "the upstream did not answer in time")
 }
 
@@ -159,20 +314,30 @@ fn failed(
     transaction: &Transaction,
     route: &RoutePlan,
     watch: Option<&BodyWatch>,
+    http2: bool,
     error: &TrySendError<Request<RequestBody>>,
 ) -> Refusal {
     if let Some(fault) = watch.and_then(|watch| watch.progress.fault.get()) {
         return body_refusal(fault, route);
     }
     let error = error.error();
-    let addr = transaction.upstream.addr;
-    let addr = addr.map_or_else(|| "the upstream".to_owned(), |addr| addr.to_string());
-    if error.is_parse() {
-        return Refusal::upstream(ErrorClass::UpstreamProtocol, format!("{addr} did not answer in HTTP: {error}"));
-    }
-    if error.is_user() {
+    let addr = transaction.upstream.addr.as_ref();
+    let addr = addr.map_or_else(|| "the upstream".to_owned(), ToString::to_string);
+    if error.is_user() && !http2 {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         return Refusal::gateway(status, ErrorClass::Internal, format!("the request could not be sent: {error}"));
     }
-    Refusal::upstream(ErrorClass::UpstreamReset, format!("{addr} closed before it answered"))
+    unwell(transaction, route);
+    if error.is_parse() {
+        return Refusal::upstream(ErrorClass::UpstreamProtocol, format!("{addr} did not answer in HTTP: {error}"));
+    }
+    match h2_error(error) {
+        Some(h2) if h2.is_library() || h2.reason() == Some(h2::Reason::PROTOCOL_ERROR) => {
+            Refusal::upstream(ErrorClass::UpstreamProtocol, format!("{addr} broke HTTP/2: {h2}"))
+        }
+        Some(h2) if !h2.is_io() => {
+            Refusal::upstream(ErrorClass::UpstreamReset, format!("{addr} ended the stream: {h2}"))
+        }
+        _ => Refusal::upstream(ErrorClass::UpstreamReset, format!("{addr} closed before it answered")),
+    }
 }

@@ -79,7 +79,7 @@ async fn forward(
     credentials::take(transaction, plan.hmac.as_deref(), &head.headers);
     authenticate(transaction, route)?;
     check_length(&head, route)?;
-    let upgrade = normal.upgrade.filter(|_| upgradable);
+    let upgrade = normal.upgrade.filter(|_| upgradable && plan.services[route.service].upgrades);
     rewrite(transaction, &mut head, route, &normal.host, upgrade.clone());
     let (body, watch) = RequestBody::new(body, &connection.io, route.body_idle, route.request_body_bytes_max);
     if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {

@@ -14,7 +14,9 @@
 //! * The request path waits for a collector only if the configuration says `overflow: block`.
 
 mod admin;
+mod balance;
 mod body;
+mod checks;
 mod client_cert;
 pub mod config;
 mod connection;
@@ -24,14 +26,17 @@ mod exchange;
 mod forward;
 mod forwarding;
 mod handshake;
+mod health;
 mod live;
 mod metrics;
 mod misdirected;
 mod normalize;
 mod pool;
+mod proxy_protocol;
 mod redaction;
 mod refusal;
 mod reload;
+mod replay;
 pub mod routing;
 mod row;
 mod running;
@@ -42,6 +47,8 @@ mod trace;
 mod transaction;
 mod tunnel;
 mod upstream;
+mod upstreams_view;
+mod warm;
 mod worker;
 mod worker_plan;
 

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
+use crate::checks;
 use crate::config::Plan;
 use crate::metrics::Metrics;
 use crate::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
@@ -69,6 +70,7 @@ pub struct Running {
     reloader: Reloader,
     reload_thread: JoinHandle<()>,
     admin_thread: JoinHandle<()>,
+    health_thread: JoinHandle<()>,
     sealer: Sealer,
     shipper: Shipper,
     drain: CancellationToken,
@@ -120,6 +122,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
     let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
     let (metrics_shown, reload) = (metrics.clone(), reloader.clone());
+    let health_thread = checks::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
     let served =
         Admin { in_force: in_force.clone(), metrics: metrics_shown, workers: queries, drain: drain.clone(), reload };
     let stop = end.clone();
@@ -139,6 +142,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         reloader,
         reload_thread,
         admin_thread,
+        health_thread,
         sealer,
         shipper,
         drain,
@@ -180,6 +184,9 @@ impl Running {
         self.sealer.stop();
         self.shipper.stop(Instant::now() + SHIP_REST);
         self.end.cancel();
+        if self.health_thread.join().is_err() {
+            tracing::error!("the health checks panicked");
+        }
         if self.admin_thread.join().is_err() {
             tracing::error!("the admin endpoint panicked");
         }

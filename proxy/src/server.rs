@@ -56,6 +56,9 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
+/// The client's end of a connection, and ours if the kernel tells.
+type Ends = (SocketAddr, Option<SocketAddr>);
+
 /// One listener of one worker.
 #[derive(Debug)]
 pub struct Server {
@@ -140,17 +143,19 @@ impl Server {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        // Both ends: what upstreams can be told of the connection.
+        let ends = (peer, stream.local_addr().ok());
         let tls = self.worker.plan().listeners[self.listener].tls.clone();
         match tls {
             None => {
-                let facts = self.facts(peer, None, false, counted);
+                let facts = self.facts(ends, None, false, counted);
                 self.serve_http1(stream, facts).await;
             }
-            Some(tls) => self.serve_tls(stream, peer, tls, counted).await,
+            Some(tls) => self.serve_tls(stream, ends, tls, counted).await,
         }
     }
 
-    async fn serve_tls(&self, stream: TcpStream, peer: SocketAddr, names: Arc<ServerNames>, counted: Counted) {
+    async fn serve_tls(&self, stream: TcpStream, ends: Ends, names: Arc<ServerNames>, counted: Counted) {
         self.worker.room().await;
         let began_at = Instant::now();
         let deadline = began_at + self.worker.plan().config.timeouts.handshake.0;
@@ -165,7 +170,7 @@ impl Server {
         let failure = match shaken {
             Ok(Ok(stream)) => {
                 let http2 = tls.alpn.as_deref() == Some("h2");
-                let facts = self.facts(peer, Some(tls), http2, counted);
+                let facts = self.facts(ends, Some(tls), http2, counted);
                 return match http2 {
                     true => self.serve_http2(stream, facts).await,
                     false => self.serve_http1(stream, facts).await,
@@ -175,17 +180,18 @@ impl Server {
             Err(_) => std::io::ErrorKind::TimedOut.into(),
         };
         let reason = tollgate_tls::handshake_failure_reason(&failure);
-        let facts = self.facts(peer, Some(tls), false, counted);
+        let facts = self.facts(ends, Some(tls), false, counted);
         let detail = format!("{reason}: {failure}");
         self.worker.handshake_failed(&facts, began_at, reason, &detail);
     }
 
-    fn facts(&self, peer: SocketAddr, tls: Option<TlsFacts>, http2: bool, counted: Counted) -> Rc<ConnectionFacts> {
+    fn facts(&self, (peer, local): Ends, tls: Option<TlsFacts>, http2: bool, counted: Counted) -> Rc<ConnectionFacts> {
         let ip: IpAddr = peer.ip().to_canonical();
         let peer_ip = ip.to_string();
         Rc::new(ConnectionFacts {
             listener: self.listener,
             peer: SocketAddr::new(ip, peer.port()),
+            local,
             peer_value: HeaderValue::from_str(&peer_ip).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             peer_ip,
             http2,

@@ -6,7 +6,6 @@
 //! exists by construction.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +21,7 @@ use crate::connection::ConnectionFacts;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::server::cut_of;
 use crate::trace::TraceContext;
+use crate::upstream::PeerAddr;
 use crate::worker::Worker;
 use crate::worker_plan::WorkerPlan;
 
@@ -35,6 +35,8 @@ pub struct RequestProgress {
     pub bytes: Cell<u64>,
     /// When its last byte was taken; `None` while it goes on.
     pub ended_at: Cell<Option<Instant>>,
+    /// The response is over: nobody wants the rest.
+    pub useless: Cell<bool>,
     /// Whether somebody waits for the client to send more of it.
     pub awaited: Cell<bool>,
     /// What was wrong with it.
@@ -64,7 +66,7 @@ pub struct UpstreamFacts {
     /// Index of the target in its service, once one was chosen.
     pub target: Option<usize>,
     /// Address of the last attempt.
-    pub addr: Option<SocketAddr>,
+    pub addr: Option<PeerAddr>,
     /// Attempts so far.
     pub attempts: i32,
     /// Whether the last attempt used a pooled connection.
@@ -77,12 +79,44 @@ pub struct UpstreamFacts {
     pub connect: Option<Duration>,
     /// TLS handshake.
     pub tls: Option<Duration>,
+    /// The step that goes on, and since when: a client that leaves meanwhile has the time in its record too.
+    pub stage: Option<(Stage, Instant)>,
     /// When the head was handed to the connection.
     pub sent_at: Option<Instant>,
     /// When the response head was there.
     pub first_byte_at: Option<Instant>,
     /// When the last byte of the response was there.
     pub last_byte_at: Option<Instant>,
+}
+
+/// A step on the way to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Asking the resolver.
+    Dns,
+    /// TCP connect.
+    Connect,
+    /// TLS handshake.
+    Tls,
+}
+
+impl UpstreamFacts {
+    /// A step begins, and with it the one before ends.
+    pub fn enter(&mut self, stage: Stage) {
+        self.leave();
+        self.stage = Some((stage, Instant::now()));
+    }
+
+    /// The step that goes on ends; what it took is added over all attempts.
+    pub fn leave(&mut self) {
+        let Some((stage, since)) = self.stage.take() else { return };
+        let sum = match stage {
+            Stage::Dns => &mut self.dns,
+            Stage::Connect => &mut self.connect,
+            Stage::Tls => &mut self.tls,
+        };
+        *sum = Some(sum.unwrap_or_default() + since.elapsed());
+    }
 }
 
 /// What of the presented credential may be recorded.
@@ -254,6 +288,7 @@ impl Transaction {
         self.connection.io.response_ended();
         self.connection.open.set(self.connection.open.get() - 1);
         self.connection.quiet_since.set(ended_at);
+        self.upstream.leave();
         let worker = self.worker.clone();
         worker.live.borrow_mut().remove(self.live);
         worker.record(self, &ending, ended_at);

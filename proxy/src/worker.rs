@@ -108,7 +108,7 @@ impl Worker {
         let worker_plan = WorkerPlan::new(plan.clone(), None, metrics, random.random::<u32>() as usize);
         Rc::new(Self {
             epoch: Instant::now(),
-            resolver: Resolver::new(config.timeouts.dns_cache.0),
+            resolver: Resolver::new(config.timeouts.dns_cache.0, config.timeouts.dns_stale.0),
             metrics: WorkerMetrics::new(metrics.clone()),
             live: RefCell::default(),
             random: RefCell::new(random),
@@ -143,7 +143,7 @@ impl Worker {
     pub fn adopt(&self, plan: Arc<Plan>) {
         let before = self.plan();
         let turn = self.random.borrow_mut().random::<u32>() as usize;
-        self.resolver.remember_for(plan.config.timeouts.dns_cache.0);
+        self.resolver.remember_for(plan.config.timeouts.dns_cache.0, plan.config.timeouts.dns_stale.0);
         let next = WorkerPlan::new(plan, Some(&before), &self.metrics.shared, turn);
         self.plan.replace(next);
     }
@@ -195,7 +195,7 @@ impl Worker {
         record.correlation_id =
             transaction.correlation.as_ref().map(|value| redaction::text(value, &mut batch.correlation));
         record.user_agent = transaction.user_agent.as_ref().map(|value| redaction::text(value, &mut batch.user_agent));
-        if let Some(addr) = transaction.upstream.addr {
+        if let Some(addr) = &transaction.upstream.addr {
             batch.addr.clear();
             let _infallible = write!(batch.addr, "{addr}");
             record.upstream_addr = Some(&batch.addr);
@@ -285,7 +285,8 @@ impl Worker {
             if swept_at.elapsed() >= HOUSEKEEPING {
                 swept_at = Instant::now();
                 let plan = self.plan();
-                plan.pool.sweep();
+                plan.pool.sweep(&self.resolver);
+                crate::warm::up(&self, &plan);
                 plan.counts.flush();
                 // Whatever is under way ends itself at its deadline; this is for what nobody asks to go on.
                 self.live.borrow().cut_overdue(swept_at - HOUSEKEEPING);

@@ -58,13 +58,13 @@ impl WorkerPlan {
         max > 0 && connection.requests.get() >= max
     }
 
-    /// The target of a service whose turn it is.
+    /// The next number of a service's turns.
     #[must_use]
-    pub fn next_target(&self, service: usize, targets: usize) -> usize {
+    pub fn turn(&self, service: usize) -> usize {
         let turn = &self.turns[service];
         let next = turn.get().wrapping_add(1);
         turn.set(next);
-        next % targets.max(1)
+        next
     }
 }
 

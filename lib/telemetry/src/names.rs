@@ -104,6 +104,12 @@ registry! {
         "transactions in flight now";
     PROXY_UPSTREAM_CONNECTIONS_TOTAL = "tollgate_proxy_upstream_connections_total" Proxy Counter, ["reused"],
         "attempts on upstream connections, fresh or reused";
+    PROXY_UPSTREAM_RETRIES_TOTAL = "tollgate_proxy_upstream_retries_total" Proxy Counter, ["outcome"],
+        "second attempts: made, or denied by the budget or the bound on attempts";
+    PROXY_UPSTREAM_EJECTIONS_TOTAL = "tollgate_proxy_upstream_ejections_total" Proxy Counter, ["cause"],
+        "targets put out: passive by failed transactions, active by checks";
+    PROXY_UPSTREAM_TARGETS_OUT = "tollgate_proxy_upstream_targets_out" Proxy Gauge, ["cause"],
+        "targets that are out now, by failed transactions (passive) or by checks (active)";
     PROXY_RECORDS_ISSUED_TOTAL = "tollgate_proxy_records_issued_total" Proxy Counter, [],
         "records that got a seq";
     PROXY_BATCHES_SEALED_TOTAL = "tollgate_proxy_batches_sealed_total" Proxy Counter, [],

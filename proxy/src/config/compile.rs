@@ -6,17 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{HeaderName, HeaderValue};
-use rustls_pki_types::ServerName;
+use http::header::HeaderName;
 use tollgate_config::{At, ConfigError, Loaded, Problems};
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 
-use super::plan::{
-    Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
-    UpstreamPlan,
-};
-use super::{Hmac, KeyPair, ProxyConfig, Records, Route, Service, ServiceTls, UpstreamHost, compile_tls, fixed};
+use super::compile_upstream::{Upstreams, server_name, services, target_parts};
+use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan};
+use super::{Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed};
 use crate::routing::{HostPattern, Pattern, Router};
 use crate::spelling;
 
@@ -175,145 +172,6 @@ pub(super) fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Id
         tracing::warn!("{warning}");
     }
     Some(identity)
-}
-
-/// Upstream identities, each once.
-struct Upstreams<'a> {
-    plans: Vec<Arc<UpstreamPlan>>,
-    by_key: HashMap<UpstreamKey, usize>,
-    before: HashMap<&'a UpstreamKey, &'a Arc<UpstreamPlan>>,
-}
-
-impl<'a> Upstreams<'a> {
-    /// None yet; those that `before` has too are taken from it, with their TLS sessions.
-    fn after(before: Option<&'a Plan>) -> Self {
-        let before = before.map_or(&[][..], |before| &before.upstreams);
-        let before = before.iter().map(|upstream| (&upstream.key, upstream)).collect();
-        Self { plans: Vec::new(), by_key: HashMap::new(), before }
-    }
-
-    fn intern(&mut self, key: UpstreamKey) -> Result<usize, tollgate_tls::TlsError> {
-        if let Some(index) = self.by_key.get(&key) {
-            return Ok(*index);
-        }
-        let plan = match self.before.get(&key) {
-            Some(plan) => Arc::clone(plan),
-            None => {
-                let tls = key.tls.as_ref().map(|(policy, _)| policy.config()).transpose()?;
-                Arc::new(UpstreamPlan { key: key.clone(), tls })
-            }
-        };
-        let index = self.plans.len();
-        self.by_key.insert(key, index);
-        self.plans.push(plan);
-        Ok(index)
-    }
-}
-
-fn services(config: &ProxyConfig, upstreams: &mut Upstreams<'_>, problems: &mut Problems<'_>) -> Vec<ServicePlan> {
-    let mut system_roots = None;
-    let mut plans = Vec::new();
-    for service in &config.services {
-        if service.targets.is_empty() {
-            problems.at(&service.name, "the service has no targets; write at least one URL");
-        }
-        let mut targets = Vec::new();
-        for text in &service.targets {
-            if let Some(target) = target(service, text, &mut system_roots, upstreams, problems) {
-                targets.push(target);
-            }
-        }
-        check_tls_is_used(service, problems);
-        let client_host = service.host == UpstreamHost::Client;
-        plans.push(ServicePlan {
-            name: service.name.value.clone(),
-            app_id: service.app_id.clone(),
-            targets,
-            client_host,
-        });
-    }
-    plans
-}
-
-/// TLS towards targets none of which is reached over it: most likely, somebody forgot the `s`.
-fn check_tls_is_used(service: &Service, problems: &mut Problems<'_>) {
-    let tls = &service.tls;
-    let is_set = tls.ca.is_some() || tls.client.is_some() || tls.server_name.is_some();
-    if is_set && !service.targets.iter().any(|target| target.starts_with("https:")) {
-        problems.at(&service.name, "the service has tls, but no target is reached over it; write https://host:port");
-    }
-}
-
-fn target(
-    service: &Service,
-    text: &At<String>,
-    system_roots: &mut Option<Roots>,
-    upstreams: &mut Upstreams<'_>,
-    problems: &mut Problems<'_>,
-) -> Option<TargetPlan> {
-    let (https, host, port) = noted(text, target_parts(text), problems)?;
-    let tls = match https {
-        true => Some(client_policy(&service.tls, text, &host, system_roots, problems)?),
-        false => None,
-    };
-    let default_port = if https { 443 } else { 80 };
-    let field = if port == default_port { host.clone() } else { format!("{host}:{port}") };
-    let field = noted(text, HeaderValue::from_str(&field), problems)?;
-    let host = host.trim_matches(['[', ']']).to_owned();
-    let upstream = noted(text, upstreams.intern(UpstreamKey { host, port, tls }), problems)?;
-    Some(TargetPlan { upstream, host: field })
-}
-
-/// Scheme, host and port of `http[s]://host[:port]`.
-fn target_parts(text: &str) -> Result<(bool, String, u16), String> {
-    let wrong = |why: &str| format!("`{text}` {why}; write `http://host:port` or `https://host:port`");
-    let uri: http::Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
-    let https = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(wrong("has no scheme http or https")),
-    };
-    if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
-        return Err(wrong("has a path, which targets cannot have"));
-    }
-    let authority = uri.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(|| wrong("has no plain host"))?;
-    let host = authority.host();
-    if host.is_empty() {
-        return Err(wrong("has no host"));
-    }
-    if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
-        return Err(wrong("has no valid port"));
-    }
-    Ok((https, host.to_ascii_lowercase(), authority.port_u16().unwrap_or(if https { 443 } else { 80 })))
-}
-
-fn client_policy(
-    tls: &ServiceTls,
-    text: &At<String>,
-    host: &str,
-    system_roots: &mut Option<Roots>,
-    problems: &mut Problems<'_>,
-) -> Option<(ClientPolicy, ServerName<'static>)> {
-    let roots = match &tls.ca {
-        Some(ca) => noted(ca, Roots::load(ca), problems)?,
-        None => match system_roots {
-            Some(roots) => roots.clone(),
-            None => system_roots.insert(noted(text, Roots::system(), problems)?).clone(),
-        },
-    };
-    let identity = match &tls.client {
-        Some(pair) => Some(identity(pair, problems)?),
-        None => None,
-    };
-    let (at, name) = tls.server_name.as_ref().map_or((text, host), |name| (name, name.as_str()));
-    let server_name = noted(at, server_name(name), problems)?;
-    let (alpn, versions, verify) = (vec!["http/1.1".to_owned()], TlsVersions::Tls12And13, ServerVerify::Full);
-    Some((ClientPolicy { roots, identity, alpn, versions, verify }, server_name))
-}
-
-fn server_name(host: &str) -> Result<ServerName<'static>, String> {
-    let name = host.trim_matches(['[', ']']).to_owned();
-    ServerName::try_from(name).map_err(|_| format!("`{host}` is not a name that a certificate can carry; write one"))
 }
 
 fn routes(config: &ProxyConfig, problems: &mut Problems<'_>) -> (Vec<RoutePlan>, Option<Router>) {

@@ -25,8 +25,14 @@ pub struct Timeouts {
     pub total: Span,
     /// Idle pooled upstream connections; keep it below the upstream's own.
     pub upstream_idle: Span,
-    /// How long an answer of the resolver is used again.
+    /// Age past which an upstream connection takes no further request.
+    pub upstream_age: Span,
+    /// Wait for an upstream connection when there are as many as there may be.
+    pub upstream_pending: Span,
+    /// How long an answer of the resolver is used before it is asked again.
     pub dns_cache: Span,
+    /// How long an old answer is used while the resolver fails.
+    pub dns_stale: Span,
 }
 
 impl Default for Timeouts {
@@ -41,7 +47,10 @@ impl Default for Timeouts {
             first_byte: Span::secs(60),
             total: Span::mins(10),
             upstream_idle: Span::secs(50),
+            upstream_age: Span::mins(60),
+            upstream_pending: Span::secs(1),
             dns_cache: Span::secs(30),
+            dns_stale: Span::mins(60),
         }
     }
 }
@@ -62,6 +71,12 @@ pub struct Limits {
     pub upstream_connections_max: usize,
     /// Idle connections kept by one worker for one upstream identity.
     pub upstream_idle_max: usize,
+    /// Requests on one upstream connection before it is closed; 0 = no bound.
+    pub upstream_requests_per_connection_max: u64,
+    /// Requests of one worker that wait for a connection to one upstream identity.
+    pub upstream_pending_max: usize,
+    /// Concurrent streams on one HTTP/2 upstream connection; the upstream's own bound holds too.
+    pub upstream_streams_max: usize,
 }
 
 impl Default for Limits {
@@ -73,6 +88,9 @@ impl Default for Limits {
             request_body_bytes_max: ByteSize::gib(1),
             upstream_connections_max: 4_096,
             upstream_idle_max: 256,
+            upstream_requests_per_connection_max: 0,
+            upstream_pending_max: 1_024,
+            upstream_streams_max: 100,
         }
     }
 }

@@ -6,9 +6,11 @@
 mod client_tls;
 mod compile;
 mod compile_tls;
+mod compile_upstream;
 mod fixed;
 mod limits;
 mod plan;
+mod upstream;
 
 use serde::{Deserialize, Serialize};
 use tollgate_config::{At, ByteSize, ConfigPath, Span};
@@ -16,9 +18,10 @@ use tollgate_config::{At, ByteSize, ConfigPath, Span};
 pub use client_tls::{ClientAuth, ClientCertFields, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
 pub use limits::{Http2, Limits, Timeouts};
 pub use plan::{
-    Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
-    UpstreamPlan,
+    Cidr, CollectorPlan, Endpoint, HealthPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan,
+    TargetPlan, UpstreamKey, UpstreamPlan,
 };
+pub use upstream::{Active, AllOut, Balance, Health, Passive, Protocol, ProxyProtocol, Retries, Target, Verify};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -50,6 +53,9 @@ pub struct ProxyConfig {
     /// Bounds on connections, heads and bodies.
     #[serde(default)]
     pub limits: Limits,
+    /// Bounds on trying again.
+    #[serde(default)]
+    pub retries: Retries,
     /// HTTP/2 towards clients.
     #[serde(default)]
     pub http2: Http2,
@@ -101,8 +107,23 @@ pub struct Service {
     /// Owning application or team.
     #[serde(default)]
     pub app_id: Option<String>,
-    /// `http://host[:port]` or `https://host[:port]`; several are used in turn.
-    pub targets: Vec<At<String>>,
+    /// `http://host[:port]`, `https://host[:port]` or `unix:/path`, with a weight if it is written as a map.
+    pub targets: Vec<At<Target>>,
+    /// What is spoken with them.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Whether they are told of the client in a PROXY protocol header.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// How one of several targets is chosen.
+    #[serde(default)]
+    pub balance: Balance,
+    /// When a target is passed over.
+    #[serde(default)]
+    pub health: Health,
+    /// Connections to each target that each worker keeps ready.
+    #[serde(default)]
+    pub warm_connections: At<usize>,
     /// The Host sent upstream: the client's, or the target's.
     #[serde(default)]
     pub host: UpstreamHost,
@@ -129,6 +150,9 @@ pub struct ServiceTls {
     /// PEM file with the authorities to trust; default: the system's.
     #[serde(default)]
     pub ca: Option<At<ConfigPath>>,
+    /// What is asked of their certificates.
+    #[serde(default)]
+    pub verify: Verify,
     /// Client certificate to present.
     #[serde(default)]
     pub client: Option<KeyPair>,

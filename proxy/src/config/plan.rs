@@ -12,7 +12,8 @@ use tollgate_config::ConfigError;
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, ServerNames};
 
-use super::{Overflow, ProxyConfig, compile};
+use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile};
+use crate::health::{Check, UpstreamState};
 use crate::routing::Router;
 
 /// A configuration that can run.
@@ -93,10 +94,35 @@ pub struct ServicePlan {
     pub name: String,
     /// Owner.
     pub app_id: Option<String>,
-    /// Its upstreams, used in turn.
+    /// Its upstreams.
     pub targets: Vec<TargetPlan>,
     /// Whether upstreams see the client's Host.
     pub client_host: bool,
+    /// Whether protocols can be switched: on HTTP/1.1 they can (RFC 9113 section 8.6).
+    pub upgrades: bool,
+    /// How one of them is chosen.
+    pub balance: Balance,
+    /// A whole round of turns: indexes into `targets`, each as often as its weight says, evenly mixed.
+    pub round: Vec<u16>,
+    /// When a target is passed over.
+    pub health: HealthPlan,
+    /// Connections to each target that each worker keeps ready.
+    pub warm_connections: usize,
+}
+
+/// When targets of a service are passed over.
+#[derive(Debug, Clone)]
+pub struct HealthPlan {
+    /// Failures in a row that put a target out; 0 = never.
+    pub failures: u32,
+    /// How long it is out the first time.
+    pub ejection: Duration,
+    /// How long it is out at most.
+    pub ejection_max: Duration,
+    /// Targets that may be out at one time.
+    pub ejected_max: usize,
+    /// What happens when all are out.
+    pub all_out: AllOut,
 }
 
 /// One upstream of a service.
@@ -106,26 +132,55 @@ pub struct TargetPlan {
     pub upstream: usize,
     /// Host field for it, with the port if that is not the scheme's own.
     pub host: HeaderValue,
+    /// Share of the requests.
+    pub weight: u32,
+    /// What active checks say of it, if it is checked.
+    pub check: Option<Arc<Check>>,
+}
+
+/// Where an upstream listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A host name or address, and a port.
+    Tcp(String, u16),
+    /// The path of a socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Everything that makes two upstream connections interchangeable; compared by value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamKey {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Trust, client certificate, versions and ALPN, with the name that is verified and sent as SNI.
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Trust, what is verified, client certificate, versions and ALPN, with the name that is verified and sent as SNI.
     pub tls: Option<(ClientPolicy, ServerName<'static>)>,
+    /// What is spoken with it.
+    pub protocol: Protocol,
+    /// Whether its connections begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
 }
 
-/// One upstream identity.
+/// One upstream identity, with what all workers know of it.
 #[derive(Debug)]
 pub struct UpstreamPlan {
     /// The identity.
     pub key: UpstreamKey,
     /// TLS made from it.
     pub tls: Option<Arc<ClientConfig>>,
+    /// The same with HTTP/1.1 alone offered: for connections that are to switch protocols.
+    pub tls_http1: Option<Arc<ClientConfig>>,
+    /// How it fares.
+    pub state: UpstreamState,
 }
 
 /// A route.

@@ -14,3 +14,8 @@ mod rig;
 mod shipping;
 mod tls;
 mod tunnel;
+mod upstream_balance;
+mod upstream_http2;
+mod upstream_pool;
+mod upstream_rig;
+mod upstream_stages;

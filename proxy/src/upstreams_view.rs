@@ -1,0 +1,42 @@
+//! What the admin endpoint shows of upstreams: which targets a service has, and how they fare.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde_json::{Value, json};
+
+use crate::config::{Plan, ServicePlan, TargetPlan};
+use crate::health::clock_ms;
+
+/// Every service with its targets, as JSON.
+#[must_use]
+pub fn json(plan: &Plan) -> String {
+    let now_ms = clock_ms();
+    let services: Vec<Value> = plan.services.iter().map(|service| service_json(plan, service, now_ms)).collect();
+    Value::Array(services).to_string() + "\n"
+}
+
+fn service_json(plan: &Plan, service: &ServicePlan, now_ms: u64) -> Value {
+    let targets: Vec<Value> = service.targets.iter().map(|target| target_json(plan, target, now_ms)).collect();
+    json!({"service": service.name, "balance": service.balance, "targets": targets})
+}
+
+fn target_json(plan: &Plan, target: &TargetPlan, now_ms: u64) -> Value {
+    let state = &plan.upstreams[target.upstream].state;
+    let (failures, ejections) = state.failures();
+    let checked_out = target.check.as_ref().is_some_and(|check| check.is_out());
+    let condition = match (state.is_ejected(now_ms), checked_out) {
+        (_, true) => "check_failed",
+        (true, false) => "ejected",
+        (false, false) => "ok",
+    };
+    json!({
+        "target": state.name,
+        "weight": target.weight,
+        "state": condition,
+        "failures": failures,
+        "ejections": ejections,
+        "check": target.check.as_ref().map(|check| json!({"out": check.is_out(), "last_failure": check.last_failure()})),
+        "connections": state.connections.load(Relaxed),
+        "requests_in_flight": state.in_flight(),
+    })
+}
