@@ -130,7 +130,7 @@ fn upstreams_behind_unix_sockets_and_ipv6() {
         }
     });
     let target = format!("unix:{}", path.display());
-    let gate = Gate::with(&Setup { targets: &[target.clone()], ..Setup::default() });
+    let gate = Gate::with(&Setup { targets: std::slice::from_ref(&target), ..Setup::default() });
     (0..2).for_each(|_| assert!(gate.get("/api").ends_with("hello")));
     let rows = gate.finish();
     assert_row(
