@@ -22,4 +22,5 @@ pub mod process;
 pub mod relay;
 pub mod soak;
 pub mod stack;
+pub mod trace;
 pub mod traffic;

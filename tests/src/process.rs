@@ -81,6 +81,14 @@ impl Process {
     /// When it does not stop in time.
     pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal("TERM")?;
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         let name = self.name.clone();
         crate::net::wait_for(&format!("{name} to stop"), || {
             self.child.try_wait()?.with_context(|| format!("{name} is still running"))
