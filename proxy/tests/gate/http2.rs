@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::rig::{Gate, Setup, Upstream, assert_row, read_request};
 
-type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
+pub type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
 
-async fn connect(addr: SocketAddr, config: Arc<ClientConfig>) -> SendRequest<Body> {
+pub async fn connect(addr: SocketAddr, config: Arc<ClientConfig>) -> SendRequest<Body> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let connector = tokio_rustls::TlsConnector::from(config);
     let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
@@ -27,7 +27,7 @@ async fn connect(addr: SocketAddr, config: Arc<ClientConfig>) -> SendRequest<Bod
 }
 
 #[expect(clippy::disallowed_methods, reason = "limited")]
-async fn read(body: Incoming) -> Collected<Bytes> {
+pub async fn read(body: Incoming) -> Collected<Bytes> {
     Limited::new(body, 1 << 20).collect().await.unwrap()
 }
 

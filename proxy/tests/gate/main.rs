@@ -10,6 +10,7 @@ mod http2;
 mod limits;
 mod programs;
 mod reload;
+mod reload_load;
 mod rig;
 mod shipping;
 mod tls;

@@ -11,7 +11,7 @@ use tollgate_proxy::ReloadError;
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, read_until};
 
 /// One GET on a connection that is kept; the answer's head and body.
-fn keepalive_get(stream: &mut TcpStream, path: &str) -> String {
+pub fn keepalive_get(stream: &mut TcpStream, path: &str) -> String {
     write!(stream, "GET {path} HTTP/1.1\r\nhost: api.example.com\r\n\r\n").unwrap();
     let head = read_until(stream, "\r\n\r\n").expect("the connection is kept");
     let length = head.to_ascii_lowercase();
@@ -22,7 +22,7 @@ fn keepalive_get(stream: &mut TcpStream, path: &str) -> String {
 }
 
 /// A request to the admin endpoint.
-fn admin(addr: SocketAddr, method: &str, path: &str) -> String {
+pub fn admin(addr: SocketAddr, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
