@@ -24,7 +24,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Starts the proxy in front of `origin` with the configuration of [`yaml`]; `service` has more keys of the service,
+    /// Starts the proxy in front of `origin` with the configuration of `yaml`; `service` has more keys of the service,
     /// `extra` more top-level sections.
     ///
     /// # Errors
