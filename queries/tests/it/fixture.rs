@@ -22,6 +22,8 @@ pub const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// Numbers of the first producer that were shed, and those that nothing explains.
 pub const SHED: (i64, i64) = (10_000, 5);
 pub const MISSING: [i64; 2] = [10_005, 10_006];
+/// Number of the batch of gaps: past those of the rows.
+const GAP_BATCH: u64 = 900;
 
 pub struct Fixture {
     pub engine: Arc<Engine>,
@@ -126,12 +128,23 @@ impl Fixture {
 
     /// Appends rows of one producer as one batch.
     pub async fn rows(&mut self, producer: &str, rows: impl Iterator<Item = i64>) {
-        let mut builder = BatchBuilder::new(header(producer), SealLimits::default());
+        let mut builder = self.builder(producer);
         for row in rows {
             append(&mut builder, row, row / 2 + 1, self.time_us(row));
         }
         let sealed = builder.seal(1).expect("sealed");
         self.deliver(&sealed.bytes).await;
+    }
+
+    /// A builder of the producer's next batch: the table takes a second batch of one number for a resend.
+    pub fn builder(&mut self, producer: &str) -> BatchBuilder {
+        let sent = self.batches.entry(producer.to_owned()).or_default();
+        let mut builder = BatchBuilder::new(header(producer), SealLimits::default());
+        for _ in 0..*sent {
+            builder.take_batch_seq();
+        }
+        *sent += 1;
+        builder
     }
 
     /// A gap, and after a hole one more record, of the first producer.
@@ -144,11 +157,9 @@ impl Fixture {
             Gap { time_us, seq: last + 1, count: SHED.0 - last - 1, reason: GapReason::SpoolFull },
             Gap { time_us, seq: SHED.0, count: SHED.1, reason: GapReason::BufferFull },
         ];
-        self.batches.entry(producer.to_owned()).and_modify(|seq| *seq += 1);
-        let number = 900;
-        let sealed = gap_batch(&header(producer), number, &gaps).expect("gap");
+        let sealed = gap_batch(&header(producer), GAP_BATCH, &gaps).expect("gap");
         self.deliver(&sealed.bytes).await;
-        let mut builder = BatchBuilder::new(header(producer), SealLimits::default());
+        let mut builder = self.builder(producer);
         append(&mut builder, 0, MISSING[1] + 1, time_us + 1_000);
         let sealed = builder.seal(1).expect("sealed");
         self.deliver(&sealed.bytes).await;

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use tollgate_queries::find::find;
 use tollgate_queries::{Limits, serve_http, serve_postgres};
-use tollgate_record::{BatchBuilder, SealLimits};
 
-use super::fixture::{Fixture, PRODUCERS, append, header};
+use super::fixture::{Fixture, PRODUCERS, append};
 
 const ROWS: i64 = 1_500_000;
 const BATCH: i64 = 4_000;
@@ -23,7 +22,7 @@ async fn an_id_among_a_million_rows_is_found_at_once() {
     let time = |fixture: &Fixture, row: i64| fixture.base_us + row * 500;
     for batch in 0..rows / BATCH {
         let producer = PRODUCERS[(batch % 2) as usize];
-        let mut builder = BatchBuilder::new(header(producer), SealLimits::default());
+        let mut builder = fixture.builder(producer);
         for row in batch * BATCH..(batch + 1) * BATCH {
             append(&mut builder, row, row + 1, time(&fixture, row));
         }
