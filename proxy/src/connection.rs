@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
+use crate::caps::Admitted;
 use crate::worker::Worker;
 
 /// Facts of one connection, shared by its transactions.
@@ -67,15 +68,16 @@ impl ConnectionFacts {
 pub struct Counted {
     worker: Rc<Worker>,
     gauge: prometheus::IntGauge,
+    _admitted: Admitted,
 }
 
 impl Counted {
-    /// Counts one more, with the worker and in the listener's gauge.
+    /// Counts one more, with the worker, in the listener's gauge and against its caps.
     #[must_use]
-    pub fn new(worker: Rc<Worker>, gauge: prometheus::IntGauge) -> Self {
+    pub fn new(worker: Rc<Worker>, gauge: prometheus::IntGauge, admitted: Admitted) -> Self {
         worker.connections.set(worker.connections.get() + 1);
         gauge.inc();
-        Self { worker, gauge }
+        Self { worker, gauge, _admitted: admitted }
     }
 }
 

@@ -68,9 +68,12 @@ async fn forward(
     transaction.host = Some(normal.host.clone());
     let connection = transaction.connection.clone();
     let client = forwarding::client(connection.peer.ip(), &head.headers, &plan.trusted_hops);
+    let client_ip = client.map_or(connection.peer.ip(), |(ip, _)| ip);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
     transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
-    if let (Some(names), Some(tls)) = (&plan.listeners[connection.listener].tls, &connection.tls) {
+    let listener = &plan.listeners[connection.listener];
+    listener.caps.requests.take(("listener", &listener.name), client_ip, transaction.head_at)?;
+    if let (Some(names), Some(tls)) = (&listener.tls, &connection.tls) {
         misdirected::check(names, tls, &normal.host)?;
     }
     let route = &plan.routes[find_route(plan, transaction, &head.uri, &normal.host)?];
@@ -79,7 +82,9 @@ async fn forward(
     credentials::take(transaction, plan.hmac.as_deref(), &head.headers);
     authenticate(transaction, route)?;
     check_length(&head, route)?;
-    let upgrade = normal.upgrade.filter(|_| upgradable && plan.services[route.service].upgrades);
+    let service = &plan.services[route.service];
+    transaction.slot = service.caps.take(&service.name, client_ip, transaction.head_at)?;
+    let upgrade = normal.upgrade.filter(|_| upgradable && service.upgrades);
     rewrite(transaction, &mut head, route, &normal.host, upgrade.clone());
     let (body, watch) = RequestBody::new(body, &connection.io, route.body_idle, route.request_body_bytes_max);
     if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {

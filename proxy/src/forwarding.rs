@@ -62,7 +62,9 @@ pub fn is_disguised(name: &str) -> bool {
     name.contains('_') && speaks_of_client(name)
 }
 
-fn is_trusted(ip: IpAddr, trusted: &[Cidr]) -> bool {
+/// Whether an address is one of these networks'.
+#[must_use]
+pub fn is_trusted(ip: IpAddr, trusted: &[Cidr]) -> bool {
     trusted.iter().any(|network| network.contains(ip))
 }
 

@@ -16,6 +16,7 @@
 mod admin;
 mod balance;
 mod body;
+mod caps;
 mod checks;
 mod client_cert;
 pub mod config;

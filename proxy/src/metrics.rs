@@ -28,6 +28,7 @@ pub struct Metrics {
     pub registry: Registry,
     pub connections: IntCounterVec,
     pub connections_open: IntGaugeVec,
+    pub connections_refused: IntCounterVec,
     pub handshake_failures: IntCounterVec,
     pub transactions: IntCounterVec,
     pub durations: HistogramVec,
@@ -70,6 +71,7 @@ impl Metrics {
         Ok(Arc::new(Self {
             connections: counter_vec(r, names::PROXY_CONNECTIONS_TOTAL)?,
             connections_open: int_gauge_vec(r, names::PROXY_CONNECTIONS_OPEN)?,
+            connections_refused: counter_vec(r, names::PROXY_CONNECTIONS_REFUSED_TOTAL)?,
             handshake_failures: counter_vec(r, names::PROXY_HANDSHAKE_FAILURES_TOTAL)?,
             transactions: counter_vec(r, names::PROXY_TRANSACTIONS_TOTAL)?,
             durations: histogram_vec(r, names::PROXY_TRANSACTION_DURATION_SECONDS)?,

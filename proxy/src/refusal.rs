@@ -1,7 +1,9 @@
 //! Why the gateway answers in the upstream's place, and the one place that makes such answers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use tollgate_record::vocabulary::{AuthFailReason, ErrorClass, Termination};
 
@@ -23,13 +25,16 @@ pub struct Refusal {
     pub auth: Option<AuthFailReason>,
     /// Whether the connection must be closed, because the rest of the request is not to be read.
     pub close: bool,
+    /// When to come back, rounded up to seconds (RFC 9110 section 10.2.3).
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// The caller's or the gateway's doing: the gateway refuses.
     #[must_use]
     pub fn gateway(status: StatusCode, class: ErrorClass, detail: impl Into<String>) -> Self {
-        Self { status, class, termination: Termination::Gateway, detail: detail.into(), auth: None, close: false }
+        let (termination, detail) = (Termination::Gateway, detail.into());
+        Self { status, class, termination, detail, auth: None, close: false, retry_after: None }
     }
 
     /// A malformed request: 400, and the connection closes, as its framing cannot be trusted.
@@ -61,6 +66,9 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_REQUEST_ID, request_id.clone());
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000).max(1) as u64));
+        }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_tls::ServerNames;
 
+use crate::caps::Admitted;
 use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::worker::Worker;
-use crate::{forward, handshake};
+use crate::{forward, forwarding, handshake};
 
 /// Wait after accept failed, for want of file descriptors most likely.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
@@ -115,6 +116,7 @@ impl Server {
         let name = &plan.listeners[self.listener].name;
         let (accepted, open) =
             (metrics.connections.with_label_values(&[name]), metrics.connections_open.with_label_values(&[name]));
+        let refused_at = name.clone();
         drop(plan);
         loop {
             let (stream, peer) = tokio::select! {
@@ -128,15 +130,29 @@ impl Server {
                 () = drain.cancelled() => return,
             };
             accepted.inc();
-            if self.worker.connections.get() >= self.worker.plan().config.limits.connections_max {
-                continue;
-            }
-            let counted = Counted::new(self.worker.clone(), open.clone());
+            let admitted = match self.admit(peer) {
+                Ok(admitted) => admitted,
+                Err(cap) => {
+                    metrics.connections_refused.with_label_values(&[&refused_at, cap]).inc();
+                    continue;
+                }
+            };
+            let counted = Counted::new(self.worker.clone(), open.clone(), admitted);
             let server = self.clone();
             tokio::task::spawn_local(async move {
                 server.serve(stream, peer, counted).await;
             });
         }
+    }
+
+    /// What a connection holds of the caps, or the cap that is reached.
+    fn admit(&self, peer: SocketAddr) -> Result<Admitted, &'static str> {
+        let plan = self.worker.plan();
+        if self.worker.connections.get() >= plan.config.limits.connections_max {
+            return Err("worker");
+        }
+        let ip = peer.ip().to_canonical();
+        plan.listeners[self.listener].caps.admit(ip, || forwarding::is_trusted(ip, &plan.trusted_hops))
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, counted: Counted) {

@@ -17,6 +17,7 @@ use tollgate_record::vocabulary::{
     AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
 };
 
+use crate::caps::slots::Slot;
 use crate::connection::ConnectionFacts;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::server::cut_of;
@@ -189,6 +190,8 @@ pub struct Transaction {
     /// Set by a refusal or a broken upstream, so that the end of the answer's body does not hide it.
     pub(crate) verdict: Option<Ending>,
     pub(crate) live: usize,
+    /// Its place among those of its service, given back when it is dropped.
+    pub(crate) slot: Option<Slot>,
     cut: CancellationToken,
     finished: bool,
 }
@@ -240,6 +243,7 @@ impl Transaction {
             auth: AuthFacts::default(),
             verdict: None,
             live,
+            slot: None,
             cut,
             finished: false,
         })

@@ -11,6 +11,7 @@ use tollgate_config::{At, ConfigError, Loaded, Problems};
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 
+use super::caps::Caps;
 use super::compile_upstream::{Upstreams, server_name, services, target_parts};
 use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan};
 use super::{Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed};
@@ -42,7 +43,8 @@ pub(super) fn plan(loaded: Loaded<ProxyConfig>, before: Option<&Plan>) -> Result
 
 fn compile(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<'_>) -> Option<Plan> {
     check_scalars(config, problems);
-    let mut listeners = listeners(config, before, problems);
+    let caps = Caps::after(before, &config.limits.clients_max, problems);
+    let mut listeners = listeners(config, before, &caps, problems);
     let mut upstreams = Upstreams::after(before);
     if let Some(before) = before {
         fixed::check(&before.config, config, problems);
@@ -50,7 +52,7 @@ fn compile(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<
         let place = |name: &String| before.listeners.iter().position(|listener| listener.name == *name);
         listeners.sort_by_key(|listener| place(&listener.name));
     }
-    let services = services(config, &mut upstreams, problems);
+    let services = services(config, &mut upstreams, &caps, problems);
     let (routes, router) = routes(config, problems);
     let trusted_hops =
         config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
@@ -148,7 +150,12 @@ fn address(text: &At<String>, problems: &mut Problems<'_>) -> Option<SocketAddr>
     noted(text, text.parse().map_err(|_| format!("`{}` {cure}", text.value)), problems)
 }
 
-fn listeners(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<'_>) -> Vec<ListenerPlan> {
+fn listeners(
+    config: &ProxyConfig,
+    before: Option<&Plan>,
+    caps: &Caps<'_>,
+    problems: &mut Problems<'_>,
+) -> Vec<ListenerPlan> {
     let mut plans = Vec::new();
     for listener in &config.listeners {
         let address = address(&listener.address, problems);
@@ -159,8 +166,9 @@ fn listeners(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problem
             Some(earlier) => names.resuming(earlier),
             None => names,
         });
+        let caps = caps.listener(&listener.name, &listener.caps, problems);
         if let Some(address) = address {
-            plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.map(Arc::new) });
+            plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.map(Arc::new), caps });
         }
     }
     plans

@@ -9,6 +9,7 @@ use rustls_pki_types::ServerName;
 use tollgate_config::{At, Problems};
 use tollgate_tls::{ClientPolicy, Roots, ServerVerify, TlsVersions};
 
+use super::caps::Caps;
 use super::compile::{identity, noted};
 use super::plan::{Endpoint, HealthPlan, Plan, ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan};
 use super::{Active, Protocol, ProxyConfig, Service, ServiceTls, Target, UpstreamHost, Verify};
@@ -64,17 +65,19 @@ impl<'a> Upstreams<'a> {
 pub(super) fn services(
     config: &ProxyConfig,
     upstreams: &mut Upstreams<'_>,
+    caps: &Caps<'_>,
     problems: &mut Problems<'_>,
 ) -> Vec<ServicePlan> {
     check_retries(config, problems);
     let mut system_roots = None;
-    config.services.iter().map(|service| plan(service, &mut system_roots, upstreams, problems)).collect()
+    config.services.iter().map(|service| plan(service, &mut system_roots, upstreams, caps, problems)).collect()
 }
 
 fn plan(
     service: &Service,
     system_roots: &mut Option<Roots>,
     upstreams: &mut Upstreams<'_>,
+    caps: &Caps<'_>,
     problems: &mut Problems<'_>,
 ) -> ServicePlan {
     if service.targets.is_empty() {
@@ -113,6 +116,7 @@ fn plan(
         round: balance::round(&weights),
         health,
         warm_connections: service.warm_connections.value,
+        caps: caps.service(&service.name, &service.caps, problems),
         targets,
     }
 }

@@ -1,7 +1,7 @@
 //! Deadlines and bounds, each with its default.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ByteSize, Span};
+use tollgate_config::{At, ByteSize, Span};
 
 /// Deadlines towards clients and upstreams.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -61,6 +61,8 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Open client connections of one worker; more are closed at once.
     pub connections_max: usize,
+    /// Clients that each cap on clients tells apart at one time, for the whole process.
+    pub clients_max: At<usize>,
     /// Requests on one HTTP/1.1 connection before it is closed; 0 = no bound.
     pub requests_per_connection_max: u64,
     /// Bytes of an HTTP/1.1 request head.
@@ -83,6 +85,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
+            clients_max: At::nowhere(65_536),
             requests_per_connection_max: 0,
             head_bytes_max: ByteSize::kib(64),
             request_body_bytes_max: ByteSize::gib(1),

@@ -3,6 +3,7 @@
 //! [`ProxyConfig`] is the file as it is written; [`Plan`] is what the proxy runs: checked as a whole, with every file
 //! read and every route compiled. Nothing binds before there is a plan.
 
+mod caps;
 mod client_tls;
 mod compile;
 mod compile_tls;
@@ -15,6 +16,7 @@ mod upstream;
 use serde::{Deserialize, Serialize};
 use tollgate_config::{At, ByteSize, ConfigPath, Span};
 
+pub use caps::{ListenerCaps, ServiceCaps};
 pub use client_tls::{ClientAuth, ClientCertFields, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
 pub use limits::{Http2, Limits, Timeouts};
 pub use plan::{
@@ -86,6 +88,9 @@ pub struct Listener {
     /// TLS; without it the listener is plaintext HTTP/1.1.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Caps on its connections and requests.
+    #[serde(default)]
+    pub caps: ListenerCaps,
 }
 
 /// A certificate chain and its key.
@@ -130,6 +135,9 @@ pub struct Service {
     /// TLS towards https targets.
     #[serde(default)]
     pub tls: ServiceTls,
+    /// Caps on its requests.
+    #[serde(default)]
+    pub caps: ServiceCaps,
 }
 
 /// Which Host an upstream sees.

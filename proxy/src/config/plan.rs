@@ -13,6 +13,7 @@ use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, ServerNames};
 
 use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile};
+use crate::caps::{ListenerCaps, ServiceCaps};
 use crate::health::{Check, UpstreamState};
 use crate::routing::Router;
 
@@ -85,6 +86,8 @@ pub struct ListenerPlan {
     pub address: SocketAddr,
     /// TLS, by server name.
     pub tls: Option<Arc<ServerNames>>,
+    /// Caps on its connections and requests.
+    pub caps: ListenerCaps,
 }
 
 /// A proxied API.
@@ -108,6 +111,8 @@ pub struct ServicePlan {
     pub health: HealthPlan,
     /// Connections to each target that each worker keeps ready.
     pub warm_connections: usize,
+    /// Caps on its requests.
+    pub caps: ServiceCaps,
 }
 
 /// When targets of a service are passed over.

@@ -46,6 +46,26 @@ fn each_mistake_names_its_place_and_its_cure() {
             "routes[1].name",
             "route `all` on line 7",
         ),
+        (
+            "127.0.0.1:8080\"}",
+            "127.0.0.1:8080\", caps: {connections_max: 0}}",
+            "gate.yaml:3:",
+            "leave it out for no cap",
+        ),
+        ("9000\"]}", "9000\"], caps: {concurrent_max: 0}}", "services[0].caps.concurrent_max", "1 or more"),
+        (
+            "9000\"]}",
+            "9000\"], caps: {requests_per_second_max: 0}}",
+            "caps.requests_per_second_max",
+            "0.001 to 1000000",
+        ),
+        (
+            "9000\"]}",
+            "9000\"], caps: {request_burst_max: 5}}",
+            "caps.request_burst_max",
+            "requests_per_second_max beside it",
+        ),
+        ("node_id: gate-1", "node_id: gate-1\nlimits: {clients_max: 7}", "gate.yaml:2:", "must be 8 to"),
         ("{spool: {dir: spool}}", "{}", "records", "name a collector, or a spool folder"),
         ("{spool: {dir: spool}}", "{collectors: [\"http://c:1\"], spool: {dir: s}}", "collectors[0]", "https"),
         (

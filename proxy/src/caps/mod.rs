@@ -1,0 +1,121 @@
+//! Caps on connections and requests: of a listener, of a service, and of each client of either.
+//!
+//! They hold for the process: their counts are shared by all workers, in the plan, and a reload takes them over where
+//! the listener or service has the same name (rates only where they are the same rates, else they begin anew). A cap
+//! that is not set is `None`, and costs one comparison. A cap that is set costs an atomic exchange, and one of clients
+//! the lock of one row of a table: see [`clients`].
+//!
+//! What has its own bound in [`crate::config::Limits`] for each worker, as `connections_max`, holds beside them.
+
+pub mod clients;
+pub mod rate;
+pub mod slots;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tollgate_record::vocabulary::ErrorClass;
+
+use self::clients::{ClientConnection, ClientConnections, ClientRates};
+use self::rate::Rate;
+use self::slots::{Slot, Slots};
+use crate::refusal::Refusal;
+
+/// When to come back where nobody can know when there is room.
+const CONCURRENT_RETRY: Duration = Duration::from_secs(1);
+
+/// Rates of requests, of all clients together and of each.
+#[derive(Debug, Clone, Default)]
+pub struct RequestCaps {
+    /// Of all together.
+    pub rate: Option<Arc<Rate>>,
+    /// Of each client.
+    pub client_rates: Option<Arc<ClientRates>>,
+}
+
+impl RequestCaps {
+    /// Takes one request; `kind` and `name` say what is capped. A client over its own rate takes nothing of the others'.
+    ///
+    /// # Errors
+    /// 429, with the time to wait.
+    pub fn take(&self, (kind, name): (&str, &str), client: IpAddr, now: Instant) -> Result<(), Refusal> {
+        if let Some(rates) = &self.client_rates {
+            let over = |wait| limited(format!("the client is over its request rate for {kind} {name}"), wait);
+            rates.take(client, now).map_err(over)?;
+        }
+        if let Some(rate) = &self.rate {
+            rate.take(now).map_err(|wait| limited(format!("{kind} {name} is at its request rate"), wait))?;
+        }
+        Ok(())
+    }
+}
+
+/// Caps of a listener.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerCaps {
+    /// Open connections, and how many there may be.
+    pub connections: Option<(Arc<Slots>, u64)>,
+    /// The same for each client.
+    pub client_connections: Option<(Arc<ClientConnections>, u64)>,
+    /// Requests.
+    pub requests: RequestCaps,
+}
+
+/// What a connection holds of its listener's caps.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    _slot: Option<Slot>,
+    _client: Option<ClientConnection>,
+}
+
+impl ListenerCaps {
+    /// Admits a connection of `peer`; `shared` says that many clients come from there, so that it is not counted as one.
+    ///
+    /// # Errors
+    /// The cap that is reached, as in the metric's label.
+    pub fn admit(&self, peer: IpAddr, shared: impl FnOnce() -> bool) -> Result<Admitted, &'static str> {
+        let client = match &self.client_connections {
+            Some((connections, max)) if !shared() => Some(connections.open(peer, *max).ok_or("client")?),
+            _ => None,
+        };
+        let slot = match &self.connections {
+            Some((slots, max)) => Some(slots.take(*max).ok_or("listener")?),
+            None => None,
+        };
+        Ok(Admitted { _slot: slot, _client: client })
+    }
+}
+
+/// Caps of a service.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceCaps {
+    /// Transactions that go on, tunnels too, and how many there may be.
+    pub concurrent: Option<(Arc<Slots>, u64)>,
+    /// Requests.
+    pub requests: RequestCaps,
+}
+
+impl ServiceCaps {
+    /// Takes one request of the service `name`, and the place of its transaction.
+    ///
+    /// # Errors
+    /// 503 where too many go on, 429 where a rate is reached; each says when to come back.
+    pub fn take(&self, name: &str, client: IpAddr, now: Instant) -> Result<Option<Slot>, Refusal> {
+        let slot = match &self.concurrent {
+            Some((slots, max)) => Some(slots.take(*max).ok_or_else(|| {
+                let detail = format!("service {name} is at its concurrent_max of {max}");
+                Refusal { status: StatusCode::SERVICE_UNAVAILABLE, ..limited(detail, CONCURRENT_RETRY) }
+            })?),
+            None => None,
+        };
+        self.requests.take(("service", name), client, now)?;
+        Ok(slot)
+    }
+}
+
+fn limited(detail: String, wait: Duration) -> Refusal {
+    let refusal = Refusal::gateway(StatusCode::TOO_MANY_REQUESTS, ErrorClass::RateLimited, detail);
+    Refusal { retry_after: Some(wait), ..refusal }
+}

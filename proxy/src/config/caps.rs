@@ -1,0 +1,143 @@
+//! Caps of listeners and services as they are written, and the counts behind them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tollgate_config::{At, Problems};
+
+use super::plan::Plan;
+use crate::caps::clients::{ClientConnections, ClientRates, ROW};
+use crate::caps::rate::{Pace, Rate};
+use crate::caps::{ListenerCaps as ListenerCounts, RequestCaps as RequestCounts, ServiceCaps as ServiceCounts};
+
+/// Requests a second.
+const RATE: std::ops::RangeInclusive<f64> = 0.001..=1e6;
+/// Requests at once.
+const BURST: std::ops::RangeInclusive<u64> = 1..=1_000_000;
+/// Clients that one table tells apart.
+const CLIENTS: std::ops::RangeInclusive<usize> = ROW..=16_777_216;
+
+/// Caps of a listener, for the whole process; a key that is absent caps nothing.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenerCaps {
+    /// Open connections; more are closed at once.
+    pub connections_max: Option<At<u64>>,
+    /// Open connections of one client address; more are closed at once. Trusted hops are exempt.
+    pub client_connections_max: Option<At<u64>>,
+    /// Requests a second, fractions too; more are answered 429.
+    pub requests_per_second_max: Option<At<f64>>,
+    /// Requests at once; default: as many as in a second, rounded up.
+    pub request_burst_max: Option<At<u64>>,
+    /// Requests a second of one client address.
+    pub client_requests_per_second_max: Option<At<f64>>,
+    /// Requests at once of one client address; default: as many as in a second, rounded up.
+    pub client_request_burst_max: Option<At<u64>>,
+}
+
+/// Caps of a service, for the whole process; a key that is absent caps nothing.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceCaps {
+    /// Transactions that go on at one time, tunnels too; more are answered 503.
+    pub concurrent_max: Option<At<u64>>,
+    /// Requests a second, fractions too; more are answered 429.
+    pub requests_per_second_max: Option<At<f64>>,
+    /// Requests at once; default: as many as in a second, rounded up.
+    pub request_burst_max: Option<At<u64>>,
+    /// Requests a second of one client address.
+    pub client_requests_per_second_max: Option<At<f64>>,
+    /// Requests at once of one client address; default: as many as in a second, rounded up.
+    pub client_request_burst_max: Option<At<u64>>,
+}
+
+/// Compiles caps; takes over the counts of the plan before.
+pub(super) struct Caps<'a> {
+    before: Option<&'a Plan>,
+    clients_max: usize,
+}
+
+impl<'a> Caps<'a> {
+    pub(super) fn after(before: Option<&'a Plan>, clients_max: &At<usize>, problems: &mut Problems<'_>) -> Self {
+        if !CLIENTS.contains(&clients_max.value) {
+            let (low, high) = (CLIENTS.start(), CLIENTS.end());
+            problems.at(clients_max, format!("must be {low} to {high}; leave it out for the default"));
+        }
+        Self { before, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
+    }
+
+    pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Problems<'_>) -> ListenerCounts {
+        let before = self.before.and_then(|plan| plan.listeners.iter().find(|listener| listener.name == name));
+        let before = before.map(|listener| listener.caps.clone()).unwrap_or_default();
+        let connections = positive(&caps.connections_max, problems)
+            .map(|max| (before.connections.map(|(slots, _)| slots).unwrap_or_default(), max));
+        let client_connections = positive(&caps.client_connections_max, problems).map(|max| {
+            let kept = before.client_connections.map(|(table, _)| table);
+            let kept = kept.filter(|table| table.clients_max == self.clients_max);
+            (kept.unwrap_or_else(|| Arc::new(ClientConnections::new(self.clients_max))), max)
+        });
+        let all = (&caps.requests_per_second_max, &caps.request_burst_max);
+        let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
+        let requests = self.requests(before.requests, pace(all, problems), pace(each, problems));
+        ListenerCounts { connections, client_connections, requests }
+    }
+
+    pub(super) fn service(&self, name: &str, caps: &ServiceCaps, problems: &mut Problems<'_>) -> ServiceCounts {
+        let before = self.before.and_then(|plan| plan.services.iter().find(|service| service.name == name));
+        let before = before.map(|service| service.caps.clone()).unwrap_or_default();
+        let concurrent = positive(&caps.concurrent_max, problems)
+            .map(|max| (before.concurrent.map(|(slots, _)| slots).unwrap_or_default(), max));
+        let all = (&caps.requests_per_second_max, &caps.request_burst_max);
+        let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
+        let requests = self.requests(before.requests, pace(all, problems), pace(each, problems));
+        ServiceCounts { concurrent, requests }
+    }
+
+    fn requests(&self, before: RequestCounts, all: Option<Pace>, each: Option<Pace>) -> RequestCounts {
+        let rate = all.map(|pace| {
+            let kept = before.rate.filter(|rate| rate.pace == pace);
+            kept.unwrap_or_else(|| Arc::new(Rate::new(pace)))
+        });
+        let client_rates = each.map(|pace| {
+            let kept = before.client_rates;
+            let kept = kept.filter(|rates| rates.pace == pace && rates.clients_max == self.clients_max);
+            kept.unwrap_or_else(|| Arc::new(ClientRates::new(pace, self.clients_max)))
+        });
+        RequestCounts { rate, client_rates }
+    }
+}
+
+fn positive(max: &Option<At<u64>>, problems: &mut Problems<'_>) -> Option<u64> {
+    let max = max.as_ref()?;
+    if max.value == 0 {
+        problems.at(max, "must be 1 or more; leave it out for no cap");
+    }
+    Some(max.value)
+}
+
+fn pace((rate, burst): (&Option<At<f64>>, &Option<At<u64>>), problems: &mut Problems<'_>) -> Option<Pace> {
+    if let Some(burst) = burst
+        && !BURST.contains(&burst.value)
+    {
+        let (low, high) = (BURST.start(), BURST.end());
+        problems.at(burst, format!("must be {low} to {high}; leave it out for as many as in a second"));
+    }
+    match (rate, burst) {
+        (Some(rate), burst) => {
+            if !RATE.contains(&rate.value) {
+                let (low, high) = (RATE.start(), RATE.end());
+                problems.at(rate, format!("must be {low} to {high} a second; leave it out for no cap"));
+                return None;
+            }
+            Some(Pace::new(rate.value, burst.as_ref().map_or(rate.value.ceil() as u64, |burst| burst.value)))
+        }
+        (None, Some(burst)) => {
+            problems.at(
+                burst,
+                "a burst without its rate caps nothing; write the key that ends in requests_per_second_max beside it",
+            );
+            None
+        }
+        (None, None) => None,
+    }
+}
