@@ -41,7 +41,7 @@ VALUES = {
     "binary": ["stand-in"],
 }
 # Losses do not happen here: their series do not exist until they do.
-ABSENT = ("records_shed", "batches_refused", "rejected", "skipped", "evicted", "quarantined", "ship_errors", "sink_errors")
+ABSENT = ("records_shed", "records_doubled", "batches_refused", "rejected", "skipped", "evicted", "quarantined", "ship_errors", "sink_errors")
 STILL = {"tollgate_journal_bytes": 5e6, "tollgate_journal_bytes_max": 1e9, "tollgate_hot_rows": 9000, "tollgate_hot_bytes": 4e6,
          "tollgate_build_info": 1, "tollgate_proxy_config_info": 1, "tollgate_records_missing": 0, "tollgate_proxy_spool_bytes": 0}
 

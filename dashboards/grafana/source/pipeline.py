@@ -13,6 +13,8 @@ NOW = row(
     "Nothing lost?",
     stat("Missing", "Holes in the numbering of the records that no gap record explains. Must be 0.",
          prom("sum(tollgate_records_missing) or vector(0)"), thresholds=[(1, "red")], runbook="RecordsMissing"),
+    stat("Doubled", "Records with a number of which there is one already, in the chosen time. Must be 0.",
+         prom("sum(increase(tollgate_records_doubled_total[$__range])) or vector(0)"), thresholds=[(1, "red")], runbook="RecordsDoubled"),
     stat("Shed", "Records that proxies dropped because memory and spool were full, in the chosen time. Each is declared by a gap record.",
          prom("sum(increase(tollgate_proxy_records_shed_total[$__range])) or vector(0)"), thresholds=[(1, "red")], runbook="RecordsShed"),
     stat("Refused batches", "Batches that the collector refused for good, in the chosen time; they lie aside at the proxy.",
@@ -101,16 +103,20 @@ SINKS = row(
 
 PROOF = row(
     "The proof, in SQL",
-    table("Completeness", "Per producer: the numbers from the first to the last of the chosen time, how many are there, declared as shed, or missing."
-          " At the edges of the time, and for records still on the way, a few count as missing; `tollgate ask missing-records` is exact.",
+    table("Completeness", "Per producer: the numbers from the first to the last of the chosen time, how many are there, declared as shed, twice there, or neither."
+          " At the edges of the time, and for records still on the way, a few are neither; `tollgate audit` is exact.",
           sql("""
-              SELECT producer, min(seq) AS "first", max(seq + coalesce(gap_count, 1) - 1) AS "last",
-                count(*) FILTER (WHERE kind <> 'gap') AS "records", sum(coalesce(gap_count, 0)) AS "shed",
-                max(seq + coalesce(gap_count, 1) - 1) - min(seq) + 1 - sum(coalesce(gap_count, 1)) AS "missing"
-              FROM transactions
-              WHERE $__timeFilter(time)
-              GROUP BY producer
-              ORDER BY 6 DESC, 1
+              SELECT producer, "first", "last", get_field(account, 'rows') AS "records", seq_count(get_field(account, 'gaps')) AS "shed",
+                seq_count(seq_holes(account, "first", "last")) AS "missing or open", seq_text(seq_holes(account, "first", "last")) AS "which",
+                seq_count(get_field(account, 'doubled')) AS "doubled"
+              FROM (
+                SELECT producer, seq_account(seq, kind, gap_count, gap_reason) AS account,
+                  min(seq) AS "first", max(seq + coalesce(gap_count, 1) - 1) AS "last"
+                FROM transactions
+                WHERE $__timeFilter(time)
+                GROUP BY producer
+              )
+              ORDER BY 8 DESC, 6 DESC, 1
               LIMIT 100
           """), width=16, runbook="RecordsMissing"),
     table("Declared gaps", "Gap records of the chosen time: what was shed, when and why.",

@@ -208,6 +208,8 @@ registry! {
         "records that a gap record declares as shed";
     RECORDS_MISSING = "tollgate_records_missing" Records Gauge, ["producer"],
         "holes in a producer's seq that are older than the grace period";
+    RECORDS_DOUBLED_TOTAL = "tollgate_records_doubled_total" Records Counter, [],
+        "records with a seq of which this collector had stored a record already";
     REQUEST_BYTES_TOTAL = "tollgate_request_bytes_total" Records Counter, ["service"],
         "bytes of request bodies";
     RESPONSE_BYTES_TOTAL = "tollgate_response_bytes_total" Records Counter, ["service"],

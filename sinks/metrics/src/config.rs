@@ -16,7 +16,7 @@ pub struct MetricsConfig {
     /// Producers whose `seq` is followed at a time. A restarted proxy is a new producer for each of its workers.
     #[serde(default = "default_producers_max")]
     pub producers_max: usize,
-    /// How old a hole in `seq` must be to count as missing.
+    /// How old a hole in `seq` must be to count as missing: older than a transaction can get (the proxies' `timeouts.total`).
     #[serde(default = "default_missing_grace")]
     pub missing_grace: Span,
     /// Holes kept of one producer.
@@ -57,7 +57,7 @@ fn default_producers_max() -> usize {
 }
 
 fn default_missing_grace() -> Span {
-    Span::secs(60)
+    Span::secs(11 * 60)
 }
 
 fn default_holes_max() -> usize {

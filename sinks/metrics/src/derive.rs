@@ -6,7 +6,9 @@ use std::time::Instant;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 use tollgate_record::Batch;
 use tollgate_record::vocabulary::Kind;
-use tollgate_telemetry::{MetricError, counter_vec, gauge_vec, histogram, histogram_vec, int_gauge_vec, names};
+use tollgate_telemetry::{
+    MetricError, counter, counter_vec, gauge_vec, histogram, histogram_vec, int_gauge_vec, names,
+};
 
 use crate::columns::{Columns, number};
 use crate::config::MetricsConfig;
@@ -137,7 +139,11 @@ impl Derived {
             handshakes: family(names::HANDSHAKE_FAILURES_TOTAL)?,
             shed: family(names::RECORDS_SHED_TOTAL)?,
             expiries: Expiries::new(expiry_gauges, config.subjects_max, config.expiry_window.duration()),
-            producers: Producers::new(config, int_gauge_vec(registry, names::RECORDS_MISSING)?),
+            producers: Producers::new(
+                config,
+                int_gauge_vec(registry, names::RECORDS_MISSING)?,
+                counter(registry, names::RECORDS_DOUBLED_TOTAL)?,
+            ),
             totals: Totals::default(),
         })
     }

@@ -21,15 +21,19 @@
 //! offered again within one process are recognised by their position and not counted twice.
 //!
 //! **Missing records** (`tollgate_records_missing`). Records finish in another order than they begin, so a hole in
-//! `seq` is no loss yet: it counts when it is older than [`MetricsConfig::missing_grace`]. A transaction that takes longer
-//! (WebSocket, gRPC stream) counts as missing until its record arrives, and then no more. A gap record fills the
+//! `seq` is no loss yet: it counts when it is older than [`MetricsConfig::missing_grace`], by default a minute more than the
+//! proxies let a transaction take. A tunnel that takes longer (WebSocket) counts as missing until its record arrives, and then no more. A gap record fills the
 //! hole that it declares. Known limits, by design:
 //! * A producer that is first seen in the middle is followed from there: after a restart of the collector, holes from
-//!   before are not seen. The question `missing-records` asks the table and sees all.
+//!   before are not seen. `tollgate audit` asks the table and sees all.
 //! * Records lost at the very end of a producer leave no hole, as nothing comes after them.
 //! * Holes of a producer that ended stay, rightly: its unfinished transactions left no record. The series goes away when
 //!   nothing was heard of the producer for [`MetricsConfig::producer_idle`]; an alert has had that time to fire.
 //! * Past [`MetricsConfig::holes_max`] holes of one producer the oldest are given up: they count as missing for good.
+//!
+//! **Doubled records** (`tollgate_records_doubled_total`). A number that was seen is seen again: within one collector, whose
+//! ledger recognises resent batches, that must not happen. It is counted once, for all producers, and only where the number
+//! is followed. Doubles across collectors show in the table: `tollgate audit`.
 //!
 //! **Expiring certificates** (`tollgate_client_cert_expiry_timestamp_seconds`) show the earliest expiry that a subject
 //! presented within the last [`MetricsConfig::expiry_window`] (at least half of it), so that a renewed certificate ends

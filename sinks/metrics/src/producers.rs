@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use arrow_array::Array;
-use prometheus::{IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use tollgate_record::BatchMeta;
+use tollgate_record::vocabulary::Kind;
 
 use crate::columns::Columns;
 use crate::config::MetricsConfig;
@@ -20,23 +21,33 @@ struct Followed {
     missing: IntGauge,
 }
 
+/// Numbers that follow each other, of records or declared by one gap.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    first: i64,
+    end: i64,
+    is_gap: bool,
+}
+
 /// At most `producers_max` producers, with what is missing of each.
 pub(crate) struct Producers {
     followed: HashMap<String, Followed>,
     gauges: IntGaugeVec,
+    doubled: IntCounter,
     producers_max: usize,
     holes_max: usize,
     grace: Duration,
     idle: Duration,
     swept: Option<Instant>,
-    runs: Vec<(i64, i64)>,
+    runs: Vec<Run>,
 }
 
 impl Producers {
-    pub(crate) fn new(config: &MetricsConfig, gauges: IntGaugeVec) -> Self {
+    pub(crate) fn new(config: &MetricsConfig, gauges: IntGaugeVec, doubled: IntCounter) -> Self {
         Self {
             followed: HashMap::new(),
             gauges,
+            doubled,
             producers_max: config.producers_max,
             holes_max: config.holes_max,
             grace: config.missing_grace.duration(),
@@ -52,7 +63,7 @@ impl Producers {
             return true;
         }
         self.collect_runs(columns);
-        let first = if meta.batch_seq == 1 { 1 } else { self.runs.first().map_or(1, |run| run.0) };
+        let first = if meta.batch_seq == 1 { 1 } else { self.runs.first().map_or(1, |run| run.first) };
         if !self.followed.contains_key(&meta.producer) && !self.follow(&meta.producer, first, now) {
             return false;
         }
@@ -61,8 +72,12 @@ impl Producers {
         if meta.batch_seq == 1 {
             producer.sequence.begins_at_one(now);
         }
-        for (first, end) in &self.runs {
-            producer.sequence.cover(*first, *end, now);
+        for run in &self.runs {
+            let again = producer.sequence.cover(run.first, run.end, now);
+            // A gap may declare what arrived all the same, when its acknowledgement was lost: that is no double.
+            if !run.is_gap {
+                self.doubled.inc_by(again.max(0) as u64);
+            }
         }
         true
     }
@@ -71,16 +86,17 @@ impl Producers {
     fn collect_runs(&mut self, columns: &Columns<'_>) {
         let gaps = columns.gap_count;
         let no_gaps = gaps.null_count() == gaps.len();
-        let end = |row: usize, seq: i64| {
-            let count = if no_gaps || gaps.is_null(row) { 1 } else { gaps.value(row).max(1) };
-            seq.saturating_add(count)
+        let run = |row: usize, first: i64| {
+            let is_gap = !no_gaps && gaps.is_valid(row) && columns.kind.text(row) == Some(Kind::Gap.as_str());
+            let count = if is_gap { gaps.value(row).max(1) } else { 1 };
+            Run { first, end: first.saturating_add(count), is_gap }
         };
         self.runs.clear();
         for (row, seq) in columns.seq.values().iter().enumerate() {
-            let end = end(row, *seq);
+            let run = run(row, *seq);
             match self.runs.last_mut() {
-                Some(last) if last.1 == *seq => last.1 = end,
-                _ => self.runs.push((*seq, end)),
+                Some(last) if last.end == run.first && last.is_gap == run.is_gap => last.end = run.end,
+                _ => self.runs.push(run),
             }
         }
         self.runs.sort_unstable();

@@ -44,14 +44,16 @@ impl Sequence {
         }
     }
 
-    /// The numbers from `first` to before `end` have been seen or declared as shed.
-    pub(crate) fn cover(&mut self, first: i64, end: i64, now: Instant) {
+    /// The numbers from `first` to before `end` have been seen or declared as shed. Answers how many of them had been already.
+    pub(crate) fn cover(&mut self, first: i64, end: i64, now: Instant) -> i64 {
         let first = first.max(self.origin);
         if first >= end {
-            return;
+            return 0;
         }
+        let mut again = 0;
         if first < self.next {
-            self.fill(first, end);
+            let filled = self.fill(first, end);
+            again = end.min(self.next).saturating_sub(first).saturating_sub(filled);
         } else if first > self.next {
             self.holes.insert(self.next, Hole { end: first, since: now });
         }
@@ -59,24 +61,29 @@ impl Sequence {
         while self.holes.len() > self.holes_max {
             self.give_up_first();
         }
+        again
     }
 
-    /// Takes the numbers out of the holes they stand in.
-    fn fill(&mut self, first: i64, end: i64) {
+    /// Takes the numbers out of the holes they stand in, and answers how many did.
+    fn fill(&mut self, first: i64, end: i64) -> i64 {
+        let mut filled = 0_i64;
         // Holes do not overlap, so at most one begins before `first` and reaches into the run.
         let before = self.holes.range(..first).next_back().map(|(start, hole)| (*start, *hole));
         if let Some((start, hole)) = before.filter(|(_, hole)| hole.end > first) {
             self.holes.insert(start, Hole { end: first, since: hole.since });
+            filled = filled.saturating_add(hole.end.min(end) - first);
             if hole.end > end {
                 self.holes.insert(end, hole);
             }
         }
         while let Some((start, hole)) = self.holes.range(first..end).next().map(|(start, hole)| (*start, *hole)) {
             self.holes.remove(&start);
+            filled = filled.saturating_add(hole.end.min(end) - start);
             if hole.end > end {
                 self.holes.insert(end, hole);
             }
         }
+        filled
     }
 
     fn give_up_first(&mut self) {
@@ -164,7 +171,8 @@ mod tests {
             let mut sequence = Sequence::from(1, 1_000);
             let mut seen = BTreeSet::new();
             for (first, count) in runs {
-                sequence.cover(first, first + count, now);
+                let again = (first..first + count).filter(|number| seen.contains(number)).count();
+                prop_assert_eq!(sequence.cover(first, first + count, now), again as i64);
                 seen.extend(first..first + count);
                 let last = seen.last().copied().unwrap_or(0);
                 let lacking = (1..=last).filter(|number| !seen.contains(number)).count();

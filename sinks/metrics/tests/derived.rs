@@ -253,6 +253,27 @@ fn a_hole_is_missing_after_its_grace_until_the_record_comes() {
 }
 
 #[test]
+fn a_number_that_comes_again_is_a_double_and_one_that_was_late_is_not() {
+    let (mut sink, registry) = sink(&MetricsConfig::default());
+    let doubled = |registry: &Registry| value(registry, "tollgate_records_doubled_total");
+    let now = Instant::now();
+    let mut builder = builder("gate-1/1/0");
+    let rows = |seqs: &[i64]| -> Vec<Record<'static>> {
+        seqs.iter().map(|seq| Record { seq: *seq, ..Record::default() }).collect()
+    };
+    sink.observe(&frame(0, &mut builder, &rows(&[1, 2, 4, 8])), now).expect("counted");
+    sink.observe(&frame(1, &mut builder, &rows(&[3, 5])), now).expect("counted");
+    assert_eq!(doubled(&registry), Some(0.0), "3 and 5 are late");
+    // The acknowledgement of 8 was lost, and its proxy shed it: no row is there twice.
+    let gap = Gap { time_us: 1, seq: 6, count: 3, reason: GapReason::SpoolFull };
+    let gap = gap_batch(&header("gate-1/1/0"), builder.take_batch_seq(), &[gap]).expect("sealed");
+    sink.observe(&delivery(2, &gap), now).expect("counted");
+    assert_eq!(doubled(&registry), Some(0.0));
+    sink.observe(&frame(3, &mut builder, &rows(&[4, 5, 9])), now).expect("counted");
+    assert_eq!(doubled(&registry), Some(2.0));
+}
+
+#[test]
 fn a_first_batch_is_followed_from_one_and_a_later_one_from_where_it_begins() {
     let (mut sink, _) = sink(&MetricsConfig { missing_grace: Span::secs(0), ..MetricsConfig::default() });
     let now = Instant::now();
