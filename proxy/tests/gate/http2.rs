@@ -175,3 +175,21 @@ async fn a_header_list_over_its_bound_is_refused_and_recorded() {
     let row = tokio::task::spawn_blocking(move || gate.one_record()).await.unwrap();
     assert_row(&row, json!({"http.response.status_code": 431, "error.type": "too_large"}));
 }
+
+#[tokio::test]
+async fn the_number_of_fields_is_bounded_and_recorded() {
+    let gate = Gate::before(&Upstream::echo(), "limits: {headers_max: 5}");
+    let mut sender = connect(gate.tls, config(&gate)).await;
+    for (fields, status) in [(5, 200), (6, 431)] {
+        let request = Request::get("https://api.example.com/api");
+        let request = (0..fields).fold(request, |request, nth| request.header(format!("x-{nth}"), "1"));
+        let response = sender.send_request(request.body(Body::default()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{fields}");
+        read(response.into_body()).await;
+    }
+    drop(sender);
+    let rows = tokio::task::spawn_blocking(move || gate.finish()).await.unwrap();
+    assert_eq!(rows.len(), 2, "{rows:#?}");
+    let expected = json!({"http.response.status_code": 431, "error.type": "too_large", "url.path": "/api"});
+    assert_row(&rows[1], expected);
+}
