@@ -63,6 +63,7 @@ async fn forward(
     let worker = transaction.worker.clone();
     let hold = transaction.plan.clone();
     let plan: &Plan = &hold;
+    normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
     let normal = normalize::request(&mut head, plan.config.http2.header_list_bytes_max)?;
     transaction.request_head_bytes = normal.head_bytes;
     transaction.host = Some(normal.host.clone());

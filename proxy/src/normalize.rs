@@ -345,6 +345,18 @@ pub fn too_large(detail: impl Into<String>) -> Refusal {
     Refusal { close: true, ..Refusal::gateway(StatusCode::PAYLOAD_TOO_LARGE, ErrorClass::TooLarge, detail) }
 }
 
+/// Refuses a head of more than `max` fields, with 431 (RFC 6585 section 5).
+///
+/// # Errors
+/// The refusal.
+pub fn check_count(headers: &HeaderMap, max: usize) -> Result<(), Refusal> {
+    if headers.len() <= max {
+        return Ok(());
+    }
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Err(Refusal { status, ..too_large(format!("the request head has more than {max} fields")) })
+}
+
 #[cfg(test)]
 #[path = "normalize_tests.rs"]
 mod tests;

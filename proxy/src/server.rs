@@ -26,6 +26,9 @@ use crate::{forward, forwarding, handshake};
 /// Wait after accept failed, for want of file descriptors most likely.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
+/// Fields of a head for which hyper has places on the stack; for more it allocates them for each head.
+const PARSER_HEADERS: usize = 100;
+
 /// How many times its configured bound HTTP/2's header list may be before h2 itself refuses it, which leaves no record:
 /// what is over the bound and under this is refused, and recorded, as any request.
 const HEADER_LIST_HEADROOM: u32 = 4;
@@ -83,6 +86,10 @@ impl Protocols {
             .timer(TokioTimer::new())
             .header_read_timeout(config.timeouts.header_read.0)
             .max_buf_size((config.limits.head_bytes_max.0 as usize).max(8 * 1024));
+        let headers_max = config.limits.headers_max.value;
+        if headers_max > PARSER_HEADERS {
+            http1.max_headers(headers_max);
+        }
         let mut http2 = http2::Builder::new(LocalExecutor);
         let h2 = &config.http2;
         http2

@@ -1,6 +1,9 @@
 //! Free ports, and waiting.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -10,12 +13,27 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How long to sleep between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// A port of the loopback interface that is free now. It is not held: what is started next must take it.
+/// Ports that tests listen on: below those that Linux gives to outgoing connections (32768 and up), as one of these
+/// could take a port between the look and the start of whoever is to listen on it.
+const PORTS: Range<u32> = 16_000..32_000;
+
+/// A port of the loopback interface that is free now, and that this process has not handed out before. It is not held:
+/// what is started next must take it.
 ///
 /// # Errors
 /// When the machine has none.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: OnceLock<AtomicU32> = OnceLock::new();
+    // Test processes that run at once begin far from each other.
+    let next = NEXT.get_or_init(|| AtomicU32::new(std::process::id().wrapping_mul(7_919)));
+    for _ in PORTS {
+        let port = PORTS.start + next.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of {PORTS:?} is free on the loopback interface")
 }
 
 /// Looks until `look` answers, for [`PATIENCE`] at most.

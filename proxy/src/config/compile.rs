@@ -21,6 +21,8 @@ use crate::spelling;
 /// Most workers.
 const WORKERS_MAX: usize = 1_024;
 
+/// Fields of a request head; the parser's places are made for each head.
+const HEADERS: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// Bytes of an HTTP/2 frame.
 const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
 /// Bytes of an HTTP/2 window.
@@ -98,6 +100,11 @@ fn check_scalars(config: &ProxyConfig, problems: &mut Problems<'_>) {
     }
     if !(0.0..=1.0).contains(&config.trace.sampling.value) {
         problems.at(&config.trace.sampling, "sampling is a share; write a number from 0 to 1");
+    }
+    let headers = &config.limits.headers_max;
+    if !HEADERS.contains(&headers.value) {
+        let (low, high) = (HEADERS.start(), HEADERS.end());
+        problems.at(headers, format!("must be {low} to {high}; leave it out for the default"));
     }
     check_http2(config, problems);
     if config.listeners.is_empty() {

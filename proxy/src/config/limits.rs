@@ -67,6 +67,8 @@ pub struct Limits {
     pub requests_per_connection_max: u64,
     /// Bytes of an HTTP/1.1 request head.
     pub head_bytes_max: ByteSize,
+    /// Fields of a request head; a field that is sent twice counts twice.
+    pub headers_max: At<usize>,
     /// Bytes of a request body.
     pub request_body_bytes_max: ByteSize,
     /// Open connections of one worker to one upstream identity.
@@ -88,6 +90,7 @@ impl Default for Limits {
             clients_max: At::nowhere(65_536),
             requests_per_connection_max: 0,
             head_bytes_max: ByteSize::kib(64),
+            headers_max: At::nowhere(100),
             request_body_bytes_max: ByteSize::gib(1),
             upstream_connections_max: 4_096,
             upstream_idle_max: 256,

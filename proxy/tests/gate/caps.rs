@@ -200,3 +200,16 @@ fn transactions_of_a_service_at_one_time() {
     );
     assert_row(&rows[1], json!({"url.path": "/api/first", "tollgate.termination": "client"}));
 }
+
+#[test]
+fn fields_of_a_head() {
+    for (max, fields, status) in [(5, 5, 200), (5, 6, 431), (100, 101, 431), (150, 150, 200), (150, 151, 431)] {
+        let gate = gate(&Upstream::answering(OK), "", "", &format!("limits: {{headers_max: {max}}}"));
+        // Host and Connection are two of them.
+        let more: String = (2..fields).map(|nth| format!("x-{nth}: 1\r\n")).collect();
+        let answer = gate.exchange(&format!("GET /api HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields} of {max}: {answer}");
+        let class = (status == 431).then_some("too_large");
+        assert_row(&gate.one_record(), json!({"http.response.status_code": status, "error.type": class}));
+    }
+}

@@ -65,6 +65,12 @@ fn each_mistake_names_its_place_and_its_cure() {
             "caps.request_burst_max",
             "requests_per_second_max beside it",
         ),
+        (
+            "node_id: gate-1",
+            "node_id: gate-1\nlimits: {headers_max: 0}",
+            "key `limits.headers_max`",
+            "must be 1 to 10000",
+        ),
         ("node_id: gate-1", "node_id: gate-1\nlimits: {clients_max: 7}", "gate.yaml:2:", "must be 8 to"),
         ("{spool: {dir: spool}}", "{}", "records", "name a collector, or a spool folder"),
         ("{spool: {dir: spool}}", "{collectors: [\"http://c:1\"], spool: {dir: s}}", "collectors[0]", "https"),

@@ -18,6 +18,7 @@ mod tls;
 mod tunnel;
 mod upstream_balance;
 mod upstream_http2;
+mod upstream_nginx;
 mod upstream_pool;
 mod upstream_rig;
 mod upstream_stages;

@@ -206,3 +206,20 @@ fn what_a_service_says_of_its_upstreams_is_checked() {
         assert!(error.contains(problem) && error.contains("gate.yaml:"), "{target}: {error}");
     }
 }
+
+#[test]
+fn what_is_known_of_targets_and_their_connections_outlive_a_reload() {
+    let ((a, ill, asked), (b, _, _)) = (named("a"), named("b"));
+    let service = "    health: {passive: {failures: 1, ejection: 1h, ejection_max: 1h}}";
+    let gate = Gate::with(&Setup { targets: &[url(&a), url(&b)], service, ..Setup::default() });
+    ill.store(true, Ordering::SeqCst);
+    tally(&gate, 2);
+    assert_eq!(state_of(&gate, 0)["state"], "ejected");
+    gate.edit("http_route: /api/{rest}", "http_route: /api/{all}");
+    let reloaded = gate.running().reload().unwrap();
+    assert_ne!(reloaded.old, reloaded.new);
+    assert_eq!(state_of(&gate, 0)["state"], "ejected");
+    assert_eq!(tally(&gate, 10), HashMap::from([("b".into(), 10)]));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(b.connections.load(Ordering::SeqCst), 1, "the connection is used on");
+}

@@ -426,3 +426,55 @@ fn an_idle_connection_is_closed_and_another_opened() {
     assert!(gate.get("/api").contains("hello"));
     assert_eq!(upstream.connections(), 2);
 }
+
+#[tokio::test]
+async fn a_stream_in_both_directions_goes_message_by_message() {
+    use http_body_util::{BodyExt, StreamBody};
+    let upstream = H2Upstream::answering(|request, mut respond| async move {
+        assert_eq!(request.headers()["te"], "trailers");
+        let mut body = request.into_body();
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        while let Some(Ok(data)) = body.data().await {
+            body.flow_control().release_capacity(data.len()).unwrap();
+            stream.send_data(data, false).unwrap();
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        stream.send_trailers(trailers).unwrap();
+    });
+    let gate = gate(&upstream, "");
+    let config = tollgate_tls::client(Some(gate.ca.roots()), None, &["h2"]).unwrap();
+    let socket = tokio::net::TcpStream::connect(gate.tls).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let socket = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(socket);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let (messages, mut sent) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let frames = futures::stream::poll_fn(move |cx| {
+        sent.poll_recv(cx).map(|message| message.map(|m| Ok::<_, std::convert::Infallible>(http_body::Frame::data(m))))
+    });
+    let request = http::Request::post("https://localhost/api").header("te", "trailers");
+    let answering = sender.send_request(request.body(StreamBody::new(frames)).unwrap());
+    messages.send(Bytes::from_static(b"0")).await.unwrap();
+    let mut body = answering.await.unwrap().into_body();
+    for nth in 1..10 {
+        // The next is sent only once the one before is back.
+        let echoed = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(echoed, format!("{}", nth - 1));
+        messages.send(Bytes::from(format!("{nth}"))).await.unwrap();
+    }
+    drop(messages);
+    body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap()["grpc-status"], "0");
+    drop((body, sender));
+    let row = tokio::task::spawn_blocking(move || gate.one_record()).await.unwrap();
+    assert_row(
+        &row,
+        json!({
+            "tollgate.termination": "complete", "http.request.body.size": 10, "http.response.body.size": 10,
+            "network.protocol.version": "2", "error.type": null,
+        }),
+    );
+}
