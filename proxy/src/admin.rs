@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::live::Shown;
 use crate::metrics::Metrics;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
+use crate::ship::Outbox;
 use crate::{redaction, upstreams_view};
 
 /// Connections at one time.
@@ -47,6 +48,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// One for each worker.
     pub workers: Vec<mpsc::Sender<InFlightQuery>>,
+    /// Where records wait.
+    pub outbox: Arc<Outbox>,
     /// Cancelled once the proxy drains.
     pub drain: CancellationToken,
     /// Reads the configuration again.
@@ -103,7 +106,15 @@ impl Admin {
             }
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if self.drain.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
-            "/readyz" => text(StatusCode::OK, "ready\n".into()),
+            "/readyz" if self.outbox.is_blocked() => {
+                let why = "requests wait: no room for records, and records.overflow is block\n";
+                text(StatusCode::SERVICE_UNAVAILABLE, why.into())
+            }
+            // Traffic is served all the same: records that do not arrive must not take a fleet out of its balancer.
+            "/readyz" => match self.outbox.trouble() {
+                Some(trouble) => text(StatusCode::OK, format!("ready\nrecords: {trouble}\n")),
+                None => text(StatusCode::OK, "ready\n".into()),
+            },
             "/config" => match tollgate_config::to_yaml(&self.in_force.plan().config) {
                 Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

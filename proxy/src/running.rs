@@ -95,7 +95,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let outbox = Outbox::new(&plan, metrics.clone());
     let shipper = Shipper::start(&plan, outbox.clone(), metrics.clone())?;
     let level = plan.config.records.compression_level.value;
-    let sealer = Sealer::start(plan.workers, level, outbox).map_err(StartError::Thread)?;
+    let sealer = Sealer::start(plan.workers, level, outbox.clone()).map_err(StartError::Thread)?;
     let (drain, cut, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
@@ -123,8 +123,14 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
     let (metrics_shown, reload) = (metrics.clone(), reloader.clone());
     let health_thread = checks::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
-    let served =
-        Admin { in_force: in_force.clone(), metrics: metrics_shown, workers: queries, drain: drain.clone(), reload };
+    let served = Admin {
+        in_force: in_force.clone(),
+        metrics: metrics_shown,
+        workers: queries,
+        outbox,
+        drain: drain.clone(),
+        reload,
+    };
     let stop = end.clone();
     let body = move || {
         if let Err(error) = served.serve(admin_socket, stop) {

@@ -263,6 +263,8 @@ vocabulary! {
         BufferFull = "buffer_full",
         /// The spool on disk was full.
         SpoolFull = "spool_full",
+        /// The disk under the spool was full or failed.
+        SpoolFailed = "spool_failed",
         /// The collector refused the batch for good, and it was set aside.
         Quarantined = "quarantined",
         /// A spooled batch could not be read back.

@@ -16,6 +16,7 @@ use super::compile_upstream::{Upstreams, server_name, services, target_parts};
 use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan};
 use super::{Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed};
 use crate::routing::{HostPattern, Pattern, Router};
+use crate::ship::SpoolLimits;
 use crate::spelling;
 
 /// Most workers.
@@ -300,6 +301,9 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
     if records.enabled && records.collectors.is_empty() && records.spool.is_none() {
         problems.key("records", "records have nowhere to go; name a collector, or a spool folder, or both");
     }
+    if let Some(spool) = &records.spool {
+        bounded(&spool.files_max, 1..=10_000_000, problems);
+    }
     let mut collectors = Vec::new();
     let name = records.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
     for text in &records.collectors {
@@ -329,7 +333,10 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
     Some(RecordsPlan {
         collectors,
         tls,
-        spool: records.spool.as_ref().map(|spool| (spool.dir.to_path_buf(), spool.bytes_max.0)),
+        spool: records.spool.as_ref().map(|spool| {
+            let limits = SpoolLimits { bytes_max: spool.bytes_max.0, files_max: spool.files_max.value };
+            (spool.dir.to_path_buf(), limits)
+        }),
         quarantine: records.quarantine_dir.as_ref().map(|dir| dir.to_path_buf()),
         overflow: records.overflow,
     })

@@ -354,9 +354,12 @@ pub struct CollectorTls {
 pub struct Spool {
     /// Folder; created if it is absent. One process at a time.
     pub dir: At<ConfigPath>,
-    /// Bytes of batches kept.
+    /// Bytes of the disk that batches take, in blocks of 4 KiB.
     #[serde(default = "default_spool")]
     pub bytes_max: ByteSize,
+    /// Batches kept: each has a file, and a place in memory of some 100 bytes.
+    #[serde(default = "default_spool_files")]
+    pub files_max: At<usize>,
 }
 
 /// What happens when ring and spool are full.
@@ -419,6 +422,9 @@ fn default_backoff_min() -> Span {
 }
 fn default_backoff_max() -> Span {
     Span::secs(10)
+}
+fn default_spool_files() -> At<usize> {
+    At::nowhere(262_144)
 }
 fn default_spool() -> ByteSize {
     ByteSize::gib(4)

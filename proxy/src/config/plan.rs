@@ -16,6 +16,7 @@ use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, com
 use crate::caps::{ListenerCaps, ServiceCaps};
 use crate::health::{Check, UpstreamState};
 use crate::routing::Router;
+use crate::ship::SpoolLimits;
 
 /// A configuration that can run.
 #[derive(Debug)]
@@ -235,8 +236,8 @@ pub struct RecordsPlan {
     pub collectors: Vec<CollectorPlan>,
     /// TLS towards them.
     pub tls: Option<Arc<ClientConfig>>,
-    /// Spool folder and its bound in bytes.
-    pub spool: Option<(PathBuf, u64)>,
+    /// Spool folder and its bounds.
+    pub spool: Option<(PathBuf, SpoolLimits)>,
     /// Folder for refused batches.
     pub quarantine: Option<PathBuf>,
     /// Shed or block.

@@ -6,10 +6,12 @@
 //!                     ▼                      │ oldest first
 //!                   spool (bytes_max, on disk)
 //! ```
-//! * A batch counts against the ring until it is acknowledged, spooled or refused.
+//! * A batch counts against the ring, with all that it costs in memory, until it is acknowledged, spooled or refused.
 //! * A ring that is full sheds the newest batch: counted, and reported by a gap record once there is room again.
+//! * What is shed while the proxy shuts down is reported by a gap batch in the spool, which the next process sends.
 //! * issued = acknowledged + shed + spooled + in the ring, at every moment, over what was sealed.
 
+mod batch_file;
 mod link;
 mod outbox;
 mod sealer;
@@ -19,3 +21,4 @@ mod spool;
 pub use outbox::Outbox;
 pub use sealer::{Rows, SealJobs, Sealer};
 pub use shipper::{Shipper, StartError};
+pub use spool::SpoolLimits;

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use tollgate_record::Gap;
-use tollgate_record::SealedBatch;
 use tollgate_record::vocabulary::GapReason;
+use tollgate_record::{BatchHeader, Gap, SealedBatch};
 
 use crate::config::{Overflow, Plan};
 use crate::metrics::Metrics;
@@ -20,6 +19,8 @@ const GAPS_MAX: usize = 16_384;
 const BLOCKED_FACTOR: u64 = 2;
 /// Gaps reported in one batch.
 const GAPS_PER_BATCH: usize = 4_096;
+/// What a batch takes beside its body, its runs and its gaps: its place in the ring and the counts of what it shares.
+const HELD_BYTES: u64 = 256;
 
 /// A batch in memory.
 #[derive(Debug, Clone)]
@@ -33,8 +34,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// What it costs in memory.
     fn bytes(&self) -> u64 {
-        self.batch.bytes.len() as u64
+        let runs = self.batch.ranges.capacity() * size_of::<(i64, i64)>();
+        let gaps = self.gaps.as_ref().map_or(0, |gaps| size_of_val(&**gaps));
+        HELD_BYTES + (self.batch.bytes.len() + runs + gaps) as u64
     }
 
     /// Records that are not gap records.
@@ -44,7 +48,33 @@ impl Held {
     }
 }
 
+/// How the spool does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SpoolState {
+    /// There is room, or there is no spool.
+    #[default]
+    Roomy,
+    /// Its bound is reached.
+    Full,
+    /// Its disk is full or fails.
+    Failing,
+}
+
+/// What a worker leaves when it ends, so that what is shed after it can still be reported.
+#[derive(Debug)]
+pub struct LastWords {
+    /// The worker.
+    pub worker: usize,
+    /// What its batches say about their producer.
+    pub header: BatchHeader,
+    /// The number of its next batch.
+    pub batch_seq: u64,
+}
+
 /// Sealed batches on their way out, shared by workers and shipper.
+///
+/// Bytes are counted as memory: bodies with what belongs to them, in the ring and in the posters' hands; batches from
+/// the spool while they are posted; and raw rows while they are being sealed on another thread.
 #[derive(Debug)]
 pub struct Outbox {
     state: Mutex<State>,
@@ -66,10 +96,14 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     ring: VecDeque<Held>,
-    /// Bytes in the ring and in the posters' hands.
+    /// Bytes in the ring, in the posters' hands and being sealed.
     bytes: u64,
+    /// Batches in the ring and in the posters' hands.
+    held: usize,
     gaps: Vec<Vec<Gap>>,
-    spool_full: bool,
+    spool: SpoolState,
+    last_words: Vec<LastWords>,
+    trouble: Option<String>,
 }
 
 impl Outbox {
@@ -112,11 +146,16 @@ impl Outbox {
         // Where requests wait instead, what is in flight may go past the bound, but not without one.
         let bytes_max = if self.blocks { self.bytes_max.saturating_mul(BLOCKED_FACTOR) } else { self.bytes_max };
         if state.bytes + held.bytes() > bytes_max {
-            let reason = if state.spool_full { GapReason::SpoolFull } else { GapReason::BufferFull };
+            let reason = match state.spool {
+                SpoolState::Roomy => GapReason::BufferFull,
+                SpoolState::Full => GapReason::SpoolFull,
+                SpoolState::Failing => GapReason::SpoolFailed,
+            };
             self.shed(&mut state, &held, reason);
             return;
         }
         state.bytes += held.bytes();
+        state.held += 1;
         state.ring.push_back(held);
         self.metrics.ring_bytes.set(state.bytes as i64);
         let spill = self.spills && state.bytes > self.spill_bytes;
@@ -129,23 +168,46 @@ impl Outbox {
 
     /// Counts the records of a batch as shed and notes the gaps that it leaves.
     fn shed(&self, state: &mut State, held: &Held, reason: GapReason) {
-        let waiting = &mut state.gaps[held.worker];
         match &held.gaps {
-            Some(gaps) => waiting.extend(gaps.iter().copied()),
+            Some(gaps) => {
+                let waiting = &mut state.gaps[held.worker];
+                waiting.extend(gaps.iter().copied());
+                bound(waiting);
+            }
             None => {
                 self.metrics.records_shed.with_label_values(&[reason.as_str()]).inc_by(held.records());
-                let time_us = now_us();
-                for (first, last) in &held.batch.ranges {
-                    let count = last - first + 1;
-                    match waiting.last_mut() {
-                        Some(gap) if gap.seq + gap.count == *first && gap.reason == reason => gap.count += count,
-                        _ => waiting.push(Gap { time_us, seq: *first, count, reason }),
-                    }
-                }
+                state.note_gaps(held.worker, &held.batch.ranges, reason);
             }
         }
-        let surplus = waiting.len().saturating_sub(GAPS_MAX);
-        waiting.drain(..surplus);
+    }
+
+    /// A worker is done: what is shed from here on is reported by the shipper, under the worker's name.
+    pub fn close(&self, last_words: LastWords) {
+        self.lock().last_words.push(last_words);
+    }
+
+    /// For each worker that is done, the gaps that nobody has reported.
+    pub fn take_last(&self) -> Vec<(LastWords, Vec<Gap>)> {
+        let mut state = self.lock();
+        let last_words = std::mem::take(&mut state.last_words);
+        let with_gaps = last_words.into_iter().map(|last| (std::mem::take(&mut state.gaps[last.worker]), last));
+        with_gaps.filter(|(gaps, _)| !gaps.is_empty()).map(|(gaps, last)| (last, gaps)).collect()
+    }
+
+    /// Counts memory that is neither in the ring nor in the posters' hands, until [`Outbox::discharge`].
+    pub fn charge(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.bytes += bytes;
+        self.metrics.ring_bytes.set(state.bytes as i64);
+    }
+
+    /// Counts it no more.
+    pub fn discharge(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.bytes -= bytes;
+        self.metrics.ring_bytes.set(state.bytes as i64);
+        drop(state);
+        self.left.notify_waiters();
     }
 
     /// Gaps of a worker that can be reported now: there is room, or this is the end.
@@ -174,7 +236,13 @@ impl Outbox {
 
     /// The oldest batch; it still counts against the ring until [`Outbox::leave`].
     pub fn take(&self) -> Option<Held> {
-        self.lock().ring.pop_front()
+        let mut state = self.lock();
+        let oldest = state.ring.pop_front();
+        if !state.ring.is_empty() {
+            // One call wakes one poster, however many batches came meanwhile.
+            self.work.notify_one();
+        }
+        oldest
     }
 
     /// The oldest batch, if the ring is so full that it should go to the spool.
@@ -193,6 +261,7 @@ impl Outbox {
     pub fn leave(&self, held: &Held) {
         let mut state = self.lock();
         state.bytes -= held.bytes();
+        state.held -= 1;
         self.metrics.ring_bytes.set(state.bytes as i64);
         drop(state);
         self.left.notify_waiters();
@@ -206,14 +275,50 @@ impl Outbox {
         self.leave(held);
     }
 
-    /// Says whether the spool is full, for the reason of what is shed next.
-    pub fn set_spool_full(&self, full: bool) {
-        self.lock().spool_full = full;
+    /// Says how the spool does, for the reason of what is shed next. Answers how it did.
+    pub fn set_spool(&self, spool: SpoolState) -> SpoolState {
+        std::mem::replace(&mut self.lock().spool, spool)
+    }
+
+    /// Why no records arrive, if somebody must repair something; shown at `/readyz`.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        self.lock().trouble = trouble;
+    }
+
+    /// Why no records arrive, if somebody must repair something.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().trouble.clone()
+    }
+
+    /// Whether requests wait for room.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocks && self.lock().bytes >= self.bytes_max
     }
 
     /// Whether nothing is in the ring or in the posters' hands.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().bytes == 0
+        self.lock().held == 0
     }
+}
+
+impl State {
+    fn note_gaps(&mut self, worker: usize, ranges: &[(i64, i64)], reason: GapReason) {
+        let (waiting, time_us) = (&mut self.gaps[worker], now_us());
+        for (first, last) in ranges {
+            let count = last - first + 1;
+            match waiting.last_mut() {
+                Some(gap) if gap.seq + gap.count == *first && gap.reason == reason => gap.count += count,
+                _ => waiting.push(Gap { time_us, seq: *first, count, reason }),
+            }
+        }
+        bound(waiting);
+    }
+}
+
+fn bound(gaps: &mut Vec<Gap>) {
+    let surplus = gaps.len().saturating_sub(GAPS_MAX);
+    gaps.drain(..surplus);
 }

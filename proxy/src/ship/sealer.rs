@@ -1,7 +1,8 @@
 //! Sealing off the request path: 4,096 rows take milliseconds to encode and compress, which no transaction should wait for.
 //!
 //! Each worker has two builders. When one is full it goes to the sealer's thread and the other takes its place; if that is
-//! not back yet, or the sealer is behind, the worker seals by itself. Either way memory is bounded by the two builders.
+//! not back yet, or the sealer is behind, the worker seals by itself. Either way memory is bounded by the two builders; what
+//! waits for the sealer counts against the ring.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -10,7 +11,7 @@ use std::thread::JoinHandle;
 
 use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, gap_batch};
 
-use super::outbox::Outbox;
+use super::outbox::{LastWords, Outbox};
 
 /// Below this many rows sealing is quick, and not worth another thread.
 const ROWS_MIN: usize = 256;
@@ -33,9 +34,14 @@ impl Numbered {
         }
     }
 
-    fn seal(&mut self, worker: usize, level: i32, outbox: &Outbox) {
+    /// Seals; `charged` bytes, counted while they waited and were encoded, make place for the batch.
+    fn seal(&mut self, worker: usize, level: i32, charged: u64, outbox: &Outbox) {
         let rows = self.builder.len();
-        match self.builder.seal(level) {
+        let sealed = self.builder.seal(level);
+        if charged > 0 {
+            outbox.discharge(charged);
+        }
+        match sealed {
             Ok(sealed) => {
                 self.next = sealed.batch_seq + 1;
                 outbox.push(worker, sealed);
@@ -56,6 +62,8 @@ struct Job {
     worker: usize,
     full: Numbered,
     back: Arc<Mutex<Option<Numbered>>>,
+    /// Of its rows.
+    bytes: u64,
 }
 
 /// The thread that seals.
@@ -80,8 +88,8 @@ impl Sealer {
         let (jobs, received) = sync_channel::<Job>(workers);
         let sealed_to = outbox.clone();
         let seal_all = move |received: Receiver<Job>| {
-            for Job { worker, mut full, back } in received {
-                full.seal(worker, level, &sealed_to);
+            for Job { worker, mut full, back, bytes } in received {
+                full.seal(worker, level, bytes, &sealed_to);
                 *back.lock().unwrap_or_else(PoisonError::into_inner) = Some(full);
             }
         };
@@ -153,6 +161,8 @@ impl Rows {
     pub fn close(&mut self) {
         self.seal_due(true);
         self.jobs = None;
+        let (worker, header) = (self.worker, self.current.builder.header().clone());
+        self.outbox.close(LastWords { worker, header, batch_seq: self.next_batch_seq });
     }
 
     fn take_number(&mut self) -> u64 {
@@ -172,10 +182,12 @@ impl Rows {
             false => None,
         };
         let Some(free) = free else {
-            return self.current.seal(self.worker, self.level, &self.outbox);
+            return self.current.seal(self.worker, self.level, 0, &self.outbox);
         };
         let full = std::mem::replace(&mut self.current, free);
-        let job = Job { worker: self.worker, full, back: self.other.clone() };
+        let bytes = full.builder.raw_bytes() as u64;
+        self.outbox.charge(bytes);
+        let job = Job { worker: self.worker, full, back: self.other.clone(), bytes };
         let refused = match &self.jobs {
             Some(jobs) => jobs.jobs.try_send(job).err(),
             None => Some(TrySendError::Disconnected(job)),
@@ -183,7 +195,7 @@ impl Rows {
         if let Some(TrySendError::Full(Job { mut full, .. }) | TrySendError::Disconnected(Job { mut full, .. })) =
             refused
         {
-            full.seal(self.worker, self.level, &self.outbox);
+            full.seal(self.worker, self.level, bytes, &self.outbox);
             *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some(full);
         }
     }

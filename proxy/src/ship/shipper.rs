@@ -1,7 +1,7 @@
 //! The shipper: a thread with its own runtime that empties the ring into the collector or the spool.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,22 @@ use bytes::Bytes;
 use rand::Rng;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tollgate_record::gap_batch;
 use tollgate_record::vocabulary::GapReason;
+use tollgate_storage::{Folder, Storage};
 
+use super::batch_file::{self, BatchName};
 use super::link::{Answer, Link};
-use super::outbox::{Held, Outbox};
-use super::spool::{self, ReadError, Spool, SpoolFile};
+use super::outbox::{Held, Outbox, SpoolState};
+use super::spool::{self, Spool, SpoolFile};
 use crate::config::Plan;
 use crate::metrics::Metrics;
 
 /// Wait before the spool is tried again after the disk failed.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
+
+/// Time for the collector to take the last gap batches where there is no spool to keep them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the shipper cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -83,14 +89,17 @@ impl Shipper {
     pub fn start(plan: &Plan, outbox: Arc<Outbox>, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let records = &plan.config.records;
         let spool = match &plan.records.spool {
-            Some((path, bytes_max)) => {
-                let spool = Spool::open(path, *bytes_max);
+            Some((path, limits)) => {
+                let spool = Spool::open(path, *limits);
                 Some(spool.map_err(|error| StartError::Spool { path: path.clone(), error })?)
             }
             None => None,
         };
         if let Some(path) = &plan.records.quarantine {
             std::fs::create_dir_all(path).map_err(|error| StartError::Quarantine { path: path.clone(), error })?;
+        }
+        if let Some(spool) = &spool {
+            keep_reserves(&*spool.storage(), plan.workers);
         }
         metrics.spool_bytes.set(spool.as_ref().map_or(0, |spool| spool.bytes() as i64));
         let collectors = plan.records.collectors.clone();
@@ -146,10 +155,24 @@ async fn run(shared: Arc<Shared>, posters: usize, finish: CancellationToken, dea
     shared.stop.cancel();
     while tasks.join_next().await.is_some() {}
     shared.spill(true).await;
+    let reason = match shared.outbox.set_spool(SpoolState::Roomy) {
+        SpoolState::Failing => GapReason::SpoolFailed,
+        SpoolState::Full => GapReason::SpoolFull,
+        SpoolState::Roomy => GapReason::BufferFull,
+    };
     while let Some(held) = shared.outbox.take() {
-        let reason = if shared.spool.is_some() { GapReason::SpoolFull } else { GapReason::BufferFull };
         tracing::warn!(records = held.batch.rows, "records were neither shipped nor spooled before the end");
         shared.outbox.give_up(&held, reason);
+    }
+    shared.report_last_gaps().await;
+}
+
+/// The disk may be full when they are needed, which is when it is too late to make them.
+fn keep_reserves(storage: &dyn Storage, workers: usize) {
+    for worker in 0..workers {
+        if let Err(error) = spool::keep_reserve(storage, worker) {
+            tracing::warn!(%error, worker, "no room can be kept in the spool for a last report of shed records");
+        }
     }
 }
 
@@ -184,7 +207,7 @@ async fn spill_all(shared: Arc<Shared>) {
 impl Shared {
     /// The spool's oldest batch, else the ring's: the spool's are older.
     fn next(&self) -> Option<Load> {
-        let spooled = self.lock_spool().and_then(|mut spool| spool.take());
+        let spooled = self.lock_spool().and_then(|mut spool| spool.take(|_| false));
         spooled.map(Load::Disk).or_else(|| self.outbox.take().map(Load::Memory))
     }
 
@@ -245,7 +268,7 @@ impl Shared {
                 self.outbox.leave(held);
             }
             Load::Disk(file) => {
-                self.metrics.records_acked.inc_by(file.rows);
+                self.metrics.records_acked.inc_by(file.name.records);
                 self.delete(file).await;
             }
         }
@@ -254,16 +277,16 @@ impl Shared {
     /// Sets a batch aside that the collector will never take.
     async fn refused(&self, load: &Load, bytes: &Bytes, status: u16) {
         self.metrics.batches_refused.with_label_values(&[&status.to_string()]).inc();
-        let kept = match (&self.quarantine, load) {
-            (Some(folder), Load::Memory(held)) => {
-                let (folder, batch, records) = (folder.clone(), held.batch.clone(), held.records());
-                blocking(move || spool::write(&folder, &batch, records).map(drop)).await
+        let kept = match &self.quarantine {
+            Some(folder) => {
+                let (folder, bytes) = (folder.clone(), bytes.clone());
+                let name = match load {
+                    Load::Memory(held) => BatchName::of(&held.batch, held.records()),
+                    Load::Disk(file) => Ok(file.name.clone()),
+                };
+                blocking(move || batch_file::put(&Folder::existing(&folder), &name?.to_string(), &bytes)).await
             }
-            (Some(folder), Load::Disk(file)) => {
-                let (folder, file, bytes) = (folder.clone(), file.clone(), bytes.clone());
-                blocking(move || spool::move_to(&folder, &file, &bytes)).await
-            }
-            (None, _) => Ok(()),
+            None => Ok(()),
         };
         if let Err(error) = kept {
             tracing::warn!(%error, status, "a refused batch could not be kept in the quarantine folder");
@@ -272,17 +295,18 @@ impl Shared {
             Load::Memory(held) => self.outbox.give_up(held, GapReason::Quarantined),
             Load::Disk(file) => {
                 let reason = GapReason::Quarantined.as_str();
-                self.metrics.records_shed.with_label_values(&[reason]).inc_by(file.rows);
+                self.metrics.records_shed.with_label_values(&[reason]).inc_by(file.name.records);
                 self.delete(file).await;
             }
         }
     }
 
     async fn delete(&self, file: &SpoolFile) {
-        let path = file.path.clone();
-        if let Err(error) = blocking(move || std::fs::remove_file(path)).await {
+        let Some(storage) = self.storage() else { return };
+        let name = file.name.to_string();
+        if let Err(error) = blocking(move || storage.remove(&name)).await {
             // It will be sent again after a restart, and the collector will know it.
-            tracing::warn!(%error, path = %file.path.display(), "a delivered batch could not be removed from the spool");
+            tracing::warn!(%error, name = %file.name, "a delivered batch could not be removed from the spool");
         }
         self.forget(file);
     }
@@ -292,20 +316,23 @@ impl Shared {
             spool.forget(file);
             self.metrics.spool_bytes.set(spool.bytes() as i64);
         }
-        self.outbox.set_spool_full(false);
         self.outbox.spill.notify_one();
+    }
+
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        self.lock_spool().map(|spool| spool.storage())
     }
 
     /// A spooled batch, unless it is damaged: then it is set aside and counted. While the disk fails it stays, for later.
     async fn read(&self, file: &SpoolFile) -> Option<Bytes> {
-        let wanted = file.clone();
-        let read = tokio::task::spawn_blocking(move || spool::read(&wanted)).await;
+        let (storage, name) = (self.storage()?, file.name.clone());
+        let read = tokio::task::spawn_blocking(move || batch_file::read(&*storage, &name)).await;
         let error = match read.unwrap_or_else(|panicked| Err(io::Error::other(panicked).into())) {
             Ok(bytes) => return Some(bytes),
             Err(error) => error,
         };
-        if matches!(&error, ReadError::Io(io) if io.kind() != io::ErrorKind::NotFound) {
-            tracing::warn!(%error, path = %file.path.display(), "a spooled batch cannot be read for now");
+        if error.may_pass() {
+            tracing::warn!(%error, name = %file.name, "a spooled batch cannot be read for now");
             self.metrics.ship_errors.with_label_values(&["spool"]).inc();
             tokio::select! {
                 () = tokio::time::sleep(SPOOL_RETRY) => {}
@@ -314,43 +341,53 @@ impl Shared {
             self.hand_back(Load::Disk(file.clone()));
             return None;
         }
-        tracing::warn!(%error, path = %file.path.display(), "a spooled batch cannot be read back and is set aside");
-        let damaged = file.clone();
-        if let Err(error) = blocking(move || spool::set_aside(&damaged)).await {
-            tracing::warn!(%error, path = %file.path.display(), "a damaged batch could not be moved out of the spool");
+        tracing::warn!(%error, name = %file.name, "a spooled batch cannot be read back and is set aside");
+        let (storage, name) = (self.storage()?, file.name.to_string());
+        if let Err(error) = blocking(move || spool::set_aside(&*storage, &name)).await {
+            tracing::warn!(%error, name = %file.name, "a damaged batch could not be moved out of the spool");
         }
-        self.metrics.records_shed.with_label_values(&[GapReason::Unreadable.as_str()]).inc_by(file.rows);
+        self.metrics.records_shed.with_label_values(&[GapReason::Unreadable.as_str()]).inc_by(file.name.records);
         self.forget(file);
         None
     }
 
     /// Writes the ring's oldest batches to disk, while it is past its mark (or `all` of them) and the spool has room.
     async fn spill(&self, all: bool) {
-        let Some(dir) = self.lock_spool().map(|spool| spool.dir().to_owned()) else { return };
+        let Some(storage) = self.storage() else { return };
         while let Some(held) = self.outbox.take_to_spill(all) {
             let size = held.batch.bytes.len() as u64;
             if !self.lock_spool().is_some_and(|spool| spool.fits(size)) {
-                self.outbox.set_spool_full(true);
+                self.outbox.set_spool(SpoolState::Full);
                 self.outbox.put_back(held);
                 return;
             }
-            match self.write(&dir, &held).await {
+            match self.write(&storage, &held).await {
                 Ok(file) => {
                     if let Some(mut spool) = self.lock_spool() {
                         spool.add(file);
                         self.metrics.spool_bytes.set(spool.bytes() as i64);
                     }
+                    if self.outbox.set_spool(SpoolState::Roomy) == SpoolState::Failing {
+                        tracing::info!("the spool can be written again");
+                        self.outbox.set_trouble(None);
+                    }
                     self.outbox.leave(&held);
                     self.outbox.work.notify_one();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, dir = %dir.display(), "the spool cannot be written");
                     self.metrics.ship_errors.with_label_values(&["spool"]).inc();
+                    if self.outbox.set_spool(SpoolState::Failing) != SpoolState::Failing {
+                        tracing::error!(%error, "the spool cannot be written: records are shed once the ring is full");
+                        self.outbox.set_trouble(Some(format!("the spool cannot be written: {error}")));
+                    }
                     self.outbox.put_back(held);
                     if all {
                         return;
                     }
-                    tokio::time::sleep(SPOOL_RETRY).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(SPOOL_RETRY) => {}
+                        () = self.stop.cancelled() => {}
+                    }
                 }
             }
             if !all && self.stop.is_cancelled() {
@@ -359,11 +396,39 @@ impl Shared {
         }
     }
 
-    async fn write(&self, dir: &Path, held: &Held) -> io::Result<SpoolFile> {
-        let (dir, batch, records) = (dir.to_owned(), held.batch.clone(), held.records());
-        match tokio::task::spawn_blocking(move || spool::write(&dir, &batch, records)).await {
+    async fn write(&self, storage: &Arc<dyn Storage>, held: &Held) -> io::Result<SpoolFile> {
+        let (storage, batch, records) = (storage.clone(), held.batch.clone(), held.records());
+        match tokio::task::spawn_blocking(move || spool::write(&*storage, &batch, records)).await {
             Ok(written) => written,
             Err(panicked) => Err(io::Error::other(panicked)),
+        }
+    }
+
+    /// What was shed after the workers had ended is reported under their names all the same: by this process, or from the
+    /// spool by the next one.
+    async fn report_last_gaps(&self) {
+        for (last, gaps) in self.outbox.take_last() {
+            let records: i64 = gaps.iter().map(|gap| gap.count).sum();
+            let batch = match gap_batch(&last.header, last.batch_seq, &gaps) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(%error, records, "shed records could not be reported");
+                    continue;
+                }
+            };
+            let kept = match (self.storage(), &self.link) {
+                (Some(storage), _) => {
+                    blocking(move || spool::write_last(&*storage, last.worker, &batch).map(drop)).await
+                }
+                (None, Some(link)) => match tokio::time::timeout(LAST_WORDS, link.post(batch.bytes)).await {
+                    Ok(Answer::Acknowledged) => Ok(()),
+                    _ => Err(io::Error::other("there is no spool, and the collector did not take the report")),
+                },
+                (None, None) => Ok(()),
+            };
+            if let Err(error) = kept {
+                tracing::error!(%error, records, "shed records could not be reported: the audit will call them missing");
+            }
         }
     }
 }

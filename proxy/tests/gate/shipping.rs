@@ -124,7 +124,7 @@ fn the_spool_takes_over_and_a_later_process_replays_it() {
 
 #[test]
 fn a_full_spool_sheds() {
-    let gate = gate_with("  ring_bytes_max: 16 KiB\n  spool: {dir: spool, bytes_max: 8 KiB}");
+    let gate = gate_with("  ring_bytes_max: 32 KiB\n  spool: {dir: spool, bytes_max: 8 KiB}");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 20);
     wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
@@ -136,6 +136,72 @@ fn a_full_spool_sheds() {
     });
 }
 
+/// Starts a later process on the folder and the collector of an earlier one.
+fn succeed(gate: Gate, records: &str) -> Gate {
+    let (dir, collector) = (tempfile::tempdir().unwrap(), gate.collector.clone());
+    for name in ["spool", "tls"] {
+        std::fs::rename(gate.dir.path().join(name), dir.path().join(name)).unwrap();
+    }
+    let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
+    let targets = [format!("http://{}", Upstream::answering(OK).addr)];
+    Gate::around(dir, ca, collector, &Setup { targets: &targets, records, ..Setup::default() })
+}
+
+#[test]
+fn what_is_shed_at_the_end_is_reported_by_the_next_process() {
+    // Two files of a block each fit; the ring takes the rest, and nothing takes it at the end.
+    let records = "  ring_bytes_max: 256 KiB\n  spool: {dir: spool, bytes_max: 8 KiB}";
+    let mut gate = gate_with(records);
+    gate.collector.state.lock().unwrap().always = Some(503);
+    send(&gate, 8);
+    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 8.0);
+    assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 0.0);
+    gate.stop(Duration::from_millis(200));
+    assert!(gate.collector.rows().is_empty());
+    gate.collector.state.lock().unwrap().always = None;
+    let later = succeed(gate, records);
+    wait_for("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
+    assert_covered(&later.finish(), 8, "spool_full");
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_sheds_for_its_own_reason_and_recovers() {
+    let gate = gate_with("  ring_bytes_max: 32 KiB\n  spool: {dir: spool, bytes_max: 1 MiB}");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    let (spool, away) = (gate.dir.path().join("spool"), gate.dir.path().join("away"));
+    std::fs::rename(&spool, &away).unwrap();
+    send(&gate, 20);
+    wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
+    let exposition = crate::rig::get_text(gate.admin, "/metrics");
+    assert!(exposition.contains("records_shed_total{reason=\"spool_failed\"}"), "{exposition}");
+    let ready = crate::rig::get_text(gate.admin, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("the spool cannot be written"), "{ready}");
+    std::fs::rename(&away, &spool).unwrap();
+    wait_for("the spool is used again", || gate.metric("tollgate_proxy_spool_bytes") > 0.0);
+    gate.collector.state.lock().unwrap().always = None;
+    wait_for("issued = acknowledged + shed", || {
+        gate.metric("tollgate_proxy_records_acked_total") + gate.metric("tollgate_proxy_records_shed_total") == 20.0
+    });
+    assert_covered(&gate.finish(), 20, "spool_failed");
+}
+
+/// Every number is a record or in a gap, once.
+fn assert_covered(rows: &[serde_json::Value], issued: i64, reason: &str) {
+    let mut covered: Vec<i64> = Vec::new();
+    let mut gaps = 0;
+    for row in rows {
+        let seq = row["tollgate.seq"].as_i64().unwrap();
+        covered.extend(seq..seq + row["tollgate.gap_count"].as_i64().unwrap_or(1));
+        if row["tollgate.kind"] == "gap" {
+            gaps += 1;
+            assert_row(row, json!({"tollgate.gap_reason": reason}));
+        }
+    }
+    covered.sort_unstable();
+    assert_eq!(covered, (1..=issued).collect::<Vec<_>>());
+    assert!(gaps > 0, "some were shed");
+}
+
 #[test]
 fn block_makes_requests_wait_instead() {
     let gate = gate_with("  ring_bytes_max: 12 KiB\n  overflow: block");
@@ -144,6 +210,8 @@ fn block_makes_requests_wait_instead() {
         let sending = scope.spawn(|| send(&gate, 12));
         std::thread::sleep(Duration::from_millis(900));
         assert!(!sending.is_finished(), "requests wait");
+        let ready = crate::rig::get_text(gate.admin, "/readyz");
+        assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("requests wait"), "{ready}");
         gate.collector.state.lock().unwrap().always = None;
         sending.join().unwrap();
     });
