@@ -17,6 +17,7 @@ pub struct TableMetrics {
     hot_rows_evicted: IntCounter,
     version: IntGauge,
     files: IntGauge,
+    doubles: IntCounter,
 }
 
 impl TableMetrics {
@@ -28,6 +29,7 @@ impl TableMetrics {
             hot_rows_evicted: counter(registry, names::HOT_ROWS_EVICTED_TOTAL)?,
             version: int_gauge(registry, names::TABLE_VERSION)?,
             files: int_gauge(registry, names::TABLE_FILES)?,
+            doubles: counter(registry, names::TABLE_DOUBLES_TOTAL)?,
         })
     }
 
@@ -47,6 +49,7 @@ impl TableMetrics {
         self.hot_rows_evicted.inc_by(stats.hot_rows_evicted_total.saturating_sub(self.hot_rows_evicted.get()));
         self.version.set(stats.version);
         self.files.set(gauge(stats.files));
+        self.doubles.inc_by(stats.doubles_total.saturating_sub(self.doubles.get()));
     }
 }
 

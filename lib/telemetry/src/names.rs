@@ -185,6 +185,8 @@ registry! {
         "version of the table";
     TABLE_FILES = "tollgate_table_files" Collector Gauge, [],
         "data files of the table's current version";
+    TABLE_DOUBLES_TOTAL = "tollgate_table_doubles_total" Collector Counter, [],
+        "rows left out of the table because another collector had stored their batch";
 
     TRANSACTIONS_TOTAL = "tollgate_transactions_total" Records Counter, ["service", "status_class"],
         "transactions; 499 counts as 4xx, service is _none if none matched and _other past the cap";
