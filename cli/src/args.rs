@@ -347,7 +347,8 @@ pub struct DlqShowArgs {
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Run it as the user that runs the collector. Killed at any moment, it loses nothing and can be run again. Delivery is at least once:
-a collector that is killed between the sink's answer and the removal delivers that letter again, with the same identities."
+a collector that is killed between the sink's answer and the removal delivers that letter again, with the same identities.",
+    group = clap::ArgGroup::new("which").required(true)
 )]
 pub struct DlqReplayArgs {
     /// The journal's folder (`journal.dir`)
@@ -357,10 +358,10 @@ pub struct DlqReplayArgs {
     #[arg(long, value_name = "SINK")]
     pub sink: String,
     /// One position; may be given again
-    #[arg(long, value_name = "POSITION", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "POSITION", group = "which")]
     pub position: Vec<u64>,
     /// All letters of the sink
-    #[arg(long)]
+    #[arg(long, group = "which")]
     pub all: bool,
     /// Wait this many seconds for the sink's answers; 0 = do not
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]

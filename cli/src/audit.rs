@@ -99,6 +99,12 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Report> {
         let later = ProducerName::parse(name).ok().and_then(|name| starts.get(&name.node_id).copied());
         producers.extend(verdict(name, seen, &terms, later, &aside.of(name)));
     }
+    if let Some(who) = args.producer.as_ref().filter(|_| producers.is_empty()) {
+        // A misspelt name is most often the reason, and must not be told as a proof.
+        anyhow::bail!(
+            "--producer: `{who}` has no record in that time; `tollgate audit` without it names all that have"
+        );
+    }
     let kafka = match &args.kafka {
         Some(kafka) => Some(kafka::hold_against(kafka, args, &range, &status, &letters, &seen, &mut producers)?),
         None => None,

@@ -35,8 +35,7 @@ pub fn main(args: &JournalArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// A folder that has a journal in it: anything else is most often a wrong path, and no journal to call fine.
-fn journal(args: &JournalDirArgs) -> anyhow::Result<&Path> {
-    let dir = args.dir.as_path();
+pub fn journal(dir: &Path) -> anyhow::Result<&Path> {
     let entries = std::fs::read_dir(dir)
         .with_context(|| format!("{}: cannot be read; give the folder of `journal.dir`", dir.display()))?;
     let mut has_segments = false;
@@ -72,7 +71,7 @@ fn cursors(dir: &Path) -> anyhow::Result<Vec<Cursor>> {
 }
 
 fn ls(args: &JournalLsArgs) -> anyhow::Result<ExitCode> {
-    let dir = journal(&args.journal)?;
+    let dir = journal(&args.journal.dir)?;
     // First the cursors: what is appended meanwhile then shows as lag, never as a cursor past the end.
     let cursors = cursors(dir)?;
     let segments = offline::ls(dir)?;
@@ -166,7 +165,7 @@ fn state_text(segment: &offline::SegmentSummary) -> String {
 }
 
 fn verify(args: &JournalDirArgs) -> anyhow::Result<ExitCode> {
-    let dir = journal(args)?;
+    let dir = journal(&args.dir)?;
     let verdict = offline::verify(dir)?;
     let mut out = io::stdout().lock();
     for problem in &verdict.problems {
@@ -199,7 +198,7 @@ fn verify(args: &JournalDirArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn cat(args: &JournalCatArgs) -> anyhow::Result<ExitCode> {
-    let dir = journal(&args.journal)?;
+    let dir = journal(&args.journal.dir)?;
     let end = args.to.map_or(u64::MAX, |last| last.saturating_add(1));
     ensure!(args.from < end, "--to is before --from: there is nothing between them");
     if let Some(raw) = &args.raw {

@@ -8,6 +8,7 @@ use tollgate_record::runs::{Run, Runs};
 use tollgate_record::{Batch, DecodeLimits, decode, extract};
 
 use super::RunsBy;
+use crate::journal;
 
 /// Deepest folder below one that is looked into.
 const DEPTH_MAX: usize = 4;
@@ -62,6 +63,7 @@ impl Letters {
 pub fn dead_letters(journal: Option<&Path>) -> anyhow::Result<Letters> {
     let mut found = Letters::default();
     let Some(journal) = journal else { return Ok(found) };
+    journal::journal(journal).context("--journal")?;
     let reading = || format!("--journal: reading the dead letters in {}", journal.display());
     for letter in letters::list(journal).with_context(reading)? {
         let payload = std::fs::read(&letter.payload).with_context(reading)?;
@@ -95,7 +97,12 @@ pub fn folders(folders: &[PathBuf], letters: &Letters) -> anyhow::Result<Aside> 
     }
     for folder in folders {
         let mut by = RunsBy::new();
-        walk(folder, DEPTH_MAX, &mut by).with_context(|| format!("--set-aside: reading {}", folder.display()))?;
+        walk(folder, DEPTH_MAX, &mut by).with_context(|| {
+            format!(
+                "--set-aside: {} cannot be read; give the folder of `records.spool.dir` or `records.quarantine_dir`",
+                folder.display()
+            )
+        })?;
         aside.0.push((folder.display().to_string(), by));
     }
     Ok(aside)
@@ -107,7 +114,9 @@ fn walk(folder: &Path, depth: usize, by: &mut RunsBy) -> std::io::Result<()> {
         let kind = entry.file_type()?;
         if kind.is_dir() && depth > 0 {
             walk(&entry.path(), depth - 1, by)?;
-        } else if kind.is_file() {
+        } else if kind.is_file()
+            && entry.metadata().is_ok_and(|metadata| metadata.len() <= limits().compressed_bytes_max as u64)
+        {
             // A live proxy empties its spool while we look; and other files may lie there.
             let Ok(bytes) = std::fs::read(entry.path()) else { continue };
             if let Ok(batch) = decode(&bytes, &limits()) {

@@ -233,6 +233,24 @@ mod tests {
         assert_eq!(pieces(&contents(&[]), &all), [(None, None)]);
     }
 
+    #[tokio::test]
+    async fn six_columns_are_read_whatever_the_range() {
+        let dir = tempfile::tempdir().expect("folder");
+        let (_sink, table) =
+            tollgate_sink_table::open(tollgate_sink_table::TableConfig::new(dir.path())).await.expect("table");
+        let engine = tollgate_queries::Engine::new(table, tollgate_queries::Limits::default()).expect("engine");
+        let range = Range { since_us: Some(DAY_US), until_us: Some(2 * DAY_US), settled_before_us: DAY_US, now_us: 0 };
+        let who = Who::parse(Some("edge-1")).expect("node");
+        let sql = sql(&range, &who, &piece_condition(range.since_us, None));
+        let plan = engine.query(&format!("EXPLAIN {sql}")).await.expect("plan");
+        let plan = plan.render(tollgate_queries::Format::Csv).expect("text");
+        let plan = String::from_utf8(plan).expect("UTF-8");
+        let (_, after) = plan.split_once("projection=[").unwrap_or_else(|| panic!("no projection in {plan}"));
+        let mut columns: Vec<&str> = after.split(']').next().unwrap_or_default().split(", ").collect();
+        columns.sort_unstable();
+        assert_eq!(columns, ["gap_count", "gap_reason", "kind", "producer", "seq", "time"], "{plan}");
+    }
+
     #[test]
     fn a_producer_is_a_node_or_a_name() {
         let node = Who::parse(Some("edge-1")).expect("node");

@@ -202,7 +202,9 @@ fn conclusion(report: &Report) -> String {
         count_text(totals.set_aside),
         count_text(totals.missing),
     );
-    let verdict = if report.whole {
+    let verdict = if report.producers.is_empty() {
+        "Nothing was issued, as far as the table tells: there is nothing to account for.".to_owned()
+    } else if report.whole {
         "All accounted for, each once.".to_owned()
     } else {
         let mut wrong = Vec::new();

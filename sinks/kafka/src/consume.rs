@@ -48,12 +48,12 @@ pub enum ConsumeError {
     #[error("sinks.kafka.{0}")]
     Config(#[from] ConfigFault),
     /// The client or the brokers refuse.
-    #[error("{action}: {source}; check the brokers' addresses and this client's rights")]
+    #[error("{action}: {cause}; check the brokers' addresses and this client's rights")]
     Client {
         /// What was tried.
         action: &'static str,
-        /// What was answered.
-        source: KafkaError,
+        /// What was answered; its text has the causes in it.
+        cause: KafkaError,
     },
     /// There is no such topic.
     #[error("topic {0} does not exist or may not be seen")]
@@ -67,7 +67,7 @@ pub enum ConsumeError {
 }
 
 fn failed(action: &'static str) -> impl Fn(KafkaError) -> ConsumeError {
-    move |source| ConsumeError::Client { action, source }
+    move |cause| ConsumeError::Client { action, cause }
 }
 
 /// Hands over the identity of each message with a time of `from_ms` or later (milliseconds since 1970), or of all, up to the
