@@ -8,7 +8,7 @@ seconds="${1:-60}"
 tools="${TOLLGATE_TOOLS:-$PWD/.cache/tools}"
 export PATH="$tools/bin:$PATH"
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet --root "$tools"
-for folder in record lib/config lib/tls collector/journal collector; do
+for folder in record lib/config lib/tls proxy collector/journal collector; do
   for file in "$folder"/fuzz/fuzz_targets/*.rs; do
     target=$(basename "$file" .rs)
     echo "=== $folder: $target, $seconds s"

@@ -14,6 +14,7 @@ use http::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
+use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
 use crate::caps::Admitted;
@@ -24,14 +25,18 @@ use crate::worker::Worker;
 pub struct ConnectionFacts {
     /// Index of the listener in the plan.
     pub listener: usize,
-    /// The TCP peer.
-    pub peer: SocketAddr,
-    /// Where it connected to.
+    /// Where the client connected to.
     pub local: Option<SocketAddr>,
-    /// Its address as text, made once.
+    /// Address of the TCP peer as text, made once.
     pub peer_ip: String,
+    /// Who it serves: the peer, or whom the peer's PROXY header names.
+    pub client: SocketAddr,
+    /// The client's address as text, made once.
+    pub client_ip: String,
     /// The same as a header value.
-    pub peer_value: HeaderValue,
+    pub client_value: HeaderValue,
+    /// Where the client was learnt.
+    pub client_source: ClientIpSource,
     /// Whether it speaks HTTP/2.
     pub http2: bool,
     /// TLS, when there is.
@@ -68,7 +73,8 @@ impl ConnectionFacts {
 pub struct Counted {
     worker: Rc<Worker>,
     gauge: prometheus::IntGauge,
-    _admitted: Admitted,
+    /// What it holds of its listener's caps.
+    pub admitted: Admitted,
 }
 
 impl Counted {
@@ -77,7 +83,7 @@ impl Counted {
     pub fn new(worker: Rc<Worker>, gauge: prometheus::IntGauge, admitted: Admitted) -> Self {
         worker.connections.set(worker.connections.get() + 1);
         gauge.inc();
-        Self { worker, gauge, _admitted: admitted }
+        Self { worker, gauge, admitted }
     }
 }
 

@@ -136,7 +136,7 @@ async fn obtain(transaction: &mut Transaction, route: &RoutePlan, attempts: &mut
     let wanted = Wanted {
         fresh: attempts.fresh,
         tunnel: attempts.tunnel,
-        client: (connection.peer, connection.local.unwrap_or(connection.peer)),
+        client: (connection.client, connection.local.unwrap_or(connection.client)),
         patience: route.connect,
     };
     let mut last: Option<Refusal> = None;

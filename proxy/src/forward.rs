@@ -68,8 +68,8 @@ async fn forward(
     transaction.request_head_bytes = normal.head_bytes;
     transaction.host = Some(normal.host.clone());
     let connection = transaction.connection.clone();
-    let client = forwarding::client(connection.peer.ip(), &head.headers, &plan.trusted_hops);
-    let client_ip = client.map_or(connection.peer.ip(), |(ip, _)| ip);
+    let client = forwarding::client(connection.client.ip(), &head.headers, &plan.trusted_hops);
+    let client_ip = client.map_or(connection.client.ip(), |(ip, _)| ip);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
     transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
     let listener = &plan.listeners[connection.listener];
@@ -193,8 +193,8 @@ fn rewrite(
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let headers = &mut head.headers;
-    let hop =
-        Hop { peer: connection.peer.ip(), peer_value: &connection.peer_value, secure: connection.tls.is_some(), host };
+    let (peer, peer_value) = (connection.client.ip(), &connection.client_value);
+    let hop = Hop { peer, peer_value, secure: connection.tls.is_some(), host };
     forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
     if let Some(tls) = &connection.tls {
         client_cert::write(headers, &tls.client_fields);

@@ -87,7 +87,7 @@ fn read_forwarded(element: &str) -> Option<IpAddr> {
 /// What the fields say of this hop.
 #[derive(Debug)]
 pub struct Hop<'a> {
-    /// The TCP peer.
+    /// The TCP peer, or whom its PROXY header names.
     pub peer: IpAddr,
     /// Its address as a header value.
     pub peer_value: &'a HeaderValue,

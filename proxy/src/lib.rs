@@ -26,6 +26,8 @@ mod dns;
 mod exchange;
 mod forward;
 mod forwarding;
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
 mod health;
 mod live;

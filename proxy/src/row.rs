@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Version};
 use tollgate_record::Record;
-use tollgate_record::vocabulary::{AclDecision, ClientIpSource, MtlsVerify, WafAction};
+use tollgate_record::vocabulary::{AclDecision, MtlsVerify, WafAction};
 
 use crate::config::Plan;
 use crate::connection::ConnectionFacts;
@@ -14,9 +14,9 @@ use crate::worker::Worker;
 /// Columns that are the same for all requests of a connection.
 pub fn connection<'a>(record: &mut Record<'a>, connection: &'a ConnectionFacts, worker: &'a Worker) {
     record.peer_ip = Some(&connection.peer_ip);
-    record.client_ip = Some(&connection.peer_ip);
-    record.client_port = Some(i32::from(connection.peer.port()));
-    record.client_ip_source = Some(ClientIpSource::Peer);
+    record.client_ip = Some(&connection.client_ip);
+    record.client_port = Some(i32::from(connection.client.port()));
+    record.client_ip_source = Some(connection.client_source);
     record.server_port = worker.ports.get(connection.listener).map(|port| i32::from(*port));
     let Some(tls) = &connection.tls else { return };
     if !tls.version.is_empty() {

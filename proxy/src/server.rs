@@ -1,7 +1,7 @@
 //! Accepting clients: bounded, under deadlines, and by the protocol that TLS agreed on. Nothing is sniffed.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +14,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tollgate_record::vocabulary::ErrorClass;
+use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
 
 use crate::caps::Admitted;
 use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
+use crate::proxy_protocol::receive::{ProxyHeaders, receive};
 use crate::worker::Worker;
 use crate::{forward, forwarding, handshake};
 
@@ -60,8 +61,18 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// The client's end of a connection, and ours if the kernel tells.
-type Ends = (SocketAddr, Option<SocketAddr>);
+/// Who a connection is from, and whom it serves.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    /// The TCP peer.
+    peer: SocketAddr,
+    /// The peer, or whom its PROXY header names.
+    client: SocketAddr,
+    /// Where the client was learnt.
+    source: ClientIpSource,
+    /// Where the client connected to, if anybody tells.
+    local: Option<SocketAddr>,
+}
 
 /// One listener of one worker.
 #[derive(Debug)]
@@ -159,29 +170,89 @@ impl Server {
             return Err("worker");
         }
         let ip = peer.ip().to_canonical();
-        plan.listeners[self.listener].caps.admit(ip, || forwarding::is_trusted(ip, &plan.trusted_hops))
+        let listener = &plan.listeners[self.listener];
+        // Whom a connection serves is not known before its PROXY header.
+        let shared = || listener.proxy_headers.is_some() || forwarding::is_trusted(ip, &plan.trusted_hops);
+        listener.caps.admit(ip, shared)
     }
 
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, counted: Counted) {
+    async fn serve(&self, mut stream: TcpStream, peer: SocketAddr, mut counted: Counted) {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        // Both ends: what upstreams can be told of the connection.
-        let ends = (peer, stream.local_addr().ok());
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let mut ends = Ends { peer, client: peer, source: ClientIpSource::Peer, local: stream.local_addr().ok() };
+        let plan = self.worker.plan();
+        let mut handshake = plan.config.timeouts.handshake.0;
+        let proxy_headers = plan.listeners[self.listener].proxy_headers.clone();
+        // Not for as long as the header takes.
+        drop(plan);
+        if let Some(headers) = proxy_headers {
+            let began_at = Instant::now();
+            if !self.take_proxy_header(&mut stream, &headers, handshake, &mut ends, &mut counted).await {
+                return;
+            }
+            handshake = handshake.saturating_sub(began_at.elapsed());
+        }
         let tls = self.worker.plan().listeners[self.listener].tls.clone();
         match tls {
             None => {
                 let facts = self.facts(ends, None, false, counted);
                 self.serve_http1(stream, facts).await;
             }
-            Some(tls) => self.serve_tls(stream, ends, tls, counted).await,
+            Some(tls) => self.serve_tls(stream, ends, tls, handshake, counted).await,
         }
     }
 
-    async fn serve_tls(&self, stream: TcpStream, ends: Ends, names: Arc<ServerNames>, counted: Counted) {
+    /// Learns from its PROXY header whom a connection serves; false = it is to be closed.
+    async fn take_proxy_header(
+        &self,
+        stream: &mut TcpStream,
+        headers: &ProxyHeaders,
+        patience: Duration,
+        ends: &mut Ends,
+        counted: &mut Counted,
+    ) -> bool {
+        let received = tokio::time::timeout(patience, receive(stream, ends.peer.ip(), headers)).await;
+        let plan = self.worker.plan();
+        let (listener, metrics) = (&plan.listeners[self.listener], self.worker.metrics.shared());
+        let reason = match &received {
+            Ok(Ok(header)) => {
+                if let Some((client, local)) = header.ends {
+                    ends.client = SocketAddr::new(client.ip().to_canonical(), client.port());
+                    (ends.source, ends.local) = (ClientIpSource::ProxyProtocol, Some(local));
+                }
+                None
+            }
+            Ok(Err(error)) => error.reason(),
+            Err(_) => Some("timeout"),
+        };
+        if let Some(reason) = reason {
+            metrics.proxy_headers_refused.with_label_values(&[&listener.name, reason]).inc();
+        }
+        if !matches!(received, Ok(Ok(_))) {
+            return false;
+        }
+        let client = ends.client.ip();
+        let shared = || forwarding::is_trusted(client, &plan.trusted_hops);
+        let served = counted.admitted.serves(&listener.caps, client, shared);
+        if let Err(cap) = served {
+            metrics.connections_refused.with_label_values(&[&listener.name, cap]).inc();
+        }
+        served.is_ok()
+    }
+
+    async fn serve_tls(
+        &self,
+        stream: TcpStream,
+        ends: Ends,
+        names: Arc<ServerNames>,
+        handshake: Duration,
+        counted: Counted,
+    ) {
         self.worker.room().await;
         let began_at = Instant::now();
-        let deadline = began_at + self.worker.plan().config.timeouts.handshake.0;
+        let deadline = began_at + handshake;
         // Who connects and sends nothing has begun no transaction.
         match tokio::time::timeout_at(deadline.into(), stream.peek(&mut [0])).await {
             Ok(Ok(bytes)) if bytes > 0 => {}
@@ -208,15 +279,16 @@ impl Server {
         self.worker.handshake_failed(&facts, began_at, reason, &detail);
     }
 
-    fn facts(&self, (peer, local): Ends, tls: Option<TlsFacts>, http2: bool, counted: Counted) -> Rc<ConnectionFacts> {
-        let ip: IpAddr = peer.ip().to_canonical();
-        let peer_ip = ip.to_string();
+    fn facts(&self, ends: Ends, tls: Option<TlsFacts>, http2: bool, counted: Counted) -> Rc<ConnectionFacts> {
+        let client_ip = ends.client.ip().to_string();
         Rc::new(ConnectionFacts {
             listener: self.listener,
-            peer: SocketAddr::new(ip, peer.port()),
-            local,
-            peer_value: HeaderValue::from_str(&peer_ip).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            peer_ip,
+            peer_ip: ends.peer.ip().to_string(),
+            client: ends.client,
+            client_value: HeaderValue::from_str(&client_ip).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            client_ip,
+            client_source: ends.source,
+            local: ends.local,
             http2,
             tls,
             io: Arc::new(IoFacts::default()),

@@ -70,21 +70,46 @@ pub struct Admitted {
     _client: Option<ClientConnection>,
 }
 
+impl Admitted {
+    /// Counts the connection for `client` from now on, who was not known when it was admitted.
+    ///
+    /// # Errors
+    /// The cap that is reached, as in the metric's label.
+    pub fn serves(
+        &mut self,
+        caps: &ListenerCaps,
+        client: IpAddr,
+        shared: impl FnOnce() -> bool,
+    ) -> Result<(), &'static str> {
+        self._client = caps.admit_client(client, shared)?;
+        Ok(())
+    }
+}
+
 impl ListenerCaps {
     /// Admits a connection of `peer`; `shared` says that many clients come from there, so that it is not counted as one.
     ///
     /// # Errors
     /// The cap that is reached, as in the metric's label.
     pub fn admit(&self, peer: IpAddr, shared: impl FnOnce() -> bool) -> Result<Admitted, &'static str> {
-        let client = match &self.client_connections {
-            Some((connections, max)) if !shared() => Some(connections.open(peer, *max).ok_or("client")?),
-            _ => None,
-        };
+        let _client = self.admit_client(peer, shared)?;
         let slot = match &self.connections {
             Some((slots, max)) => Some(slots.take(*max).ok_or("listener")?),
             None => None,
         };
-        Ok(Admitted { _slot: slot, _client: client })
+        Ok(Admitted { _slot: slot, _client })
+    }
+
+    /// What a connection holds of the cap on its client's.
+    fn admit_client(
+        &self,
+        client: IpAddr,
+        shared: impl FnOnce() -> bool,
+    ) -> Result<Option<ClientConnection>, &'static str> {
+        match &self.client_connections {
+            Some((connections, max)) if !shared() => connections.open(client, *max).ok_or("client").map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

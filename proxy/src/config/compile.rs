@@ -14,7 +14,7 @@ use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 use super::caps::Caps;
 use super::compile_upstream::{Upstreams, server_name, services, target_parts};
 use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan};
-use super::{Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed};
+use super::{Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed, proxy_protocol};
 use crate::routing::{HostPattern, Pattern, Router};
 use crate::ship::SpoolLimits;
 use crate::spelling;
@@ -175,8 +175,11 @@ fn listeners(
             None => names,
         });
         let caps = caps.listener(&listener.name, &listener.caps, problems);
+        let proxy_headers = listener.proxy_protocol.as_ref().map(|accept| proxy_protocol::headers(accept, problems));
         if let Some(address) = address {
-            plans.push(ListenerPlan { name: listener.name.value.clone(), address, tls: tls.map(Arc::new), caps });
+            let (name, tls, proxy_headers) =
+                (listener.name.value.clone(), tls.map(Arc::new), proxy_headers.map(Arc::new));
+            plans.push(ListenerPlan { name, address, tls, proxy_headers, caps });
         }
     }
     plans

@@ -11,6 +11,7 @@ mod compile_upstream;
 mod fixed;
 mod limits;
 mod plan;
+mod proxy_protocol;
 mod upstream;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub use plan::{
     Cidr, CollectorPlan, Endpoint, HealthPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan,
     TargetPlan, UpstreamKey, UpstreamPlan,
 };
+pub use proxy_protocol::{AcceptProxyProtocol, AcceptedVersion};
 pub use upstream::{Active, AllOut, Balance, Health, Passive, Protocol, ProxyProtocol, Retries, Target, Verify};
 
 /// The whole file.
@@ -88,6 +90,9 @@ pub struct Listener {
     /// TLS; without it the listener is plaintext HTTP/1.1.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Every connection begins with a PROXY header that names its client.
+    #[serde(default)]
+    pub proxy_protocol: Option<AcceptProxyProtocol>,
     /// Caps on its connections and requests.
     #[serde(default)]
     pub caps: ListenerCaps,

@@ -15,6 +15,7 @@ use tollgate_tls::{ClientPolicy, ServerNames};
 use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile};
 use crate::caps::{ListenerCaps, ServiceCaps};
 use crate::health::{Check, UpstreamState};
+use crate::proxy_protocol::receive::ProxyHeaders;
 use crate::routing::Router;
 use crate::ship::SpoolLimits;
 
@@ -87,6 +88,8 @@ pub struct ListenerPlan {
     pub address: SocketAddr,
     /// TLS, by server name.
     pub tls: Option<Arc<ServerNames>>,
+    /// The PROXY headers that its connections begin with.
+    pub proxy_headers: Option<Arc<ProxyHeaders>>,
     /// Caps on its connections and requests.
     pub caps: ListenerCaps,
 }

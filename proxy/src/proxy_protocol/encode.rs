@@ -3,18 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::{SIGNATURE, TCP4, TCP6, VERSION_LOCAL, VERSION_PROXY};
 use crate::config::ProxyProtocol;
-
-/// Begins every header of version 2.
-const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Version 2, command PROXY.
-const VERSION_PROXY: u8 = 0x21;
-/// Version 2, command LOCAL.
-const VERSION_LOCAL: u8 = 0x20;
-/// TCP over IPv4.
-const TCP4: u8 = 0x11;
-/// TCP over IPv6.
-const TCP6: u8 = 0x21;
 
 /// The header that says: this connection serves `source`, who connected to `destination`. Empty for
 /// [`ProxyProtocol::None`].

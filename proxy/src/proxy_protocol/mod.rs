@@ -1,5 +1,19 @@
 //! The PROXY protocol: what a proxy tells the next server about the client, before anything else on a connection.
+//! [`encode`] writes it for upstreams; [`decode`] reads it, and [`receive`] takes it from a client's socket.
 //!
 //! Source: the PROXY protocol specification, versions 1 and 2 (HAProxy project, 2020).
 
+pub mod decode;
 pub mod encode;
+pub mod receive;
+
+/// Begins every header of version 2.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Version 2, command PROXY.
+const VERSION_PROXY: u8 = 0x21;
+/// Version 2, command LOCAL.
+const VERSION_LOCAL: u8 = 0x20;
+/// TCP over IPv4.
+const TCP4: u8 = 0x11;
+/// TCP over IPv6.
+const TCP6: u8 = 0x21;

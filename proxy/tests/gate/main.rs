@@ -10,6 +10,7 @@ mod handshakes;
 mod http2;
 mod limits;
 mod programs;
+mod proxy_protocol;
 mod reload;
 mod reload_load;
 mod rig;
