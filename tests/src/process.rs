@@ -26,6 +26,16 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Resident memory of a process without its pages of files, in bytes: the kernel takes those back as it needs them, and of a
+/// binary with debug information they are many.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Now.
+    pub now: u64,
+    /// At its highest so far, by the pages of files that are resident now.
+    pub peak: u64,
+}
+
 /// A running child process; it is killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -93,6 +103,20 @@ impl Process {
         crate::net::wait_for(&format!("{name} to stop"), || {
             self.child.try_wait()?.with_context(|| format!("{name} is still running"))
         })
+    }
+
+    /// Its resident memory: now, and at its highest, in bytes.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let kibibytes = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line in its status")?;
+            Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        };
+        let files = kibibytes("RssFile:")?;
+        Ok(Memory { now: kibibytes("VmRSS:")?.saturating_sub(files), peak: kibibytes("VmHWM:")?.saturating_sub(files) })
     }
 
     /// What it has printed so far.

@@ -14,7 +14,7 @@
 //! held. At the end the table is read by the deltalake wheel Kafka by kcat, and the ledgers and the account of
 //! `tollgate audit` are held against them: [`Verdict`].
 
-mod audit;
+pub mod audit;
 mod fault;
 mod proxies;
 mod report;
@@ -24,7 +24,7 @@ mod verdict;
 
 pub use fault::Fault;
 pub use report::Report;
-pub use rig::{Ports, Rig, Shipped};
+pub use rig::{COLLECTOR_BOUNDS_BYTES, HIGH_WATER_BYTES, Ports, RING_BYTES, Rig, Shipped};
 pub use stored::Stored;
 pub use verdict::Verdict;
 

@@ -28,6 +28,15 @@ const SPOOL_DISK_BYTES: u64 = 4 << 20;
 /// Size of the disk under the table.
 const TABLE_DISK_BYTES: u64 = 1 << 30;
 
+/// What the collector of the rig may hold in memory by its configuration while nobody asks it anything: posts in flight, decoded
+/// batches shared by the sinks, hot rows, Kafka's queue, and for each of the three sinks the rows that it is handed at once, a
+/// kilobyte each.
+pub const COLLECTOR_BOUNDS_BYTES: u64 = (40 + 16 + 32 + 16 + 3 * 8) << 20;
+/// What its journal takes before it refuses.
+pub const HIGH_WATER_BYTES: u64 = 4 << 20;
+/// What the proxy of the rig may hold in memory of records.
+pub const RING_BYTES: u64 = 128 << 10;
+
 /// Ports of the rig.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
@@ -269,19 +278,21 @@ fn collector_yaml(ports: &Ports) -> String {
   address: 127.0.0.1:{ingest}
   tls: {{certificate: tls/collector.pem, key: tls/collector.key, client_ca: tls/ca.pem}}
   batch_bytes_max: 512 KiB
+  batch_raw_bytes_max: 8 MiB
+  inflight_bytes_max: 40 MiB
   drain_timeout: 3s
 journal:
   dir: data/journal
   segment_bytes: 1 MiB
-  high_water_bytes: 16 MiB
-  bytes_max: 24 MiB
+  high_water_bytes: 4 MiB
+  bytes_max: 12 MiB
   disk_free_min_bytes: 0
 admin: {{address: 127.0.0.1:{collector_admin}}}
-delivery: {{retry_max: 1s}}
+delivery: {{retry_max: 1s, recent_bytes_max: 16 MiB, rows_max: 8192}}
 sinks:
-  table: {{dir: data/table, commit_every: 500ms}}
+  table: {{dir: data/table, commit_every: 500ms, hot_bytes_max: 32 MiB}}
   metrics: {{}}
-  kafka: {{brokers: [\"127.0.0.1:{kafka}\"], topic: {TOPIC}, delivery_timeout: 5s, connect_timeout: 2s}}
+  kafka: {{brokers: [\"127.0.0.1:{kafka}\"], topic: {TOPIC}, delivery_timeout: 5s, connect_timeout: 2s, queue_bytes_max: 16 MiB}}
 queries:
   postgres: {{address: 127.0.0.1:{postgres}}}
   http: {{address: 127.0.0.1:{query}}}
