@@ -111,10 +111,11 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, why.into())
             }
             // Traffic is served all the same: records that do not arrive must not take a fleet out of its balancer.
-            "/readyz" => match self.outbox.trouble() {
-                Some(trouble) => text(StatusCode::OK, format!("ready\nrecords: {trouble}\n")),
-                None => text(StatusCode::OK, "ready\n".into()),
-            },
+            "/readyz" => {
+                let troubles = self.outbox.troubles();
+                let told: String = troubles.iter().map(|trouble| format!("records: {trouble}\n")).collect();
+                text(StatusCode::OK, format!("ready\n{told}"))
+            }
             "/config" => match tollgate_config::to_yaml(&self.in_force.plan().config) {
                 Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),

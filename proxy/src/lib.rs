@@ -36,6 +36,7 @@ mod misdirected;
 mod normalize;
 mod pool;
 mod proxy_protocol;
+pub mod quarantine;
 mod redaction;
 mod refusal;
 mod reload;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::config::Plan;
-use tollgate_proxy::start;
+use tollgate_proxy::{quarantine, start};
 
 /// Exit status for a configuration that is refused.
 const EXIT_CONFIG: u8 = 2;
@@ -35,10 +35,35 @@ enum Command {
         /// The configuration file, if --config is not given.
         file: Option<PathBuf>,
     },
+    /// Batches that a collector refused for good: list them, read them, send them again.
+    Quarantine {
+        #[command(subcommand)]
+        action: QuarantineAction,
+    },
     /// Print the effective configuration, with every default.
     PrintConfig {
         /// The configuration file, if --config is not given.
         file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum QuarantineAction {
+    /// List the batches, with the reason of each.
+    Ls,
+    /// Print the records of a batch, one JSON object a line.
+    Show {
+        /// Name of the batch, as `ls` shows it.
+        name: String,
+    },
+    /// Send batches again, and delete those that the collector takes.
+    Replay {
+        /// Names of batches.
+        #[arg(required_unless_present = "all")]
+        names: Vec<String>,
+        /// All of them.
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
     },
 }
 
@@ -49,7 +74,7 @@ fn main() -> ExitCode {
     }
     let named = match &arguments.command {
         Some(Command::Check { file } | Command::PrintConfig { file }) => file.clone(),
-        None => None,
+        Some(Command::Quarantine { .. }) | None => None,
     };
     let Some(file) = arguments.config.or(named) else {
         eprintln!("no configuration: write --config FILE");
@@ -68,6 +93,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::PrintConfig { .. }) => print_config(&plan),
+        Some(Command::Quarantine { action }) => look_into_quarantine(&plan, action),
         None => run(plan),
     };
     match outcome {
@@ -81,6 +107,20 @@ fn main() -> ExitCode {
 
 fn print_config(plan: &Plan) -> anyhow::Result<()> {
     print!("{}", tollgate_config::to_yaml(&plan.config)?);
+    Ok(())
+}
+
+fn look_into_quarantine(plan: &Plan, action: QuarantineAction) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match action {
+        QuarantineAction::Ls => quarantine::list(plan, &mut out)?,
+        QuarantineAction::Show { name } => quarantine::show(plan, &name, &mut out)?,
+        QuarantineAction::Replay { names, all } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let names = if all { None } else { Some(names) };
+            runtime.block_on(quarantine::replay(plan, names.as_deref(), &mut out))?;
+        }
+    }
     Ok(())
 }
 

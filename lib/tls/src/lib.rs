@@ -8,6 +8,7 @@
 //!   of a pool's key; [`client`] is the short way.
 //! * [`PeerCertificate`] is what a record says about a certificate; [`handshake_failure_reason`] is what it says about
 //!   a handshake that failed.
+//! * [`Rotating`] follows the files of a configuration, so that certificates change without a restart.
 //! * [`demo_ca`] makes certificates for tests and for the demo.
 //!
 //! Two defaults of rustls are traps, and are handled here. A server configuration resumes nothing past its cache of
@@ -28,6 +29,7 @@ mod peer;
 mod pem;
 mod revocation;
 mod roots;
+mod rotation;
 mod server;
 
 pub use certificates::Certificates;
@@ -39,6 +41,7 @@ pub use names::{ServerNames, ServerPolicy};
 pub use peer::{PeerCertificate, PeerCertificateError};
 pub use revocation::Revocation;
 pub use roots::Roots;
+pub use rotation::{Rotating, Rotation};
 pub use server::{ClientAuth, TlsVersions, server, server_with};
 
 /// Makes aws-lc-rs the process's TLS provider. It can be called any number of times.

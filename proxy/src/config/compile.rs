@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use http::Method;
 use http::header::HeaderName;
+use rustls::ClientConfig;
 use tollgate_config::{At, ConfigError, Loaded, Problems};
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
-use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
+use tollgate_tls::{ClientPolicy, Identity, Roots, Rotating, ServerVerify, TlsVersions};
 
 use super::caps::Caps;
 use super::compile_upstream::{Upstreams, server_name, services, target_parts};
 use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan};
-use super::{Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed, proxy_protocol};
+use super::{CollectorTls, Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed, proxy_protocol};
 use crate::routing::{HostPattern, Pattern, Router};
-use crate::ship::SpoolLimits;
+use crate::ship::{QuarantineLimits, SpoolLimits};
 use crate::spelling;
 
 /// Most workers.
@@ -304,6 +305,7 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
     if records.enabled && records.collectors.is_empty() && records.spool.is_none() {
         problems.key("records", "records have nowhere to go; name a collector, or a spool folder, or both");
     }
+    bounded(&records.quarantine_batches_max, 1..=1_000_000, problems);
     if let Some(spool) = &records.spool {
         bounded(&spool.files_max, 1..=10_000_000, problems);
     }
@@ -320,13 +322,7 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
         }
     }
     let tls = match &records.tls {
-        Some(tls) => {
-            let roots = noted(&tls.ca, Roots::load(&tls.ca), problems)?;
-            let pair = KeyPair { certificate: tls.certificate.clone(), key: tls.key.clone() };
-            let identity = Some(identity(&pair, problems)?);
-            let (alpn, versions, verify) = (vec!["h2".to_owned()], TlsVersions::Tls13Only, ServerVerify::Full);
-            noted(&tls.ca, ClientPolicy { roots, identity, alpn, versions, verify }.config(), problems)
-        }
+        Some(tls) => Some(collector_tls(tls, problems)?),
         None if records.collectors.is_empty() => None,
         None => {
             problems.key("records.tls", "collectors need tls; name ca, certificate and key");
@@ -340,9 +336,28 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
             let limits = SpoolLimits { bytes_max: spool.bytes_max.0, files_max: spool.files_max.value };
             (spool.dir.to_path_buf(), limits)
         }),
-        quarantine: records.quarantine_dir.as_ref().map(|dir| dir.to_path_buf()),
+        quarantine: records.quarantine_dir.as_ref().map(|dir| {
+            let (bytes_max, batches_max) = (records.quarantine_bytes_max.0, records.quarantine_batches_max.value);
+            (dir.to_path_buf(), QuarantineLimits { bytes_max, batches_max })
+        }),
         overflow: records.overflow,
     })
+}
+
+/// TLS towards the collectors, which follows its files.
+fn collector_tls(tls: &CollectorTls, problems: &mut Problems<'_>) -> Option<Arc<Rotating<ClientConfig>>> {
+    // Each by itself first, so that an error names its key.
+    noted(&tls.ca, Roots::load(&tls.ca), problems)?;
+    let pair = KeyPair { certificate: tls.certificate.clone(), key: tls.key.clone() };
+    identity(&pair, problems)?;
+    let [ca, certificate, key] = [&tls.ca, &tls.certificate, &tls.key].map(|file| file.to_path_buf());
+    let files = vec![ca.clone(), certificate.clone(), key.clone()];
+    let build = move || {
+        let (roots, identity) = (Roots::load(&ca)?, Some(Identity::load(&certificate, &key)?));
+        let (alpn, versions, verify) = (vec!["h2".to_owned()], TlsVersions::Tls13Only, ServerVerify::Full);
+        ClientPolicy { roots, identity, alpn, versions, verify }.config()
+    };
+    noted(&tls.ca, Rotating::new(files, build), problems).map(Arc::new)
 }
 
 fn bounded(value: &At<usize>, range: std::ops::RangeInclusive<usize>, problems: &mut Problems<'_>) {

@@ -330,9 +330,21 @@ pub struct Records {
     /// Batches kept on disk when the ring is full.
     #[serde(default)]
     pub spool: Option<Spool>,
+    /// How long a collector that failed is passed over while another one works.
+    #[serde(default = "default_failback")]
+    pub failback_after: Span,
+    /// How long a connection to a collector is used; each new one is made with the certificates of that moment.
+    #[serde(default = "default_connection_age")]
+    pub connection_age_max: Span,
     /// Folder for batches that a collector refused for good; without it they are dropped, and counted either way.
     #[serde(default)]
     pub quarantine_dir: Option<At<ConfigPath>>,
+    /// Bytes of batches in it; what is refused past that is dropped.
+    #[serde(default = "default_quarantine_bytes")]
+    pub quarantine_bytes_max: ByteSize,
+    /// Batches in it.
+    #[serde(default = "default_quarantine_batches")]
+    pub quarantine_batches_max: At<usize>,
     /// What happens when ring and spool are full.
     #[serde(default)]
     pub overflow: Overflow,
@@ -427,6 +439,18 @@ fn default_backoff_min() -> Span {
 }
 fn default_backoff_max() -> Span {
     Span::secs(10)
+}
+fn default_failback() -> Span {
+    Span::secs(30)
+}
+fn default_connection_age() -> Span {
+    Span::secs(600)
+}
+fn default_quarantine_bytes() -> ByteSize {
+    ByteSize::gib(1)
+}
+fn default_quarantine_batches() -> At<usize> {
+    At::nowhere(4_096)
 }
 fn default_spool_files() -> At<usize> {
     At::nowhere(262_144)

@@ -10,14 +10,14 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tollgate_config::ConfigError;
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
-use tollgate_tls::{ClientPolicy, ServerNames};
+use tollgate_tls::{ClientPolicy, Rotating, ServerNames};
 
 use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile};
 use crate::caps::{ListenerCaps, ServiceCaps};
 use crate::health::{Check, UpstreamState};
 use crate::proxy_protocol::receive::ProxyHeaders;
 use crate::routing::Router;
-use crate::ship::SpoolLimits;
+use crate::ship::{QuarantineLimits, SpoolLimits};
 
 /// A configuration that can run.
 #[derive(Debug)]
@@ -238,11 +238,11 @@ pub struct RecordsPlan {
     /// In order of preference.
     pub collectors: Vec<CollectorPlan>,
     /// TLS towards them.
-    pub tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<Arc<Rotating<ClientConfig>>>,
     /// Spool folder and its bounds.
     pub spool: Option<(PathBuf, SpoolLimits)>,
-    /// Folder for refused batches.
-    pub quarantine: Option<PathBuf>,
+    /// Folder for refused batches and its bounds.
+    pub quarantine: Option<(PathBuf, QuarantineLimits)>,
     /// Shed or block.
     pub overflow: Overflow,
 }

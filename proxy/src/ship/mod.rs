@@ -12,13 +12,18 @@
 //! * issued = acknowledged + shed + spooled + in the ring, at every moment, over what was sealed.
 
 mod batch_file;
+mod forbidden;
 mod link;
 mod outbox;
+mod quarantine;
 mod sealer;
 mod shipper;
 mod spool;
 
+pub use batch_file::BatchName;
+pub use link::Answer;
 pub use outbox::Outbox;
+pub use quarantine::{Kept, Quarantine, QuarantineLimits};
 pub use sealer::{Rows, SealJobs, Sealer};
-pub use shipper::{Shipper, StartError};
+pub use shipper::{Shipper, StartError, link};
 pub use spool::SpoolLimits;

@@ -1,6 +1,6 @@
 //! The ring between the workers and the shipper.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -103,7 +103,7 @@ struct State {
     gaps: Vec<Vec<Gap>>,
     spool: SpoolState,
     last_words: Vec<LastWords>,
-    trouble: Option<String>,
+    troubles: BTreeMap<&'static str, String>,
 }
 
 impl Outbox {
@@ -280,15 +280,19 @@ impl Outbox {
         std::mem::replace(&mut self.lock().spool, spool)
     }
 
-    /// Why no records arrive, if somebody must repair something; shown at `/readyz`.
-    pub fn set_trouble(&self, trouble: Option<String>) {
-        self.lock().trouble = trouble;
+    /// What is wrong with a `part` of the way of records, if somebody must repair something; shown at `/readyz`.
+    pub fn set_trouble(&self, part: &'static str, trouble: Option<String>) {
+        let mut state = self.lock();
+        match trouble {
+            Some(trouble) => drop(state.troubles.insert(part, trouble)),
+            None => drop(state.troubles.remove(part)),
+        }
     }
 
-    /// Why no records arrive, if somebody must repair something.
+    /// All that is wrong with the way of records.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.lock().trouble.clone()
+    pub fn troubles(&self) -> Vec<String> {
+        self.lock().troubles.values().cloned().collect()
     }
 
     /// Whether requests wait for room.

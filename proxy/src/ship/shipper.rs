@@ -6,19 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use rand::Rng;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tollgate_record::gap_batch;
 use tollgate_record::vocabulary::GapReason;
-use tollgate_storage::{Folder, Storage};
+use tollgate_storage::Storage;
 
 use super::batch_file::{self, BatchName};
-use super::link::{Answer, Link};
+use super::forbidden::Forbidden;
+use super::link::{Answer, Link, LinkTimes};
 use super::outbox::{Held, Outbox, SpoolState};
+use super::quarantine::{Quarantine, Refusal};
 use super::spool::{self, Spool, SpoolFile};
 use crate::config::Plan;
 use crate::metrics::Metrics;
+use crate::transaction::now_us;
 
 /// Wait before the spool is tried again after the disk failed.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
@@ -60,7 +64,8 @@ struct Shared {
     outbox: Arc<Outbox>,
     spool: Option<Mutex<Spool>>,
     link: Option<Link>,
-    quarantine: Option<PathBuf>,
+    quarantine: Option<Arc<Quarantine>>,
+    forbidden: Forbidden,
     metrics: Arc<Metrics>,
     backoff: (Duration, Duration),
     /// Posters hand back what they hold.
@@ -95,20 +100,23 @@ impl Shipper {
             }
             None => None,
         };
-        if let Some(path) = &plan.records.quarantine {
-            std::fs::create_dir_all(path).map_err(|error| StartError::Quarantine { path: path.clone(), error })?;
-        }
+        let quarantine = match &plan.records.quarantine {
+            Some((path, limits)) => {
+                let quarantine = Quarantine::open(path, *limits);
+                Some(Arc::new(quarantine.map_err(|error| StartError::Quarantine { path: path.clone(), error })?))
+            }
+            None => None,
+        };
         if let Some(spool) = &spool {
             keep_reserves(&*spool.storage(), plan.workers);
         }
         metrics.spool_bytes.set(spool.as_ref().map_or(0, |spool| spool.bytes() as i64));
-        let collectors = plan.records.collectors.clone();
-        let tls = plan.records.tls.clone().filter(|_| !collectors.is_empty());
         let shared = Arc::new(Shared {
             outbox,
             spool: spool.map(Mutex::new),
-            link: tls.map(|tls| Link::new(collectors, tls, records.post_timeout.0)),
-            quarantine: plan.records.quarantine.clone(),
+            link: link(plan),
+            quarantine,
+            forbidden: Forbidden::new(&plan.config.node_id, records.backoff_max.0),
             metrics,
             backoff: (records.backoff_min.0, records.backoff_max.0),
             stop: CancellationToken::new(),
@@ -133,6 +141,18 @@ impl Shipper {
             tracing::error!(records = left, "records could be neither shipped nor spooled before the end");
         }
     }
+}
+
+/// The way to the collectors of a plan, if it has any.
+pub fn link(plan: &Plan) -> Option<Link> {
+    let (records, collectors) = (&plan.config.records, plan.records.collectors.clone());
+    let tls = plan.records.tls.clone().filter(|_| !collectors.is_empty())?;
+    let times = LinkTimes {
+        post_timeout: records.post_timeout.0,
+        failback_after: records.failback_after.0,
+        connection_age_max: records.connection_age_max.0,
+    };
+    Some(Link::new(collectors, tls, times))
 }
 
 async fn run(shared: Arc<Shared>, posters: usize, finish: CancellationToken, deadline: Arc<Mutex<Option<Instant>>>) {
@@ -184,6 +204,7 @@ async fn post_all(shared: Arc<Shared>) {
             Some(load) => shared.ship(load).await,
             None => tokio::select! {
                 () = work => {}
+                () = shared.forbidden.ends() => {}
                 () = shared.stop.cancelled() => return,
             },
         }
@@ -205,10 +226,15 @@ async fn spill_all(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// The spool's oldest batch, else the ring's: the spool's are older.
+    /// The spool's oldest batch, else the ring's: the spool's are older. Not those of nodes that may not speak for now.
     fn next(&self) -> Option<Load> {
-        let spooled = self.lock_spool().and_then(|mut spool| spool.take(|_| false));
-        spooled.map(Load::Disk).or_else(|| self.outbox.take().map(Load::Memory))
+        let spooled = self.lock_spool().and_then(|mut spool| spool.take(|node| self.forbidden.holds_up(node)));
+        spooled.map(Load::Disk).or_else(|| {
+            if self.forbidden.holds_up_own() {
+                return None;
+            }
+            self.outbox.take().map(Load::Memory)
+        })
     }
 
     fn lock_spool(&self) -> Option<MutexGuard<'_, Spool>> {
@@ -235,7 +261,8 @@ impl Shared {
             self.metrics.ship_duration.observe(began.elapsed().as_secs_f64());
             match answer {
                 Answer::Acknowledged => return self.acknowledged(&load).await,
-                Answer::Refused(status) => return self.refused(&load, &bytes, status.as_u16()).await,
+                Answer::Refused { status, reason } => return self.refused(&load, &bytes, status, reason).await,
+                Answer::Forbidden { reason } => return self.forbidden(load, &reason),
                 Answer::Again { cause, after } => {
                     self.metrics.ship_errors.with_label_values(&[cause]).inc();
                     let jittered = wait.mul_f64(rand::rng().random_range(0.5..1.0));
@@ -260,7 +287,33 @@ impl Shared {
         }
     }
 
+    /// The certificate does not speak for the batch's node, which somebody can repair: the batch is kept.
+    fn forbidden(&self, load: Load, reason: &str) {
+        self.metrics.ship_errors.with_label_values(&["status_403"]).inc();
+        let node = self.node(&load).to_owned();
+        if self.forbidden.note(&node) {
+            tracing::error!(
+                node,
+                reason,
+                "the collector does not let this proxy speak for this node: its records wait"
+            );
+        }
+        let trouble = format!("the collector does not let this proxy speak for node {node}: {reason}");
+        self.outbox.set_trouble("collector", Some(trouble));
+        self.hand_back(load);
+    }
+
+    fn node<'a>(&'a self, load: &'a Load) -> &'a str {
+        match load {
+            Load::Memory(_) => self.forbidden.own(),
+            Load::Disk(file) => &file.name.node,
+        }
+    }
+
     async fn acknowledged(&self, load: &Load) {
+        if self.forbidden.lift(self.node(load)) {
+            self.outbox.set_trouble("collector", None);
+        }
         self.metrics.batches_acked.inc();
         match load {
             Load::Memory(held) => {
@@ -275,21 +328,26 @@ impl Shared {
     }
 
     /// Sets a batch aside that the collector will never take.
-    async fn refused(&self, load: &Load, bytes: &Bytes, status: u16) {
+    async fn refused(&self, load: &Load, bytes: &Bytes, status: StatusCode, reason: String) {
+        let status = status.as_u16();
         self.metrics.batches_refused.with_label_values(&[&status.to_string()]).inc();
-        let kept = match &self.quarantine {
-            Some(folder) => {
-                let (folder, bytes) = (folder.clone(), bytes.clone());
+        let kept = match self.quarantine.clone() {
+            Some(quarantine) => {
+                let bytes = bytes.clone();
                 let name = match load {
                     Load::Memory(held) => BatchName::of(&held.batch, held.records()),
                     Load::Disk(file) => Ok(file.name.clone()),
                 };
-                blocking(move || batch_file::put(&Folder::existing(&folder), &name?.to_string(), &bytes)).await
+                let refusal = Refusal { status, reason: reason.clone(), time_us: now_us() };
+                blocking(move || quarantine.keep(&name?, &bytes, &refusal)).await
             }
             None => Ok(()),
         };
-        if let Err(error) = kept {
-            tracing::warn!(%error, status, "a refused batch could not be kept in the quarantine folder");
+        match kept {
+            Ok(()) => tracing::warn!(status, reason, "the collector refused a batch for good"),
+            Err(error) => {
+                tracing::error!(%error, status, reason, "a refused batch could not be kept in the quarantine folder");
+            }
         }
         match load {
             Load::Memory(held) => self.outbox.give_up(held, GapReason::Quarantined),
@@ -369,7 +427,7 @@ impl Shared {
                     }
                     if self.outbox.set_spool(SpoolState::Roomy) == SpoolState::Failing {
                         tracing::info!("the spool can be written again");
-                        self.outbox.set_trouble(None);
+                        self.outbox.set_trouble("spool", None);
                     }
                     self.outbox.leave(&held);
                     self.outbox.work.notify_one();
@@ -378,7 +436,7 @@ impl Shared {
                     self.metrics.ship_errors.with_label_values(&["spool"]).inc();
                     if self.outbox.set_spool(SpoolState::Failing) != SpoolState::Failing {
                         tracing::error!(%error, "the spool cannot be written: records are shed once the ring is full");
-                        self.outbox.set_trouble(Some(format!("the spool cannot be written: {error}")));
+                        self.outbox.set_trouble("spool", Some(format!("the spool cannot be written: {error}")));
                     }
                     self.outbox.put_back(held);
                     if all {

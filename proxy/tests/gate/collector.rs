@@ -11,11 +11,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tollgate_record::{DecodeLimits, decode};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
-use tollgate_tls::{ClientAuth, Roots, TlsVersions};
+use tollgate_tls::{ClientAuth, PeerCertificate, Roots, TlsVersions};
 
 /// What it was sent and what it answers.
 #[derive(Debug, Default)]
@@ -28,6 +29,10 @@ pub struct State {
     pub script: Vec<u16>,
     /// Answered to everything while set.
     pub always: Option<u16>,
+    /// Producers that begin so are answered 403.
+    pub forbidden: Option<String>,
+    /// Serial of the certificate that each connection showed.
+    pub peers: Vec<String>,
     seen: HashSet<(String, u64)>,
 }
 
@@ -36,29 +41,30 @@ pub struct State {
 pub struct Collector {
     pub addr: SocketAddr,
     pub state: Arc<Mutex<State>>,
+    tls: Arc<Mutex<Arc<ServerConfig>>>,
 }
 
 impl Collector {
     /// Starts one with a certificate of `ca`.
     pub fn start(ca: &DemoCa) -> Self {
-        let identity =
-            ca.server("collector", &["127.0.0.1", "localhost"], Lifetime::days(1)).unwrap().identity().unwrap();
-        let clients = ClientAuth::Required(Roots::load(ca.roots()).unwrap());
-        let tls = tollgate_tls::server(vec![identity], clients, &["h2"], TlsVersions::Tls13Only).unwrap();
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
-        let collector = Self { addr: socket.local_addr().unwrap(), state: Arc::default() };
-        let state = collector.state.clone();
+        let collector =
+            Self { addr: socket.local_addr().unwrap(), state: Arc::default(), tls: Arc::new(Mutex::new(tls_of(ca))) };
+        let (state, tls) = (collector.state.clone(), collector.tls.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(socket).unwrap();
-                let acceptor = tokio_rustls::TlsAcceptor::from(tls);
                 loop {
                     let Ok((stream, _)) = listener.accept().await else { continue };
-                    let (acceptor, state) = (acceptor.clone(), state.clone());
+                    let acceptor = tokio_rustls::TlsAcceptor::from(tls.lock().unwrap().clone());
+                    let state = state.clone();
                     tokio::spawn(async move {
                         let Ok(stream) = acceptor.accept(stream).await else { return };
+                        let certificate = &stream.get_ref().1.peer_certificates().unwrap()[0];
+                        let serial = PeerCertificate::parse(certificate).unwrap().serial_hex;
+                        state.lock().unwrap().peers.push(serial);
                         let service = service_fn(move |request| answer(state.clone(), request));
                         let builder = http2::Builder::new(TokioExecutor::new());
                         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
@@ -69,10 +75,21 @@ impl Collector {
         collector
     }
 
+    /// Certificate and believed authority are those of `ca` on new connections.
+    pub fn rotate(&self, ca: &DemoCa) {
+        *self.tls.lock().unwrap() = tls_of(ca);
+    }
+
     /// The rows so far.
     pub fn rows(&self) -> Vec<Value> {
         self.state.lock().unwrap().rows.clone()
     }
+}
+
+fn tls_of(ca: &DemoCa) -> Arc<ServerConfig> {
+    let identity = ca.server("collector", &["127.0.0.1", "localhost"], Lifetime::days(1)).unwrap().identity().unwrap();
+    let clients = ClientAuth::Required(Roots::load(ca.roots()).unwrap());
+    tollgate_tls::server(vec![identity], clients, &["h2"], TlsVersions::Tls13Only).unwrap()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +113,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         None if state.script.is_empty() => 200,
         None => state.script.remove(0),
     };
+    let producer = decode(&bytes, &DecodeLimits::default()).unwrap().meta.producer;
+    let is_forbidden = state.forbidden.as_ref().is_some_and(|forbidden| producer.starts_with(forbidden.as_str()));
+    let status = if is_forbidden { 403 } else { status };
     state.answers.push(status);
     if status == 0 {
         return Err(Close);
@@ -110,7 +130,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             }
         }
     }
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Full::from(if status == 200 { "" } else { "told to" }));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     Ok(response)
 }

@@ -4,6 +4,7 @@ mod admin;
 mod caps;
 mod client_tls;
 mod collector;
+mod collectors;
 mod config;
 mod endings;
 mod handshakes;

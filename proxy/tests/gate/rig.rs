@@ -124,6 +124,8 @@ pub struct Setup<'a> {
     pub tls_listener: &'a str,
     /// More keys of its `tls`.
     pub tls: &'a str,
+    /// `node_id`.
+    pub node: &'a str,
 }
 
 impl Default for Setup<'_> {
@@ -139,6 +141,7 @@ impl Default for Setup<'_> {
             listener: "",
             tls_listener: "",
             tls: "",
+            node: "gate-1",
         }
     }
 }
@@ -255,7 +258,7 @@ fn yaml(setup: &Setup<'_>, collector: &Collector) -> String {
     let collectors: Vec<_> = collectors.map(|addr| format!("\"https://{addr}\"")).collect();
     format!(
         r#"
-node_id: gate-1
+node_id: {node}
 workers: 1
 listeners:
   - {{name: plain, address: "127.0.0.1:0"{listener}}}
@@ -300,6 +303,7 @@ records:
         listener = setup.listener,
         tls_listener = setup.tls_listener,
         tls = setup.tls,
+        node = setup.node,
         service = setup.service,
         route = setup.route,
         records = setup.records,

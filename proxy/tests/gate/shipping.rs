@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tollgate_tls::demo_ca::DemoCa;
 
+use tollgate_proxy::config::Plan;
+use tollgate_proxy::quarantine::{self, QuarantineError};
+
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -51,8 +54,56 @@ fn what_the_collector_refuses_is_set_aside_and_reported() {
     assert_row(gap, json!({"tollgate.seq": 1, "tollgate.gap_count": 1, "tollgate.gap_reason": "quarantined"}));
     assert_eq!(gate.metric("tollgate_proxy_batches_refused_total"), 1.0);
     assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 1.0);
-    assert_eq!(std::fs::read_dir(gate.dir.path().join("quarantine")).unwrap().count(), 1);
-    assert_eq!(gate.finish().len(), 2);
+    let plan = Plan::load(&gate.dir.path().join("gate.yaml")).unwrap();
+    let mut listed = Vec::new();
+    quarantine::list(&plan, &mut listed).unwrap();
+    let listed = String::from_utf8(listed).unwrap();
+    let fields: Vec<&str> = listed.trim_end().split('\t').collect();
+    assert_eq!((fields.len(), fields[1], fields[3], fields[5]), (6, "1", "400", "told to"), "{listed}");
+    let mut shown = Vec::new();
+    quarantine::show(&plan, fields[0], &mut shown).unwrap();
+    assert_row(&serde_json::from_slice(&shown).unwrap(), json!({"tollgate.seq": 1, "http.route": "/api/{rest}"}));
+    // Refused again, it stays; taken, it goes.
+    let replay = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(quarantine::replay(&plan, None, &mut Vec::new()))
+    };
+    gate.collector.state.lock().unwrap().script = vec![413];
+    assert!(matches!(replay(), Err(QuarantineError::Left { left: 1 })));
+    gate.collector.state.lock().unwrap().script = vec![503];
+    replay().unwrap();
+    assert_eq!(std::fs::read_dir(gate.dir.path().join("quarantine")).unwrap().count(), 0);
+    let rows = gate.finish();
+    let transactions = rows.iter().filter(|row| row["tollgate.kind"] == "transaction").count();
+    assert_eq!((rows.len(), transactions), (3, 2));
+}
+
+#[test]
+fn what_the_collector_forbids_waits_is_told_and_holds_up_nobody_else() {
+    let mut gate = gate_with("  spool: {dir: spool}\n  quarantine_dir: quarantine");
+    gate.collector.state.lock().unwrap().always = Some(403);
+    send(&gate, 3);
+    let told = || crate::rig::get_text(gate.admin, "/readyz");
+    wait_for("it is told", || told().contains("does not let this proxy speak for node gate-1: told to"));
+    assert!(told().starts_with("HTTP/1.1 200"));
+    assert_eq!(gate.metric("tollgate_proxy_batches_refused_total"), 0.0);
+    assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 0.0);
+    gate.collector.state.lock().unwrap().always = None;
+    wait_for("all arrive", || gate.collector.rows().len() == 3);
+    wait_for("it is told no more", || !told().contains("records:"));
+    // Left in the spool by one node, for another that may not speak for it.
+    gate.collector.state.lock().unwrap().always = Some(403);
+    send(&gate, 1);
+    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 4.0);
+    gate.stop(Duration::from_millis(100));
+    gate.collector.state.lock().unwrap().forbidden = Some("gate-1/".into());
+    gate.collector.state.lock().unwrap().always = None;
+    let later = succeed(gate, "  spool: {dir: spool}\n  quarantine_dir: quarantine", "gate-2");
+    send(&later, 1);
+    wait_for("its own arrives", || later.collector.rows().len() == 4);
+    assert!(later.metric("tollgate_proxy_spool_bytes") > 0.0);
+    later.collector.state.lock().unwrap().forbidden = None;
+    wait_for("the other's too", || later.collector.rows().len() == 5);
 }
 
 #[test]
@@ -137,14 +188,14 @@ fn a_full_spool_sheds() {
 }
 
 /// Starts a later process on the folder and the collector of an earlier one.
-fn succeed(gate: Gate, records: &str) -> Gate {
+fn succeed(gate: Gate, records: &str, node: &str) -> Gate {
     let (dir, collector) = (tempfile::tempdir().unwrap(), gate.collector.clone());
     for name in ["spool", "tls"] {
         std::fs::rename(gate.dir.path().join(name), dir.path().join(name)).unwrap();
     }
     let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
     let targets = [format!("http://{}", Upstream::answering(OK).addr)];
-    Gate::around(dir, ca, collector, &Setup { targets: &targets, records, ..Setup::default() })
+    Gate::around(dir, ca, collector, &Setup { targets: &targets, records, node, ..Setup::default() })
 }
 
 #[test]
@@ -159,7 +210,7 @@ fn what_is_shed_at_the_end_is_reported_by_the_next_process() {
     gate.stop(Duration::from_millis(200));
     assert!(gate.collector.rows().is_empty());
     gate.collector.state.lock().unwrap().always = None;
-    let later = succeed(gate, records);
+    let later = succeed(gate, records, "gate-1");
     wait_for("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
     assert_covered(&later.finish(), 8, "spool_full");
 }

@@ -1,0 +1,156 @@
+//! Looking into the quarantine folder, and sending what is in it again, beside a proxy that runs or without one.
+//!
+//! Records of a refused batch were reported as shed; once they are replayed they are there all the same.
+
+use std::io::{self, Write};
+
+use tollgate_record::{DecodeLimits, decode, json};
+
+use crate::config::Plan;
+use crate::ship::{Answer, BatchName, Kept, Quarantine, link};
+
+/// Tries for one batch, while the collector asks for patience or cannot be reached.
+const TRIES_MAX: u32 = 5;
+
+/// Why it cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum QuarantineError {
+    /// There is none.
+    #[error("the configuration names no quarantine folder; set records.quarantine_dir")]
+    NoFolder,
+    /// There is nothing to replay to.
+    #[error("the configuration names no collector; set records.collectors")]
+    NoCollector,
+    /// The folder or the output fails.
+    #[error("the quarantine folder: {0}")]
+    Io(#[from] io::Error),
+    /// No batch has this name.
+    #[error("{0}: no batch in the quarantine folder has this name; `tollgate-proxy quarantine ls` shows them")]
+    Unknown(String),
+    /// A batch cannot be read.
+    #[error("{name}: {reason}")]
+    Unreadable {
+        /// The batch.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A replay that did not send everything.
+    #[error("{left} batches stay in the quarantine folder")]
+    Left {
+        /// How many.
+        left: usize,
+    },
+    /// The collector cannot be had.
+    #[error("{name}: the collector did not take it ({cause}); try again later")]
+    NotNow {
+        /// The batch.
+        name: String,
+        /// What happened last.
+        cause: String,
+    },
+}
+
+fn open(plan: &Plan) -> Result<Quarantine, QuarantineError> {
+    let (dir, limits) = plan.records.quarantine.as_ref().ok_or(QuarantineError::NoFolder)?;
+    Ok(Quarantine::existing(dir, *limits))
+}
+
+fn find(quarantine: &Quarantine, name: &str) -> Result<Kept, QuarantineError> {
+    let wanted = |kept: &Kept| kept.name.to_string() == name;
+    quarantine.list()?.into_iter().find(wanted).ok_or_else(|| QuarantineError::Unknown(name.to_owned()))
+}
+
+/// Writes a line for each batch: name, records, bytes, status, when it was refused, and why.
+///
+/// # Errors
+/// There is no folder, or it cannot be read.
+pub fn list(plan: &Plan, out: &mut dyn Write) -> Result<(), QuarantineError> {
+    for Kept { name, bytes, refusal } in open(plan)?.list()? {
+        let why = match refusal {
+            // One line a batch, whatever a collector says.
+            Some(why) => format!("{}\t{}\t{}", why.status, why.time_us, why.reason.replace(char::is_control, " ")),
+            None => "?\t?\tthe reason cannot be read".into(),
+        };
+        writeln!(out, "{name}\t{}\t{bytes}\t{why}", name.records)?;
+    }
+    Ok(())
+}
+
+/// Writes the records of a batch as JSON, one a line.
+///
+/// # Errors
+/// There is no such batch, or it cannot be read.
+pub fn show(plan: &Plan, name: &str, out: &mut dyn Write) -> Result<(), QuarantineError> {
+    let quarantine = open(plan)?;
+    let kept = find(&quarantine, name)?;
+    let unreadable = |reason: String| QuarantineError::Unreadable { name: name.to_owned(), reason };
+    let bytes = quarantine.read(&kept.name).map_err(|error| unreadable(error.to_string()))?;
+    let batch = decode(&bytes, &DecodeLimits::default()).map_err(|error| unreadable(error.to_string()))?;
+    let mut line = Vec::new();
+    for row in 0..batch.records.num_rows() {
+        line.clear();
+        json::write_row(&batch.records, &batch.meta, row, &mut line);
+        line.push(b'\n');
+        out.write_all(&line)?;
+    }
+    Ok(())
+}
+
+/// Sends these batches again, all if none is named, oldest first; deletes what is taken, and tells of what is not.
+///
+/// # Errors
+/// No folder or collector, a name that is not there, a collector that cannot be reached, or batches that were refused
+/// again: what was not taken stays.
+pub async fn replay(plan: &Plan, names: Option<&[String]>, out: &mut dyn Write) -> Result<(), QuarantineError> {
+    let quarantine = open(plan)?;
+    let link = link(plan).ok_or(QuarantineError::NoCollector)?;
+    let batches = match names {
+        Some(names) => names.iter().map(|name| find(&quarantine, name)).collect::<Result<Vec<_>, _>>()?,
+        None => quarantine.list()?,
+    };
+    let (mut left, backoff_max) = (0, plan.config.records.backoff_max.0);
+    for Kept { name, .. } in batches {
+        let bytes = match quarantine.read(&name) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                left += 1;
+                writeln!(out, "{name}\tcannot be read: {error}")?;
+                continue;
+            }
+        };
+        let (mut tries, mut wait) = (1, plan.config.records.backoff_min.0);
+        let answer = loop {
+            match link.post(bytes.clone()).await {
+                Answer::Again { cause, .. } if tries == TRIES_MAX => {
+                    return Err(QuarantineError::NotNow { name: name.to_string(), cause: cause.into() });
+                }
+                Answer::Again { after, .. } => tokio::time::sleep(after.unwrap_or(wait)).await,
+                answer => break answer,
+            }
+            (tries, wait) = (tries + 1, (wait * 2).min(backoff_max));
+        };
+        left += usize::from(!settle(&quarantine, &name, answer, out)?);
+    }
+    if left == 0 { Ok(()) } else { Err(QuarantineError::Left { left }) }
+}
+
+/// Whether the batch was taken.
+fn settle(
+    quarantine: &Quarantine,
+    name: &BatchName,
+    answer: Answer,
+    out: &mut dyn Write,
+) -> Result<bool, QuarantineError> {
+    match answer {
+        Answer::Acknowledged => {
+            quarantine.remove(name)?;
+            writeln!(out, "{name}\ttaken")?;
+            return Ok(true);
+        }
+        Answer::Refused { status, reason } => writeln!(out, "{name}\trefused again: {} {reason}", status.as_u16())?,
+        Answer::Forbidden { reason } => writeln!(out, "{name}\tthe certificate does not speak for it: {reason}")?,
+        Answer::Again { cause, .. } => writeln!(out, "{name}\tnot taken: {cause}")?,
+    }
+    Ok(false)
+}
