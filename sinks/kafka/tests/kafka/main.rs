@@ -1,5 +1,6 @@
 //! The sink against a real Kafka: what arrives, and what happens when the broker fails.
 
+mod contract;
 mod frames;
 mod server;
 
