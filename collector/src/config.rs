@@ -63,6 +63,10 @@ pub struct IngestConfig {
     /// A connection without a post for this long is closed.
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Span,
+    /// A connection older than this is closed once its posts are answered, so that the next one is made with the
+    /// certificates of that moment.
+    #[serde(default = "connection_age_max")]
+    pub connection_age_max: Span,
     /// What 503 says in `Retry-After`, in whole seconds.
     #[serde(default = "retry_after")]
     pub retry_after: Span,
@@ -212,6 +216,10 @@ fn idle_timeout() -> Span {
     Span::mins(5)
 }
 
+fn connection_age_max() -> Span {
+    Span::hours(1)
+}
+
 fn retry_after() -> Span {
     Span::secs(1)
 }
@@ -260,6 +268,7 @@ impl IngestConfig {
             handshake_timeout: handshake_timeout(),
             body_timeout: body_timeout(),
             idle_timeout: idle_timeout(),
+            connection_age_max: connection_age_max(),
             retry_after: retry_after(),
             drain_timeout: drain_timeout(),
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tollgate_record::DecodeLimits;
 use tollgate_sink::{Sink, Tail};
-use tollgate_tls::{ClientAuth, Identity, Roots, TlsVersions};
+use tollgate_tls::{ClientAuth, Identity, Roots, Rotating, TlsVersions};
 
 use crate::config::{CollectorConfig, IngestTls};
 use crate::dead_letter::DeadLetters;
@@ -149,10 +149,16 @@ fn check(config: &CollectorConfig, parts: &Parts) -> Result<(), StartError> {
     }
 }
 
-fn server_tls(tls: &IngestTls) -> Result<Arc<rustls::ServerConfig>, StartError> {
-    let identity = Identity::load(&tls.certificate, &tls.key)?;
-    let client_auth = ClientAuth::Required(Roots::load(&tls.client_ca)?);
-    Ok(tollgate_tls::server(vec![identity], client_auth, &["h2"], TlsVersions::Tls13Only)?)
+/// TLS of the ingest, which follows its files.
+fn server_tls(tls: &IngestTls) -> Result<Rotating<rustls::ServerConfig>, StartError> {
+    let [certificate, key, client_ca] = [&tls.certificate, &tls.key, &tls.client_ca].map(|file| file.to_path_buf());
+    let files = vec![certificate.clone(), key.clone(), client_ca.clone()];
+    let build = move || {
+        let identity = Identity::load(&certificate, &key)?;
+        let client_auth = ClientAuth::Required(Roots::load(&client_ca)?);
+        tollgate_tls::server(vec![identity], client_auth, &["h2"], TlsVersions::Tls13Only)
+    };
+    Ok(Rotating::new(files, build)?)
 }
 
 async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

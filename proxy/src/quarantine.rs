@@ -22,7 +22,9 @@ pub enum QuarantineError {
     #[error("the configuration names no collector; set records.collectors")]
     NoCollector,
     /// The folder or the output fails.
-    #[error("the quarantine folder: {0}")]
+    #[error(
+        "the quarantine folder fails; check that records.quarantine_dir is there, and that this user may read and write it"
+    )]
     Io(#[from] io::Error),
     /// No batch has this name.
     #[error("{0}: no batch in the quarantine folder has this name; `tollgate-proxy quarantine ls` shows them")]

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tollgate_tls::PeerCertificate;
+use tollgate_tls::{PeerCertificate, Rotating, Rotation};
 
 use super::body::Budget;
 use super::post::Door;
@@ -34,8 +34,12 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`; then lets posts under way finish, and closes.
-pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, door: Arc<Door>, stop: CancellationToken) {
-    let acceptor = TlsAcceptor::from(tls);
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Rotating<ServerConfig>,
+    door: Arc<Door>,
+    stop: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(door.config.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -46,7 +50,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, door: A
         };
         match accepted {
             Ok((slot, stream)) => {
-                let (acceptor, door, stop) = (acceptor.clone(), Arc::clone(&door), stop.clone());
+                let (acceptor, door, stop) = (acceptor(&tls), Arc::clone(&door), stop.clone());
                 connections.spawn(async move {
                     connection(stream, &acceptor, door, stop).await;
                     drop(slot);
@@ -64,6 +68,19 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, door: A
     if drained.await.is_err() {
         tracing::warn!(connections = connections.len(), "posts did not finish in time");
     }
+}
+
+/// With the certificates of this moment.
+fn acceptor(tls: &Rotating<ServerConfig>) -> TlsAcceptor {
+    let (config, rotation) = tls.current();
+    match rotation {
+        Rotation::Unchanged => {}
+        Rotation::Changed => tracing::info!("the certificates of the ingest have changed"),
+        Rotation::Kept(error) => {
+            tracing::error!(%error, "the certificates of the ingest cannot be used: the old ones stay");
+        }
+    }
+    TlsAcceptor::from(config)
 }
 
 /// A connection, once there is room for it.
@@ -123,7 +140,7 @@ async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, door: Arc<Door>, 
     let peer = Arc::new(peer);
     let own = Budget::new(door.config.inflight_bytes_max.bytes() / super::CONNECTION_SHARE);
     let activity = Arc::new(Activity { born: Instant::now(), posts: AtomicUsize::new(0), last_ms: AtomicU64::new(0) });
-    let idle_timeout = door.config.idle_timeout.duration();
+    let (idle_timeout, age_max) = (door.config.idle_timeout.duration(), door.config.connection_age_max.duration());
     let builder = builder(door.config.posts_max);
     let service = {
         let activity = Arc::clone(&activity);
@@ -140,12 +157,13 @@ async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, door: Arc<Door>, 
     tokio::pin!(serving);
     let mut closing = false;
     loop {
-        let left = idle_timeout.saturating_sub(activity.idle());
+        let idle = idle_timeout.saturating_sub(activity.idle());
+        let left = idle.min(age_max.saturating_sub(activity.born.elapsed()));
         tokio::select! {
             // What went wrong on a connection is its peer's business: there is nobody to tell.
             _ = serving.as_mut() => return,
             () = sleep(left.max(Duration::from_millis(10))), if !closing => {
-                if activity.idle() < idle_timeout {
+                if activity.idle() < idle_timeout && activity.born.elapsed() < age_max {
                     continue;
                 }
             }
