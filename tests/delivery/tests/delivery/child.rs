@@ -21,8 +21,18 @@ use crate::support::{Client, LONG, Producer, Site, eventually};
 const DIR: &str = "TOLLGATE_TEST_DELIVERY";
 /// Which start of it this is.
 const ROUND: &str = "TOLLGATE_TEST_ROUND";
-/// Whether it also compacts the table and writes a checkpoint.
-const MAINTAIN: &str = "TOLLGATE_TEST_MAINTAIN";
+/// What it does besides, by the name of [`Work`].
+const WORK: &str = "TOLLGATE_TEST_WORK";
+
+/// What a round does once its batches are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    Nothing,
+    /// Compacts, writes a checkpoint, and deletes what nobody needs.
+    Maintain,
+    /// Removes all days before today, and so all rows.
+    Expire,
+}
 
 /// Batches of one round, and so commits: as many as make a compaction worth it, and enough to fill more than one segment, so
 /// that the journal is trimmed.
@@ -31,11 +41,9 @@ pub const BATCHES: usize = 8;
 pub const ROWS: usize = 20;
 
 /// Runs one round in a process of its own, and waits for its end.
-pub fn run(dir: &Path, round: usize, failpoint: &str, maintain: bool) -> ExitStatus {
+pub fn run(dir: &Path, round: usize, failpoint: &str, work: Work) -> ExitStatus {
     let mut process = command(dir, round);
-    if maintain {
-        process.env(MAINTAIN, "yes");
-    }
+    process.env(WORK, format!("{work:?}"));
     let mut process = process.env(VARIABLE, failpoint).spawn().expect("the process starts");
     let deadline = Instant::now() + LONG * 2;
     loop {
@@ -93,7 +101,8 @@ fn config(site: &Site, dir: &Path) -> CollectorConfig {
 async fn collect() {
     let Some(dir) = std::env::var_os(DIR).map(PathBuf::from) else { return };
     let round: usize = std::env::var(ROUND).expect("a round").parse().expect("a number");
-    let maintains = std::env::var_os(MAINTAIN).is_some();
+    let work = std::env::var(WORK).unwrap_or_default();
+    let maintains = work == format!("{:?}", Work::Maintain);
     let site = Site::new();
     let settings = TableConfig {
         journal: "delivery".to_owned(),
@@ -121,6 +130,10 @@ async fn collect() {
     eventually("trimmed", || files::segments(&data(&dir)).len() <= 1).await;
     if maintains {
         maintain(&table).await;
+    }
+    if work == format!("{:?}", Work::Expire) {
+        // What fails once is done when it is due again.
+        while table.expire(1).await.is_err() {}
     }
     running.stop().await;
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use tollgate_failpoint::Point;
 
-use crate::child::{self, BATCHES, ROWS};
+use crate::child::{self, BATCHES, ROWS, Work};
 use crate::files;
 
 /// Parts of the sequence that run beside each other.
@@ -29,6 +29,10 @@ const MAINTENANCE: [Point; 5] = [
 fn delivery() -> Vec<Point> {
     let others = |point: &Point| !MAINTENANCE.contains(point) && *point != Point::RetentionCommitted;
     Point::ALL.iter().copied().filter(others).collect()
+}
+
+fn work(point: &Point) -> Work {
+    if MAINTENANCE.contains(point) { Work::Maintain } else { Work::Nothing }
 }
 
 /// Every ordered pair of places as neighbours, once; the first stands at the end again.
@@ -84,7 +88,7 @@ fn kill_at_each(points: &[Point]) {
         let name = point.name();
         let before = round.checked_sub(1).map_or("", |before| points[before].name());
         let what = format!("{before} then {name}");
-        let status = child::run(dir, round, &format!("{name}=kill"), MAINTENANCE.contains(point));
+        let status = child::run(dir, round, &format!("{name}=kill"), work(point));
         let told = || std::fs::read_to_string(dir.join("told")).unwrap_or_default();
         assert_eq!(status.signal(), Some(SIGABRT), "{what}: it did not come by: {status}: {}", told());
         assert_order(dir, &what);
@@ -93,7 +97,7 @@ fn kill_at_each(points: &[Point]) {
 }
 
 fn finish(dir: &Path, rounds: usize) {
-    let status = child::run(dir, rounds, "", false);
+    let status = child::run(dir, rounds, "", Work::Nothing);
     let told = || std::fs::read_to_string(dir.join("told")).unwrap_or_default();
     assert!(status.success(), "{status}: {}", told());
     assert_order(dir, "at the end");
@@ -152,10 +156,30 @@ fn a_step_that_fails_is_done_again_and_loses_and_doubles_nothing() {
     let dir = dir.path();
     for (round, point) in points.iter().enumerate() {
         let name = point.name();
-        let status = child::run(dir, round, &format!("{name}=error"), MAINTENANCE.contains(point));
+        let status = child::run(dir, round, &format!("{name}=error"), work(point));
         let told = std::fs::read_to_string(dir.join("told")).unwrap_or_default();
         assert!(status.success(), "{name}: {status}: {told}");
         assert_order(dir, name);
         assert_records(dir, round + 1, true, name);
     }
+}
+
+#[test]
+fn expired_days_go_once_and_whole_and_take_nothing_with_them() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let name = Point::RetentionCommitted.name();
+    let killed = child::run(dir, 0, &format!("{name}=kill"), Work::Expire);
+    assert_eq!(killed.signal(), Some(SIGABRT), "it did not come by: {killed}");
+    assert_order(dir, "killed");
+    assert!(files::records(&child::table(dir)).is_empty(), "the commit stands");
+    // Rows that come later are there, and what is gone does not come back from the journal.
+    assert!(child::run(dir, 1, "", Work::Nothing).success());
+    let records = files::records(&child::table(dir));
+    let is_of_round_1 = |(producer, _): &(String, i64)| producer.starts_with(&child::node(1));
+    assert!(records.keys().all(is_of_round_1) && records.values().all(|times| *times == 1));
+    assert_eq!(records.len(), BATCHES * ROWS);
+    assert!(child::run(dir, 2, &format!("{name}=error"), Work::Expire).success());
+    assert_order(dir, "failed");
+    assert!(files::records(&child::table(dir)).is_empty(), "it is done again");
 }
