@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak bench-smoke
+.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak bench-smoke bench-ingest
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -54,3 +54,6 @@ soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an
 
 bench-smoke: deps-test ## the figures of the README, measured here in one run
 	scripts/bench-smoke.sh $(ARGS)
+
+bench-ingest: deps-test ## what delivery bears: acknowledgements, sinks, memory, outage, recovery (ARGS="acks --seconds 5")
+	scripts/bench-ingest.sh $(ARGS)

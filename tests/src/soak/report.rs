@@ -35,6 +35,7 @@ struct Line {
     answered: usize,
     acked: i64,
     acked_lost: usize,
+    doubled: usize,
     lost_unsent: usize,
     recoveries: Vec<Duration>,
 }
@@ -50,6 +51,10 @@ impl Report {
             line.acked += cycle.acked_by - acked;
             let lost = self.verdict.acked_lost.iter().filter(|seq| (acked + 1..=cycle.acked_by).contains(*seq));
             line.acked_lost += lost.count();
+            let doubled = self.verdict.acked_doubled.iter().filter(|seq| (acked + 1..=cycle.acked_by).contains(*seq));
+            line.doubled += doubled.count();
+            let doubled = self.verdict.answered_doubled.iter().filter(|at| (answered..cycle.answered_by).contains(*at));
+            line.doubled += doubled.count();
             line.recoveries.push(cycle.recovery);
             (answered, acked) = (cycle.answered_by, cycle.acked_by);
             for (epoch, lost) in &self.verdict.lost_unsent {
@@ -66,8 +71,8 @@ impl fmt::Display for Report {
         let Self { clients, acks, verdict, .. } = self;
         writeln!(
             f,
-            "{:<30} {:>6} {:>9} {:>9} {:>7} {:>7} {:>18}",
-            "fault", "cycles", "answered", "acked", "lost", "unsent", "recovery, s (max)"
+            "{:<30} {:>6} {:>9} {:>9} {:>7} {:>8} {:>7} {:>18}",
+            "fault", "cycles", "answered", "acked", "lost", "doubled", "unsent", "recovery, s (max)"
         )?;
         for (fault, mut line) in self.lines() {
             line.recoveries.sort_unstable();
@@ -75,11 +80,12 @@ impl fmt::Display for Report {
             let longest = line.recoveries.last().copied().unwrap_or_default();
             writeln!(
                 f,
-                "{fault:<30} {:>6} {:>9} {:>9} {:>7} {:>7} {:>18}",
+                "{fault:<30} {:>6} {:>9} {:>9} {:>7} {:>8} {:>7} {:>18}",
                 line.cycles,
                 line.answered,
                 line.acked,
                 line.acked_lost,
+                line.doubled,
                 line.lost_unsent,
                 format!("{:.1} ({:.1})", median.as_secs_f64(), longest.as_secs_f64())
             )?;
@@ -91,7 +97,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "lost = acknowledged and not in the table; unsent = answered by a proxy that was killed before it sent the record"
+            "lost = acknowledged and not in the table; doubled = more than one row; unsent = answered by a proxy that was killed before it sent the record"
         )?;
         writeln!(
             f,

@@ -49,6 +49,10 @@ pub struct Verdict {
     pub acked_lost: Vec<i64>,
     /// Records with more than one row: there must be none.
     pub doubled: usize,
+    /// Those of them that the prober had acknowledged, by their `seq`.
+    pub acked_doubled: Vec<i64>,
+    /// Those of them that a client was answered, by their place in its ledger.
+    pub answered_doubled: Vec<usize>,
     /// Records that Kafka holds more than once, which is allowed.
     pub kafka_repeated: usize,
     /// Numbers that the audit accounts for.
@@ -93,11 +97,13 @@ impl Verdict {
         let producers = evidence.table.rows.keys().chain(evidence.table.gaps.keys());
         let producers: HashMap<u32, &str> = producers.map(|name| (producer_tag(name), name.as_str())).collect();
         let mut missing = Vec::new();
-        for answered in &evidence.clients.answered {
+        for (place, answered) in evidence.clients.answered.iter().enumerate() {
             let (tag, seq) = (answered.id.producer_tag(), answered.id.seq());
             let producer = producers.get(&tag).copied().unwrap_or_default();
-            // A row that is doubled is found with the table.
-            if evidence.table.times(producer, seq) > 0 {
+            let times = evidence.table.times(producer, seq);
+            if times > 1 {
+                self.answered_doubled.push(place);
+            } else if times == 1 {
                 self.answered_once += 1;
             } else if evidence.table.is_shed(producer, seq) {
                 self.answered_shed += 1;
@@ -146,6 +152,8 @@ impl Verdict {
         let acks = evidence.acks;
         let seqs = acks.acknowledged.iter().flat_map(|(first, last)| *first..=*last);
         self.acked_lost = seqs.filter(|seq| evidence.table.times(&acks.producer, *seq) == 0).collect();
+        let seqs = acks.acknowledged.iter().flat_map(|(first, last)| *first..=*last);
+        self.acked_doubled = seqs.filter(|seq| evidence.table.times(&acks.producer, *seq) > 1).collect();
         let lost: Vec<String> = self.acked_lost.iter().map(|seq| format!("{} {seq}", acks.producer)).collect();
         self.list("ACKNOWLEDGED records are not stored", &lost);
         self.list("posts were answered wrongly", &acks.wrong);

@@ -1,0 +1,34 @@
+//! Memory of a collector, with all sinks, while a million records a second are offered.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::collector::{Collector, Sinks};
+use crate::load::{Maker, POSTS_MAX, Pace, ROWS, post};
+
+const OFFERED_PER_SECOND: usize = 1_000_000;
+
+/// Offers for `time`; what is refused is let go.
+pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
+    let batches = Maker::new()?.make(OFFERED_PER_SECOND * time.as_secs() as usize / ROWS)?;
+    let mut collector = Collector::start(dir, Sinks::All, "", None)?;
+    let idle = collector.process.memory()?;
+    let per_second = Some(OFFERED_PER_SECOND as f64 / ROWS as f64);
+    let outcome = post(&dir.join("tls"), collector.ingest, batches, Pace { per_second, time: time * 10 })?;
+    let after = collector.process.memory()?;
+    collector.wait_delivered()?;
+    let end = collector.process.memory()?;
+    println!("## memory: a collector with table, Kafka and metrics, default bounds, without its pages of files");
+    println!(
+        "offered at {OFFERED_PER_SECOND} records/s, with {POSTS_MAX} posts waiting for their answers at most: {:.0}/s acknowledged, {} batches refused",
+        outcome.rate(),
+        outcome.refused
+    );
+    println!(
+        "{} MiB idle, peak {} MiB while offered, {} MiB until all was stored",
+        idle.now >> 20,
+        after.peak >> 20,
+        end.peak >> 20
+    );
+    collector.process.stop().map(drop)
+}

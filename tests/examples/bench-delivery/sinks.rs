@@ -1,0 +1,37 @@
+//! Records a second that all three sinks have stored.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::collector::{Collector, Sinks};
+use crate::load::{Maker, Pace, ROWS, Spread, post};
+
+/// Records a second that are offered: the goal.
+const OFFERED_PER_SECOND: usize = 200_000;
+
+/// Offers the goal's rate for `time` and waits until every sink has stored the last record.
+pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
+    let batches = Maker::new()?.make(OFFERED_PER_SECOND * time.as_secs() as usize / ROWS)?;
+    let mut collector = Collector::start(dir, Sinks::All, "", None)?;
+    let per_second = Some(OFFERED_PER_SECOND as f64 / ROWS as f64);
+    let pace = Pace { per_second, time: time * 10 };
+    let began = Instant::now();
+    let outcome = post(&dir.join("tls"), collector.ingest, batches, pace)?;
+    collector.wait_delivered()?;
+    let took = began.elapsed();
+    let records = outcome.waits.len() * ROWS;
+    println!("## sinks: table, Kafka and metrics; Kafka and what posts share the cores");
+    println!(
+        "{records} records offered at {OFFERED_PER_SECOND}/s: acknowledged at {:.0}/s, {} batches refused; stored in every sink after {:.1} s = {:.0} records/s",
+        outcome.rate(),
+        outcome.refused,
+        took.as_secs_f64(),
+        records as f64 / took.as_secs_f64()
+    );
+    println!(
+        "ack: {}; collector's peak memory {} MiB",
+        Spread::of(outcome.waits),
+        collector.process.memory()?.peak >> 20
+    );
+    collector.process.stop().map(drop)
+}
