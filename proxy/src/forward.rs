@@ -15,7 +15,7 @@ use crate::config::{Plan, RoutePlan};
 use crate::connection::ConnectionFacts;
 use crate::forwarding::{self, Hop};
 use crate::refusal::{Refusal, X_REQUEST_ID};
-use crate::routing::after_prefix;
+use crate::rewrite::Rewrite;
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -77,7 +77,7 @@ async fn forward(
     if let (Some(names), Some(tls)) = (&listener.tls, &connection.tls) {
         misdirected::check(names, tls, &normal.host)?;
     }
-    let route = &plan.routes[find_route(plan, transaction, &head.uri, &normal.host)?];
+    let route = &plan.routes[find_route(plan, transaction, &head, &normal.host)?];
     worker.live.borrow_mut().describe(transaction);
     transaction.headers_json = redaction::headers(&head.headers, &route.headers);
     credentials::take(transaction, plan.hmac.as_deref(), &head.headers);
@@ -107,6 +107,9 @@ async fn forward(
     }
     let normal = normalize::response(response.headers_mut());
     normal.map_err(|detail| Refusal::upstream(ErrorClass::UpstreamProtocol, detail))?;
+    if let Some(edits) = &route.response_headers {
+        edits.apply(response.headers_mut());
+    }
     if let (true, Some(protocol)) = (switches, switched_to) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, protocol);
@@ -115,35 +118,45 @@ async fn forward(
 }
 
 /// The route of a normalised target.
-fn find_route(plan: &Plan, transaction: &mut Transaction, target: &Uri, host: &HeaderValue) -> Result<usize, Refusal> {
-    let path = if target.path().is_empty() { "/" } else { target.path() };
-    let found = plan.router.find(host.to_str().unwrap_or_default(), path, &transaction.method);
-    let Some(index) = found else {
-        let detail = "no route for this host, path and method";
-        return Err(Refusal::gateway(StatusCode::NOT_FOUND, ErrorClass::NoRoute, detail));
+fn find_route(
+    plan: &Plan,
+    transaction: &mut Transaction,
+    head: &request::Parts,
+    host: &HeaderValue,
+) -> Result<usize, Refusal> {
+    let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };
+    let host = host.to_str().unwrap_or_default();
+    let Some(found) = plan.router.find(host, path, &transaction.method, &head.headers) else {
+        let methods = plan.router.methods(host, path, &head.headers);
+        if methods.is_empty() {
+            let detail = "no route for this host, path and fields";
+            return Err(Refusal::gateway(StatusCode::NOT_FOUND, ErrorClass::NoRoute, detail));
+        }
+        return Err(not_allowed(&methods, "no route for this method, though for others"));
     };
-    transaction.route = Some(index);
-    if !is_known(&transaction.method) && !plan.routes[index].methods_named {
-        let detail = "the method is unknown and the route does not name it";
-        let status = StatusCode::METHOD_NOT_ALLOWED;
-        return Err(Refusal::gateway(status, ErrorClass::BadRequest, detail));
+    (transaction.route, transaction.path) = (Some(found.route), found.path);
+    if !KNOWN.contains(&transaction.method) && !plan.routes[found.route].methods_named {
+        return Err(not_allowed(&KNOWN, "the method is unknown and the route does not name it"));
     }
-    Ok(index)
+    Ok(found.route)
 }
 
 /// The methods of RFC 9110 and RFC 5789; another is served by a route that names it.
-fn is_known(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-    ]
-    .contains(method)
+const KNOWN: [Method; 8] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::TRACE,
+];
+
+fn not_allowed(methods: &[Method], detail: &str) -> Refusal {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let refusal = Refusal::gateway(StatusCode::METHOD_NOT_ALLOWED, ErrorClass::BadRequest, detail);
+    Refusal { allow: HeaderValue::from_str(&names.join(", ")).ok(), ..refusal }
 }
 
 /// The client certificate of the connection, against what the route asks for.
@@ -189,7 +202,8 @@ fn rewrite(
 ) {
     let connection = &transaction.connection;
     let plan: &Plan = &transaction.plan;
-    head.uri = upstream_uri(&head.uri, &route.strip);
+    let rewrite = route.paths.get(transaction.path).and_then(|path| path.rewrite.as_ref());
+    head.uri = upstream_uri(&head.uri, rewrite);
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let headers = &mut head.headers;
@@ -198,6 +212,9 @@ fn rewrite(
     forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
     if let Some(tls) = &connection.tls {
         client_cert::write(headers, &tls.client_fields);
+    }
+    if let Some(edits) = &route.request_headers {
+        edits.apply(headers);
     }
     headers.insert(X_REQUEST_ID, transaction.request_id.clone());
     if let Some(trace) = &transaction.trace {
@@ -212,11 +229,10 @@ fn rewrite(
     }
 }
 
-/// Origin form, without the route's prefix where that is stripped.
-fn upstream_uri(uri: &Uri, strip: &[String]) -> Uri {
-    if let Some(rest) = strip.iter().find_map(|prefix| after_prefix(uri.path(), prefix)) {
-        let path = if rest.is_empty() { "/" } else { rest };
-        let target = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+/// Origin form, rewritten as the route asks for.
+fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Uri {
+    if let Some(path) = rewrite.and_then(|rewrite| rewrite.apply(uri.path())) {
+        let target = uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
         return target.parse().unwrap_or_else(|_| Uri::from_static("/"));
     }
     if uri.authority().is_none() {
@@ -295,25 +311,27 @@ pub fn body_refusal(fault: BodyFault, route: &RoutePlan) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::PathPattern;
 
     #[test]
-    fn prefixes_are_stripped_by_whole_segments_and_the_query_stays() {
-        let strip = ["/members/v1".to_owned(), "/members".to_owned()];
+    fn the_path_is_rewritten_and_the_query_stays() {
+        let prefix = PathPattern::parse("/members").unwrap();
+        let strip = Rewrite::parse(&prefix, "/").unwrap();
         let table = [
             ("/members/7?q=1", "/7?q=1"),
             ("/members", "/"),
             ("/members?q=1", "/?q=1"),
             ("/members/", "/"),
-            ("/members/v1/x", "/x"),
-            ("/membership", "/membership"),
             ("http://host/members/7", "/7"),
-            ("//members;v=1//7?q", "//7?q"),
+            ("//members;v=1//7?q", "/7?q"),
         ];
         for (from, to) in table {
-            assert_eq!(upstream_uri(&from.parse().unwrap(), &strip).to_string(), to, "{from}");
+            assert_eq!(upstream_uri(&from.parse().unwrap(), Some(&strip)).to_string(), to, "{from}");
         }
-        assert_eq!(upstream_uri(&"http://host".parse().unwrap(), &[]).to_string(), "/");
-        assert_eq!(upstream_uri(&"https://host/a?b".parse().unwrap(), &[]).to_string(), "/a?b");
-        assert_eq!(upstream_uri(&"*".parse().unwrap(), &[]).to_string(), "*");
+        let whole = Rewrite::parse(&PathPattern::any(), "/").unwrap();
+        assert_eq!(upstream_uri(&"*".parse().unwrap(), Some(&whole)).to_string(), "*");
+        assert_eq!(upstream_uri(&"http://host".parse().unwrap(), None).to_string(), "/");
+        assert_eq!(upstream_uri(&"https://host/a?b".parse().unwrap(), None).to_string(), "/a?b");
+        assert_eq!(upstream_uri(&"*".parse().unwrap(), None).to_string(), "*");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use tollgate_record::vocabulary::{AuthFailReason, ErrorClass, Termination};
 
@@ -27,6 +27,8 @@ pub struct Refusal {
     pub close: bool,
     /// When to come back, rounded up to seconds (RFC 9110 section 10.2.3).
     pub retry_after: Option<Duration>,
+    /// The methods that are served, of a 405 (RFC 9110 section 15.5.6).
+    pub allow: Option<HeaderValue>,
 }
 
 impl Refusal {
@@ -34,7 +36,7 @@ impl Refusal {
     #[must_use]
     pub fn gateway(status: StatusCode, class: ErrorClass, detail: impl Into<String>) -> Self {
         let (termination, detail) = (Termination::Gateway, detail.into());
-        Self { status, class, termination, detail, auth: None, close: false, retry_after: None }
+        Self { status, class, termination, detail, auth: None, close: false, retry_after: None, allow: None }
     }
 
     /// A malformed request: 400, and the connection closes, as its framing cannot be trusted.
@@ -68,6 +70,9 @@ impl Refusal {
         headers.insert(X_REQUEST_ID, request_id.clone());
         if let Some(wait) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000).max(1) as u64));
+        }
+        if let Some(methods) = &self.allow {
+            headers.insert(ALLOW, methods.clone());
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -64,7 +64,7 @@ pub fn transaction<'a>(
     if let Some(route) = facts.route.map(|route| &plan.routes[route]) {
         let service = &plan.services[route.service];
         record.route = Some(&route.name);
-        record.http_route = route.http_route.as_deref();
+        record.http_route = route.paths.get(facts.path).and_then(|path| path.http_route.as_deref());
         record.service = Some(&service.name);
         record.app_id = service.app_id.as_deref();
         record.acl_decision = Some(AclDecision::None);

@@ -179,6 +179,8 @@ pub struct Transaction {
     pub(crate) trace: Option<TraceContext>,
     pub(crate) client_ip: Option<(String, ClientIpSource)>,
     pub(crate) route: Option<usize>,
+    /// Which of the route's paths matched.
+    pub(crate) path: usize,
     pub(crate) request_head_bytes: i64,
     pub(crate) request_body: Option<Rc<RequestProgress>>,
     pub(crate) response_head_bytes: Option<i64>,
@@ -233,6 +235,7 @@ impl Transaction {
             trace: None,
             client_ip: None,
             route: None,
+            path: 0,
             request_head_bytes: 0,
             request_body: None,
             response_head_bytes: None,

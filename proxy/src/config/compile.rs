@@ -5,20 +5,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::Method;
 use http::header::HeaderName;
 use rustls::ClientConfig;
 use tollgate_config::{At, ConfigError, Loaded, Problems};
-use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
+use tollgate_record::redact::{QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, Identity, Roots, Rotating, ServerVerify, TlsVersions};
 
 use super::caps::Caps;
+use super::compile_route::routes;
 use super::compile_upstream::{Upstreams, server_name, services, target_parts};
-use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan};
-use super::{CollectorTls, Hmac, KeyPair, ProxyConfig, Records, Route, compile_tls, fixed, proxy_protocol};
-use crate::routing::{HostPattern, Pattern, Router};
+use super::plan::{Cidr, CollectorPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan};
+use super::{CollectorTls, Hmac, KeyPair, ProxyConfig, Records, compile_tls, fixed, proxy_protocol};
 use crate::ship::{QuarantineLimits, SpoolLimits};
-use crate::spelling;
 
 /// Most workers.
 const WORKERS_MAX: usize = 1_024;
@@ -192,97 +190,6 @@ pub(super) fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Id
         tracing::warn!("{warning}");
     }
     Some(identity)
-}
-
-fn routes(config: &ProxyConfig, problems: &mut Problems<'_>) -> (Vec<RoutePlan>, Option<Router>) {
-    if config.routes.is_empty() {
-        problems.key("routes", "there is no route; write at least one with a name and a service");
-    }
-    let services: HashMap<&str, usize> =
-        config.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
-    let mut plans = Vec::new();
-    let mut patterns = Vec::new();
-    for route in &config.routes {
-        match services.get(route.service.as_str()) {
-            Some(service) => plans.push(route_plan(route, *service, config, problems)),
-            None => problems.at(&route.service, unknown_service(&route.service, services.keys())),
-        }
-        patterns.push(pattern(route, problems));
-    }
-    let router = Router::build(&patterns).map_err(|overlaps| {
-        for overlap in overlaps {
-            let (first, second) = (&config.routes[overlap.first], &config.routes[overlap.second]);
-            let problem = format!(
-                "the route claims path `{}` for a host and method that route `{}` on line {} claims; change host, path or methods of one",
-                overlap.path, first.name.value, first.name.line
-            );
-            problems.at(&second.name, problem);
-        }
-    });
-    (plans, router.ok())
-}
-
-fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a &'a str>) -> String {
-    let distance = |a: &str| a.len().abs_diff(name.len()) + a.bytes().zip(name.bytes()).filter(|(x, y)| x != y).count();
-    let nearest = known.min_by_key(|known| distance(known));
-    let cure = nearest.map_or("write it under `services`".to_owned(), |nearest| format!("did you mean `{nearest}`?"));
-    format!("there is no service `{name}`; {cure}")
-}
-
-fn pattern(route: &Route, problems: &mut Problems<'_>) -> Pattern {
-    let hosts = route.hosts.iter().filter_map(|host| noted(host, HostPattern::parse(host), problems)).collect();
-    for path in &route.paths {
-        if !path.starts_with('/') || path.contains(['?', '#', '*', ' ']) {
-            let cure = "a path starts with / and is a plain prefix, without * ? # or spaces";
-            problems.at(path, format!("`{}` is not a path prefix; {cure}", path.value));
-        }
-        match spelling::canonical(path) {
-            Ok(spelt) if spelt == path.as_str() && !path.contains(';') => {}
-            Ok(spelt) if spelt != path.as_str() => {
-                problems.at(path, format!("`{}` is matched in another spelling; write `{spelt}`", path.value));
-            }
-            _ => problems.at(path, format!("`{}` is a path that no request can have; write a plain one", path.value)),
-        }
-    }
-    let method = |method: &At<String>| {
-        let upper = method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-        let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|_| upper);
-        parsed.ok_or_else(|| format!("`{}` is not a method; write it in capitals, as GET", method.value))
-    };
-    let methods = route.methods.iter().filter_map(|m| noted(m, method(m), problems)).collect();
-    Pattern { hosts, paths: route.paths.iter().map(|path| path.value.clone()).collect(), methods }
-}
-
-fn route_plan(route: &Route, service: usize, config: &ProxyConfig, problems: &mut Problems<'_>) -> RoutePlan {
-    let general = &config.timeouts;
-    let own = &route.timeouts;
-    let mut strip: Vec<String> = match route.strip_prefix {
-        true => route.paths.iter().map(|path| path.trim_end_matches('/').to_owned()).collect(),
-        false => Vec::new(),
-    };
-    strip.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-    let api_keys: &[At<String>] = config.hmac.as_ref().map_or(&[], |hmac| &hmac.api_key_headers);
-    for name in &route.header_allow {
-        let is_key = api_keys.iter().any(|key| key.eq_ignore_ascii_case(name));
-        if is_key || Headers::denied(name) || HeaderName::from_bytes(name.as_bytes()).is_err() {
-            problems.at(name, format!("`{}` cannot stand in records; name a header without credentials", name.value));
-        }
-    }
-    RoutePlan {
-        name: route.name.value.clone(),
-        service,
-        strip,
-        methods_named: !route.methods.is_empty(),
-        http_route: route.http_route.clone(),
-        require_client_cert: route.require_client_cert,
-        query_policy: QueryPolicy::new(route.query_allow.iter().cloned()),
-        headers: Headers::new(route.header_allow.iter().map(|name| &name.value)),
-        connect: own.connect.unwrap_or(general.connect).0,
-        first_byte: own.first_byte.unwrap_or(general.first_byte).0,
-        body_idle: own.body_idle.unwrap_or(general.body_idle).0,
-        total: own.total.unwrap_or(general.total).0,
-        request_body_bytes_max: route.request_body_bytes_max.unwrap_or(config.limits.request_body_bytes_max).0,
-    }
 }
 
 fn hmac_plan(config: &Hmac, problems: &mut Problems<'_>) -> Option<HmacPlan> {

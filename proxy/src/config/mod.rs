@@ -6,12 +6,14 @@
 mod caps;
 mod client_tls;
 mod compile;
+mod compile_route;
 mod compile_tls;
 mod compile_upstream;
 mod fixed;
 mod limits;
 mod plan;
 mod proxy_protocol;
+mod route;
 mod upstream;
 
 use serde::{Deserialize, Serialize};
@@ -21,10 +23,11 @@ pub use caps::{ListenerCaps, ServiceCaps};
 pub use client_tls::{ClientAuth, ClientCertFields, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
 pub use limits::{Http2, Limits, Timeouts};
 pub use plan::{
-    Cidr, CollectorPlan, Endpoint, HealthPlan, HmacPlan, ListenerPlan, Plan, RecordsPlan, RoutePlan, ServicePlan,
-    TargetPlan, UpstreamKey, UpstreamPlan,
+    Cidr, CollectorPlan, Endpoint, HealthPlan, HmacPlan, ListenerPlan, PathPlan, Plan, RecordsPlan, RoutePlan,
+    ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan,
 };
 pub use proxy_protocol::{AcceptProxyProtocol, AcceptedVersion};
+pub use route::{HeaderEditing, HeaderMatch};
 pub use upstream::{Active, AllOut, Balance, Health, Passive, Protocol, ProxyProtocol, Retries, Target, Verify};
 
 /// The whole file.
@@ -185,16 +188,28 @@ pub struct Route {
     /// `api.example.com`, `*.example.com` or `*`; default: any host.
     #[serde(default)]
     pub hosts: Vec<At<String>>,
-    /// Path prefixes, matched by whole segments; default `/`.
+    /// `/prefix`, `=/path` or `/template/{id}/{*rest}`, matched by whole segments; default `/`.
     #[serde(default)]
     pub paths: Vec<At<String>>,
     /// Methods; default: all.
     #[serde(default)]
     pub methods: Vec<At<String>>,
+    /// What fields of the request must be like, all of it.
+    #[serde(default)]
+    pub headers: Vec<HeaderMatch>,
     /// Removes the matched prefix before the path goes upstream.
     #[serde(default)]
     pub strip_prefix: bool,
-    /// Path template for the record, as `/members/{id}`.
+    /// The path that goes upstream, with the variables of the matched template; behind a prefix, what followed it is added.
+    #[serde(default)]
+    pub rewrite: Option<At<String>>,
+    /// Edits of the request's fields on their way upstream.
+    #[serde(default)]
+    pub request_headers: HeaderEditing,
+    /// Edits of the fields of the upstream's answers.
+    #[serde(default)]
+    pub response_headers: HeaderEditing,
+    /// Path template for the record; default: the matched path, if it is a template or a whole path.
     #[serde(default)]
     pub http_route: Option<String>,
     /// Answers 401 to clients without a verified certificate.

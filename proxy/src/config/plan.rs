@@ -14,8 +14,10 @@ use tollgate_tls::{ClientPolicy, Rotating, ServerNames};
 
 use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile};
 use crate::caps::{ListenerCaps, ServiceCaps};
+use crate::edits::HeaderEdits;
 use crate::health::{Check, UpstreamState};
 use crate::proxy_protocol::receive::ProxyHeaders;
+use crate::rewrite::Rewrite;
 use crate::routing::Router;
 use crate::ship::{QuarantineLimits, SpoolLimits};
 
@@ -199,12 +201,14 @@ pub struct RoutePlan {
     pub name: String,
     /// Index into [`Plan::services`].
     pub service: usize,
-    /// The prefixes, longest first, when they are stripped.
-    pub strip: Vec<String>,
+    /// What is done with each of its paths; never empty.
+    pub paths: Box<[PathPlan]>,
+    /// Edits of requests.
+    pub request_headers: Option<Box<HeaderEdits>>,
+    /// Edits of answers.
+    pub response_headers: Option<Box<HeaderEdits>>,
     /// Whether it names its methods.
     pub methods_named: bool,
-    /// Path template.
-    pub http_route: Option<String>,
     /// Whether a verified client certificate is needed.
     pub require_client_cert: bool,
     /// Query values that are kept.
@@ -221,6 +225,15 @@ pub struct RoutePlan {
     pub total: Duration,
     /// Bytes of a request body.
     pub request_body_bytes_max: u64,
+}
+
+/// One path of a route.
+#[derive(Debug)]
+pub struct PathPlan {
+    /// Path template for records.
+    pub http_route: Option<String>,
+    /// What of the path goes upstream; `None` = as it is.
+    pub rewrite: Option<Rewrite>,
 }
 
 /// Keyed hash of credentials.

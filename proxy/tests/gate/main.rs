@@ -15,6 +15,7 @@ mod proxy_protocol;
 mod reload;
 mod reload_load;
 mod rig;
+mod routes;
 mod shipping;
 mod tls;
 mod tunnel;

@@ -1,0 +1,128 @@
+//! Edits of the fields of requests and responses, as a route asks for them.
+//!
+//! Fields that frame a message, that say who a client is, or that the gateway answers for cannot be edited: an edit that
+//! could would undo what normalising did. Nor can a credential be written, as the configuration is shown by `/config`;
+//! it can be removed.
+
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use tollgate_record::redact::Headers;
+
+/// Fields that frame a message, belong to one connection, or are the gateway's own.
+const PROTECTED: [&str; 17] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "http2-settings",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "forwarded",
+    "x-real-ip",
+    "via",
+];
+/// Beginnings of names of fields that say who a client is.
+const PROTECTED_BEGINNINGS: [&str; 3] = ["x-forwarded-", "x-client-cert", "client-cert"];
+
+/// Whether a name belongs to the gateway, also with `_` for `-`, which some upstreams take for the same.
+pub fn is_protected(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    PROTECTED.contains(&name.as_str()) || PROTECTED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// Edits of one direction: removed, then set, then added.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderEdits {
+    /// Fields to remove.
+    pub remove: Vec<HeaderName>,
+    /// Fields to put in the place of what is there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Fields to put beside what is there.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HeaderEdits {
+    /// Makes the edits.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+/// A name that may be edited.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn name(text: &str) -> Result<HeaderName, String> {
+    if is_protected(text) {
+        return Err(format!("`{text}` is the gateway's own; name another header"));
+    }
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("`{text}` is not a header name; write for example X-Team"))
+}
+
+/// A field that may be written.
+///
+/// # Errors
+/// A sentence that says what is wrong with the name or the value.
+pub fn field(text: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let name = name(text)?;
+    if Headers::denied(text) {
+        return Err(format!(
+            "`{text}` carries a credential, which would be shown with the configuration; remove it here"
+        ));
+    }
+    let plain = value.bytes().all(|b| (b' '..=b'~').contains(&b)) && value.trim() == value;
+    let parsed = HeaderValue::from_str(value).ok().filter(|_| plain);
+    let cure = "write ASCII without control characters, and no spaces around it";
+    parsed.map(|value| (name, value)).ok_or_else(|| format!("the value of `{text}` cannot be sent; {cure}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protected_names_and_control_characters_are_refused() {
+        for bad in
+            ["Host", "content_length", "Transfer-Encoding", "X-Forwarded-For", "x_client_cert_subject", "a b", ""]
+        {
+            assert!(name(bad).is_err(), "{bad}");
+        }
+        for (bad, value) in [("Authorization", "x"), ("X-A", "a\r\nb: c"), ("X-A", "a\tb"), ("X-A", " a"), ("X-A", "é")]
+        {
+            assert!(field(bad, value).is_err(), "{bad} {value:?}");
+        }
+        assert!(name("authorization").is_ok() && field("x-a", "").is_ok());
+    }
+
+    #[test]
+    fn removed_then_set_then_added() {
+        let mut headers: HeaderMap = HeaderMap::new();
+        for (name, value) in [("a", "1"), ("b", "1"), ("b", "2"), ("c", "1")] {
+            headers.append(name, value.parse().unwrap());
+        }
+        let edits = HeaderEdits {
+            remove: vec![name("a").unwrap()],
+            set: vec![field("b", "3").unwrap()],
+            add: vec![field("c", "2").unwrap()],
+        };
+        edits.apply(&mut headers);
+        let all = |name| headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!((all("a"), all("b"), all("c")), (vec![], vec!["3"], vec!["1", "2"]));
+    }
+}

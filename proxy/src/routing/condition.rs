@@ -1,0 +1,50 @@
+//! What a route asks of the fields of a request.
+
+use http::HeaderMap;
+use http::header::HeaderName;
+
+/// What a route asks of one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderCondition {
+    /// The field.
+    pub name: HeaderName,
+    /// What of it.
+    pub wanted: Wanted,
+}
+
+/// What of a field is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is there.
+    Present,
+    /// It is not there.
+    Absent,
+    /// It is there once, with this value.
+    Value(String),
+}
+
+impl HeaderCondition {
+    /// Whether a request fulfils it. A field that comes twice has no one value.
+    #[must_use]
+    pub fn holds(&self, headers: &HeaderMap) -> bool {
+        let mut values = headers.get_all(&self.name).iter();
+        match (&self.wanted, values.next(), values.next()) {
+            (Wanted::Absent, first, _) => first.is_none(),
+            (Wanted::Present, first, _) => first.is_some(),
+            (Wanted::Value(value), Some(first), None) => first.as_bytes() == value.as_bytes(),
+            (Wanted::Value(_), _, _) => false,
+        }
+    }
+
+    /// Whether no request fulfils both.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        self.name == other.name
+            && match (&self.wanted, &other.wanted) {
+                (Wanted::Value(one), Wanted::Value(two)) => one != two,
+                (Wanted::Absent, Wanted::Absent) => false,
+                (Wanted::Absent, _) | (_, Wanted::Absent) => true,
+                _ => false,
+            }
+    }
+}
