@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak bench-smoke bench-ingest
+.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak bench-smoke bench-ingest bench-proxy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -57,3 +57,6 @@ bench-smoke: deps-test ## the figures of the README, measured here in one run
 
 bench-ingest: deps-test ## what delivery bears: acknowledgements, sinks, memory, outage, recovery (ARGS="acks --seconds 5")
 	scripts/bench-ingest.sh $(ARGS)
+
+bench-proxy: deps-test ## the proxy beside nginx, HAProxy, Envoy and Pingora (ARGS="--seconds 1 --rounds 3 keepalive tls")
+	scripts/bench-proxy.sh $(ARGS)

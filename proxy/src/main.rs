@@ -11,6 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::config::Plan;
 use tollgate_proxy::{quarantine, start};
 
+/// A request allocates some dozens of small pieces, all on its worker's thread: this allocator takes about half the
+/// time of the system's for them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status for a configuration that is refused.
 const EXIT_CONFIG: u8 = 2;
 

