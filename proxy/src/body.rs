@@ -275,16 +275,16 @@ impl ResponseBody {
         let body = UpstreamBody { inner, lease: Some(lease), idle, deadline, patience: Patience::default() };
         let mut body = Self { source: Source::Upstream(body), transaction: Some(transaction) };
         if body.is_end_stream() {
-            body.upstream_ended();
+            body.upstream_ended(Instant::now());
         }
         body
     }
 
     /// The last byte of the upstream's response is here.
-    fn upstream_ended(&mut self) {
+    fn upstream_ended(&mut self, now: Instant) {
         let Source::Upstream(body) = &mut self.source else { return };
         let (Some(transaction), Some(lease)) = (&mut self.transaction, body.lease.take()) else { return };
-        transaction.upstream.last_byte_at = Some(Instant::now());
+        transaction.upstream.last_byte_at = Some(now);
         match transaction.request_body.as_ref().filter(|body| body.ended_at.get().is_none()) {
             None => transaction.plan.pool.give_back(lease),
             // An early answer: what the client goes on sending is not passed on, and the connection not used again.
@@ -364,12 +364,13 @@ impl Body for ResponseBody {
             }
         };
         body.patience.reset();
-        if Instant::now() >= body.deadline && !body.inner.is_end_stream() {
+        let now = Instant::now();
+        if now >= body.deadline && !body.inner.is_end_stream() {
             return Poll::Ready(Some(Err(this.late())));
         }
         match frame {
             None => {
-                this.upstream_ended();
+                this.upstream_ended(now);
                 this.finish(Ending::COMPLETE);
                 Poll::Ready(None)
             }
@@ -378,10 +379,10 @@ impl Body for ResponseBody {
                     transaction.response_bytes += data.len() as u64;
                 }
                 if body.inner.is_end_stream() {
-                    this.upstream_ended();
+                    this.upstream_ended(now);
                 } else if frame.is_trailers() {
                     // The last there is, and nobody asks again.
-                    this.upstream_ended();
+                    this.upstream_ended(now);
                     this.finish(Ending::COMPLETE);
                 }
                 Poll::Ready(Some(Ok(frame)))

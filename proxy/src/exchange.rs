@@ -65,7 +65,11 @@ pub async fn run(
     let mut rewind = None;
     let mut attempts = Attempts { tried: Tried::default(), fresh: tunnel, tunnel, again: None, resent: false };
     loop {
-        let obtained = timeout_at(deadline.into(), obtain(transaction, route, &mut attempts)).await;
+        let obtained = {
+            // Where it is, and not moved into the timer: it is large.
+            let obtaining = std::pin::pin!(obtain(transaction, route, &mut attempts));
+            timeout_at(deadline.into(), obtaining).await
+        };
         let mut lease = obtained.unwrap_or_else(|_| Err(late(transaction, route)))?;
         let http2 = lease.sender.is_http2();
         dress(&mut request, transaction, route, http2);
@@ -78,10 +82,11 @@ pub async fn run(
         let upstream = &mut transaction.upstream;
         upstream.reused = Some(lease.reused);
         upstream.addr = Some(lease.addr.clone());
-        upstream.sent_at = Some(Instant::now());
+        let sent_at = Instant::now();
+        upstream.sent_at = Some(sent_at);
         transaction.worker.metrics.upstream_connection(lease.reused);
         plan.pool.slot(lease.upstream).budget.earn(&plan.config.retries);
-        let sent = wait(lease.send(request), route.first_byte, watch, deadline).await;
+        let sent = wait(lease.send(request), sent_at, route.first_byte, watch, deadline).await;
         let mut error = match sent {
             Some(Ok(response)) => {
                 if let Some(rewind) = rewind {
@@ -283,12 +288,12 @@ fn is_refused_stream(error: &hyper::Error) -> bool {
 /// Waits for the head of the response. While the client still sends its body, the clock starts anew with its progress.
 async fn wait<T>(
     sending: impl Future<Output = T>,
+    mut since: Instant,
     first_byte: Duration,
     watch: Option<&BodyWatch>,
     deadline: Instant,
 ) -> Option<T> {
     let mut sending = std::pin::pin!(sending);
-    let mut since = Instant::now();
     loop {
         let until = deadline.min(since + first_byte);
         match timeout_at(until.into(), sending.as_mut()).await {

@@ -61,8 +61,9 @@ pub struct Bounds {
 impl Bounds {
     /// Whether a connection of this age and use takes another request.
     #[must_use]
-    pub fn allow(&self, opened_at: Instant, requests: u64) -> bool {
-        (self.requests_max == 0 || requests < self.requests_max) && opened_at.elapsed() <= self.age_max
+    pub fn allow(&self, now: Instant, opened_at: Instant, requests: u64) -> bool {
+        (self.requests_max == 0 || requests < self.requests_max)
+            && now.saturating_duration_since(opened_at) <= self.age_max
     }
 }
 
@@ -236,9 +237,10 @@ impl Slot {
                     }
                 }
             };
+            let now = Instant::now();
             if lease.sender.is_closed()
-                || since.elapsed() > bounds.idle_time_max
-                || !bounds.allow(lease.opened_at, lease.requests)
+                || now.saturating_duration_since(since) > bounds.idle_time_max
+                || !bounds.allow(now, lease.opened_at, lease.requests)
             {
                 continue;
             }
@@ -259,7 +261,8 @@ impl Slot {
         if shared.is_empty() {
             return None;
         }
-        shared.retain(|shared| !shared.is_closed() && bounds.allow(shared.opened_at, shared.requests()));
+        let now = Instant::now();
+        shared.retain(|shared| !shared.is_closed() && bounds.allow(now, shared.opened_at, shared.requests()));
         let found =
             shared.iter().rev().find(|shared| shared.client == client && shared.has_room(bounds.streams_max))?;
         Some(found.lease(upstream, self.places.clone()))
@@ -355,17 +358,18 @@ impl Pool {
     /// Keeps a connection that is not in use.
     pub fn keep_ready(&self, lease: Lease) {
         let slot = &self.slots[lease.upstream];
+        let now = Instant::now();
         let keep = lease.poolable
             && !slot.closed.get()
             && !lease.sender.is_closed()
-            && self.bounds.allow(lease.opened_at, lease.requests)
+            && self.bounds.allow(now, lease.opened_at, lease.requests)
             && (lease.changes == slot.changes.get() || slot.leads_on(&lease.addr));
         if !keep {
             return;
         }
         let mut idle = slot.idle.borrow_mut();
         if idle.len() < self.bounds.idle_max {
-            idle.push((lease, Instant::now()));
+            idle.push((lease, now));
             drop(idle);
             slot.places.wake();
         }
@@ -395,15 +399,15 @@ impl Pool {
             {
                 slot.note_addresses(addresses);
             }
-            let bounds = &self.bounds;
+            let (bounds, now) = (&self.bounds, Instant::now());
             slot.idle.borrow_mut().retain(|(lease, since)| {
                 !lease.sender.is_closed()
-                    && since.elapsed() <= bounds.idle_time_max
-                    && bounds.allow(lease.opened_at, lease.requests)
+                    && now.saturating_duration_since(*since) <= bounds.idle_time_max
+                    && bounds.allow(now, lease.opened_at, lease.requests)
             });
             slot.shared.borrow_mut().retain(|shared| {
                 let idle = shared.streams() == 0 && shared.idle_for() > bounds.idle_time_max;
-                !shared.is_closed() && !idle && bounds.allow(shared.opened_at, shared.requests())
+                !shared.is_closed() && !idle && bounds.allow(now, shared.opened_at, shared.requests())
             });
         }
     }

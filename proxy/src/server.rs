@@ -314,7 +314,9 @@ impl Server {
         let connection = self.worker.plan().protocols.http1.serve_connection(io, service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = async {
+            // In order: drawing lots for it would cost every request.
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => ended,
                 () = self.worker.drain.cancelled() => {
                     connection.as_mut().graceful_shutdown();
@@ -323,6 +325,7 @@ impl Server {
             }
         };
         let ended = tokio::select! {
+            biased;
             ended = served => ended,
             () = facts.cut.cancelled() => return,
         };

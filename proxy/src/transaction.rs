@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri, Version, request};
 use tokio_util::sync::CancellationToken;
 use tollgate_record::id::RequestId;
@@ -25,6 +25,8 @@ use crate::trace::TraceContext;
 use crate::upstream::PeerAddr;
 use crate::worker::Worker;
 use crate::worker_plan::WorkerPlan;
+
+const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// The status recorded for a client that left.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -333,7 +335,7 @@ impl Drop for Transaction {
 
 /// The caller's own id: X-Correlation-Id, else X-Request-Id.
 fn correlation_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers.get("x-correlation-id").or_else(|| headers.get(X_REQUEST_ID)).cloned()
+    headers.get(&X_CORRELATION_ID).or_else(|| headers.get(X_REQUEST_ID)).cloned()
 }
 
 /// Microseconds since 1970.

@@ -201,7 +201,8 @@ pub async fn lease(
             ended.map_err(|_| dial::connect_timeout())??;
         } else if let Some(open) = pool.open(upstream) {
             let dialer = (is_shared(slot) && !wanted.tunnel).then(|| Dialer::begin(slot));
-            let dialled = dial::dial(worker, plan, upstream, wanted, deadline, open, facts).await;
+            // Boxed: every transaction's future would have room for a dial that few of them make.
+            let dialled = Box::pin(dial::dial(worker, plan, upstream, wanted, deadline, open, facts)).await;
             if let (Some(dialer), Err(refusal)) = (&dialer, &dialled) {
                 dialer.failed(refusal);
             }
