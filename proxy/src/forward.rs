@@ -16,6 +16,7 @@ use crate::connection::ConnectionFacts;
 use crate::forwarding::{self, Hop};
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::rewrite::Rewrite;
+use crate::routing::KNOWN_METHODS;
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -135,23 +136,11 @@ fn find_route(
         return Err(not_allowed(&methods, "no route for this method, though for others"));
     };
     (transaction.route, transaction.path) = (Some(found.route), found.path);
-    if !KNOWN.contains(&transaction.method) && !plan.routes[found.route].methods_named {
-        return Err(not_allowed(&KNOWN, "the method is unknown and the route does not name it"));
+    if !KNOWN_METHODS.contains(&transaction.method) && !plan.routes[found.route].methods_named {
+        return Err(not_allowed(&KNOWN_METHODS, "the method is unknown and the route does not name it"));
     }
     Ok(found.route)
 }
-
-/// The methods of RFC 9110 and RFC 5789; another is served by a route that names it.
-const KNOWN: [Method; 8] = [
-    Method::GET,
-    Method::POST,
-    Method::PUT,
-    Method::DELETE,
-    Method::PATCH,
-    Method::HEAD,
-    Method::OPTIONS,
-    Method::TRACE,
-];
 
 fn not_allowed(methods: &[Method], detail: &str) -> Refusal {
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();

@@ -2,6 +2,8 @@
 //!
 //! Exit status: 0 after a drain, 1 when it could not start, 2 when the configuration or the command line is wrong.
 
+mod commands;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +12,8 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::config::Plan;
 use tollgate_proxy::{quarantine, start};
+
+use crate::commands::Format;
 
 /// A request allocates some dozens of small pieces, all on its worker's thread: this allocator takes about half the
 /// time of the system's for them.
@@ -37,8 +41,24 @@ struct Arguments {
 enum Command {
     /// Check the configuration, with every file it names, and bind nothing.
     Check {
-        /// The configuration file, if --config is not given.
+        /// The configuration file or folder, if --config is not given.
         file: Option<PathBuf>,
+        /// How to write what was found.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Exit with status 1 if there are warnings.
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Show what one configuration changes against another; status 1 if there is something.
+    Diff {
+        /// The configuration before.
+        old: PathBuf,
+        /// The configuration after.
+        new: PathBuf,
+        /// How to write the changes.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Batches that a collector refused for good: list them, read them, send them again.
     Quarantine {
@@ -78,13 +98,17 @@ fn main() -> ExitCode {
         eprintln!("{error}");
     }
     let named = match &arguments.command {
-        Some(Command::Check { file } | Command::PrintConfig { file }) => file.clone(),
+        Some(Command::Check { file, .. } | Command::PrintConfig { file }) => file.clone(),
+        Some(Command::Diff { old, new, format }) => return commands::diff(old, new, *format),
         Some(Command::Quarantine { .. }) | None => None,
     };
     let Some(file) = arguments.config.or(named) else {
         eprintln!("no configuration: write --config FILE");
         return ExitCode::from(EXIT_CONFIG);
     };
+    if let Some(Command::Check { format, deny_warnings, .. }) = arguments.command {
+        return commands::check(&file, format, deny_warnings);
+    }
     let plan = match Plan::load(&file) {
         Ok(plan) => plan,
         Err(error) => {
@@ -93,12 +117,9 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
-        Some(Command::Check { .. }) => {
-            println!("{}: ok, revision {}", file.display(), plan.revision);
-            Ok(())
-        }
         Some(Command::PrintConfig { .. }) => print_config(&plan),
         Some(Command::Quarantine { action }) => look_into_quarantine(&plan, action),
+        Some(Command::Check { .. } | Command::Diff { .. }) => Ok(()),
         None => run(plan),
     };
     match outcome {

@@ -4,6 +4,8 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::source::counted;
+
 /// A value with the line and column at which it stands in the configuration file, both counted from 1.
 ///
 /// The place is 0:0 where it is unknown: for a default, and inside `#[serde(flatten)]` or `#[serde(untagged)]`.
@@ -12,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct At<T> {
     /// What is written there.
     pub value: T,
-    /// Line, from 1; 0 is unknown.
+    /// Line, from 1; 0 is unknown. In a configuration of several files the lines are counted through them.
     pub line: u64,
     /// Column in characters, from 1; 0 is unknown.
     pub column: u64,
@@ -55,7 +57,7 @@ impl<T: Eq> Eq for At<T> {}
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = serde_saphyr::Spanned::<T>::deserialize(deserializer)?;
-        Ok(Self { value: spanned.value, line: spanned.referenced.line(), column: spanned.referenced.column() })
+        Ok(Self { value: spanned.value, line: counted(spanned.referenced.line()), column: spanned.referenced.column() })
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 //!
 //! * [`load`] reads, parses and types a file. Unknown keys, duplicate keys, missing keys and wrong types are errors.
+//! * [`Loaded::also`] adds a further file to a configuration: revision, places and checks are those of all files together.
 //! * [`Loaded::checked`] runs the checks that types cannot express; it collects every problem before it answers.
 //! * [`At`] keeps where a value stands in the file, [`ByteSize`] and [`Span`] carry their unit, and [`ConfigPath`]
 //!   is relative to the file it is written in, not to where the process happened to be started.
@@ -21,11 +22,14 @@ mod load;
 mod outline;
 mod path;
 mod size;
+mod source;
 mod span;
 
 pub use at::At;
 pub use error::{ConfigError, Problem};
-pub use load::{FILE_BYTES_MAX, Loaded, NODES_MAX, PrintError, Problems, load, parse, to_yaml};
+pub use load::{
+    FILE_BYTES_MAX, FILES_BYTES_MAX, FILES_MAX, Loaded, NODES_MAX, PrintError, Problems, load, parse, to_yaml,
+};
 pub use path::ConfigPath;
 pub use size::ByteSize;
 pub use span::Span;

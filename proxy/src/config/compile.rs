@@ -28,15 +28,15 @@ const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
 /// Bytes of an HTTP/2 window.
 const WINDOW_BYTES: std::ops::RangeInclusive<u32> = 1..=2_147_483_647;
 
-/// Checks and compiles a loaded file; `before` is the plan that runs, if one does.
-pub(super) fn plan(loaded: Loaded<ProxyConfig>, before: Option<&Plan>) -> Result<Plan, ConfigError> {
+/// Checks and compiles what was loaded from `source`; `before` is the plan that runs, if one does.
+pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&Plan>) -> Result<Plan, ConfigError> {
     tollgate_tls::install_provider();
     let mut compiled = None;
     let loaded = loaded.checked(|config, problems| compiled = compile(config, before, problems))?;
     match compiled {
         Some(mut plan) => {
             plan.revision = loaded.revision;
-            plan.source = loaded.path;
+            plan.source = source.to_owned();
             Ok(plan)
         }
         None => Err(ConfigError::of_file(&loaded.path, "the configuration cannot be compiled")),
@@ -141,13 +141,14 @@ fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a At<String>>, what: &str, problems: &mut Problems<'_>) {
-    let mut lines: HashMap<&str, u64> = HashMap::new();
+    let mut there: HashMap<&str, &At<String>> = HashMap::new();
     for name in names {
         if name.is_empty() {
             problems.at(name, format!("the {what} has no name; write one"));
         }
-        if let Some(line) = lines.insert(name, name.line) {
-            problems.at(name, format!("the {what} `{}` is there already, on line {line}; change one", name.value));
+        if let Some(other) = there.insert(name, name) {
+            let place = problems.place(other);
+            problems.at(name, format!("the {what} `{}` is there already, on {place}; change one", name.value));
         }
     }
 }

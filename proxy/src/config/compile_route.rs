@@ -37,8 +37,10 @@ pub(super) fn routes(config: &ProxyConfig, problems: &mut Problems<'_>) -> (Vec<
         for overlap in overlaps {
             let (first, second) = (&config.routes[overlap.first], &config.routes[overlap.second]);
             let problem = format!(
-                "the route claims path `{}` for a host and method that route `{}` on line {} claims; change host, path, methods or headers of one",
-                overlap.path, first.name.value, first.name.line
+                "the route claims path `{}` for a host and method that route `{}` on {} claims; change host, path, methods or headers of one",
+                overlap.path,
+                first.name.value,
+                problems.place(&first.name)
             );
             problems.at(&second.name, problem);
         }

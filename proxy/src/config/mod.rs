@@ -9,6 +9,7 @@ mod compile;
 mod compile_route;
 mod compile_tls;
 mod compile_upstream;
+mod files;
 mod fixed;
 mod limits;
 mod plan;
@@ -17,7 +18,9 @@ mod route;
 mod upstream;
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, ByteSize, ConfigPath, Span};
+use std::path::Path;
+
+use tollgate_config::{At, ByteSize, ConfigError, ConfigPath, Span};
 
 pub use caps::{ListenerCaps, ServiceCaps};
 pub use client_tls::{ClientAuth, ClientCertFields, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
@@ -50,9 +53,14 @@ pub struct ProxyConfig {
     pub drain: Span,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
+    /// Further files, or folders of them, with `services` and `routes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<At<ConfigPath>>,
     /// The proxied APIs.
+    #[serde(default)]
     pub services: Vec<Service>,
     /// Which request goes to which service.
+    #[serde(default)]
     pub routes: Vec<Route>,
     /// Deadlines, unless a route has its own.
     #[serde(default)]
@@ -80,6 +88,16 @@ pub struct ProxyConfig {
     /// Metrics, health and the view of transactions in flight.
     #[serde(default)]
     pub admin: Admin,
+}
+
+impl ProxyConfig {
+    /// Loads the file or folder at `path`, with everything that it includes; the files that it names are not read.
+    ///
+    /// # Errors
+    /// Files that cannot be read or understood.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Ok(files::load(path)?.value)
+    }
 }
 
 /// An address that clients connect to.

@@ -8,14 +8,15 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tollgate_config::ConfigError;
+use tollgate_config::{ConfigError, Problem};
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, Rotating, ServerNames};
 
-use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile};
+use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile, files};
 use crate::caps::{ListenerCaps, ServiceCaps};
 use crate::edits::HeaderEdits;
 use crate::health::{Check, UpstreamState};
+use crate::lint;
 use crate::proxy_protocol::receive::ProxyHeaders;
 use crate::rewrite::Rewrite;
 use crate::routing::Router;
@@ -56,12 +57,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Loads, checks and compiles the file at `path`. Binds nothing.
+    /// Loads, checks and compiles the file at `path`, or the folder with its `proxy.yaml`. Binds nothing.
     ///
     /// # Errors
     /// All problems found, each with file, line, key and cure.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        compile::plan(tollgate_config::load::<ProxyConfig>(path)?, None)
+        compile::plan(path, files::load(path)?, None)
+    }
+
+    /// [`Plan::load`], with what is allowed but hardly meant: services without a route, routes that no request reaches,
+    /// certificates that expire soon.
+    ///
+    /// # Errors
+    /// All problems found.
+    pub fn check(path: &Path) -> Result<(Self, Vec<Problem>), ConfigError> {
+        let loaded = files::load(path)?;
+        let plan = compile::plan(path, loaded.clone(), None)?;
+        let warnings = lint::warnings(&plan, &loaded);
+        Ok((plan, warnings))
     }
 
     /// The same for a text that is already in memory; relative paths are resolved against the folder of `path`.
@@ -69,7 +82,7 @@ impl Plan {
     /// # Errors
     /// All problems found.
     pub fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
-        compile::plan(tollgate_config::parse::<ProxyConfig>(path, text)?, None)
+        compile::plan(path, files::included(tollgate_config::parse(path, text)?, None)?, None)
     }
 
     /// Reads this plan's source again: the plan that a proxy which runs this one can go over to.
@@ -77,7 +90,7 @@ impl Plan {
     /// # Errors
     /// All problems found; among them, every change that only another start can make.
     pub fn reload(&self) -> Result<Self, ConfigError> {
-        compile::plan(tollgate_config::load::<ProxyConfig>(&self.source)?, Some(self))
+        compile::plan(&self.source, files::load(&self.source)?, Some(self))
     }
 }
 

@@ -18,6 +18,7 @@
 mod condition;
 mod host;
 mod path;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,18 @@ pub use path::{Part, PathPattern, Reach};
 
 use host::HOST_BYTES_MAX;
 use path::{name_of, next_segment};
+
+/// The methods of RFC 9110 and RFC 5789; another is served by a route that names it.
+pub const KNOWN_METHODS: [Method; 8] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::TRACE,
+];
 
 /// What a route answers to.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ mod collector;
 mod collectors;
 mod config;
 mod endings;
+mod files;
 mod handshakes;
 mod http2;
 mod limits;
