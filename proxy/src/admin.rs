@@ -2,7 +2,7 @@
 //!
 //! `/metrics` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
 //! `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each
-//! service and how they fare). `POST /reload` reads the configuration again.
+//! service and how they fare). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tollgate_telemetry::LogError;
 
 use crate::live::Shown;
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait for a worker's answer.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of a log filter.
+const FILTER_BYTES_MAX: usize = 1_024;
 /// Transactions shown of each worker.
 pub const INFLIGHT_MAX: usize = 1_000;
 
@@ -50,8 +53,8 @@ pub struct Admin {
     pub workers: Vec<mpsc::Sender<InFlightQuery>>,
     /// Where records wait.
     pub outbox: Arc<Outbox>,
-    /// Cancelled once the proxy drains.
-    pub drain: CancellationToken,
+    /// Cancelled once the proxy is to stop, before it drains.
+    pub leaving: CancellationToken,
     /// Reads the configuration again.
     pub reload: Reloader,
 }
@@ -96,6 +99,10 @@ impl Admin {
                 false => text(StatusCode::METHOD_NOT_ALLOWED, "POST only\n".into()),
             });
         }
+        if request.uri().path() == "/log-level" && request.method() == Method::PUT {
+            let (status, said) = log_level(request.into_body()).await;
+            return Ok(text(status, said));
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into()));
         }
@@ -105,7 +112,7 @@ impl Admin {
                 answer(StatusCode::OK, tollgate_telemetry::CONTENT_TYPE, exposition)
             }
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
-            "/readyz" if self.drain.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
+            "/readyz" if self.leaving.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
             "/readyz" if self.outbox.is_blocked() => {
                 let why = "requests wait: no room for records, and records.overflow is block\n";
                 text(StatusCode::SERVICE_UNAVAILABLE, why.into())
@@ -124,7 +131,7 @@ impl Admin {
             "/inflight" => answer(StatusCode::OK, "application/json", self.inflight().await),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "/metrics /healthz /readyz /config /inflight /upstreams, POST /reload\n".into(),
+                "/metrics /healthz /readyz /config /inflight /upstreams, POST /reload, PUT /log-level\n".into(),
             ),
         })
     }
@@ -179,6 +186,20 @@ impl Admin {
             "service": live.service,
             "config_revision": live.revision,
         })
+    }
+}
+
+/// Puts the filter in the body in force, as `TOLLGATE_LOG` has it at the start.
+async fn log_level(body: Incoming) -> (StatusCode, String) {
+    #[allow(clippy::disallowed_methods, reason = "limited")]
+    let Ok(filter) = Limited::new(body, FILTER_BYTES_MAX).collect().await else {
+        return (StatusCode::PAYLOAD_TOO_LARGE, format!("a filter has {FILTER_BYTES_MAX} bytes at most\n"));
+    };
+    let filter = String::from_utf8_lossy(&filter.to_bytes()).trim().to_owned();
+    match tollgate_telemetry::set_log_filter(&filter) {
+        Ok(()) => (StatusCode::OK, format!("{filter}\n")),
+        Err(error @ LogError::Filter { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }
 

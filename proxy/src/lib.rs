@@ -50,6 +50,7 @@ mod row;
 mod running;
 mod server;
 mod ship;
+mod sockets;
 mod spelling;
 mod trace;
 mod transaction;
@@ -61,4 +62,5 @@ mod worker;
 mod worker_plan;
 
 pub use reload::{PLANS_MAX, ReloadError, Reloaded};
-pub use running::{Running, StartError, start};
+pub use running::{Running, StartError, start, start_on};
+pub use sockets::{SocketError, inherited as inherited_sockets};

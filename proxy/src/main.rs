@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::config::Plan;
-use tollgate_proxy::{quarantine, start};
+use tollgate_proxy::{inherited_sockets, quarantine, start_on};
 
 use crate::commands::Format;
 
@@ -155,7 +155,7 @@ fn run(plan: Plan) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything runs: a signal that comes early must not end the process.
     let mut signals = runtime.block_on(async { Signals::new() }).context("signals cannot be waited for")?;
-    let running = start(plan)?;
+    let running = start_on(plan, inherited_sockets()?)?;
     for (name, address) in &running.addresses {
         tracing::info!(listener = name, %address, "listening");
     }
@@ -168,7 +168,7 @@ fn run(plan: Plan) -> anyhow::Result<()> {
         }
     };
     let drain = running.patience();
-    tracing::info!(signal, seconds = drain.as_secs(), "draining");
+    tracing::info!(signal, seconds = drain.as_secs(), "stopping");
     running.stop(drain);
     tracing::info!("stopped");
     Ok(())

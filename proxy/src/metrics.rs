@@ -52,6 +52,7 @@ pub struct Metrics {
     pub config_info: IntGaugeVec,
     pub reloads: IntCounterVec,
     pub plans_in_use: IntGauge,
+    pub drain_cut: IntCounter,
     /// Services with a time series of their own.
     named: Mutex<HashSet<Arc<str>>>,
 }
@@ -96,6 +97,7 @@ impl Metrics {
             config_info,
             reloads: counter_vec(r, names::PROXY_RELOADS_TOTAL)?,
             plans_in_use,
+            drain_cut: counter(r, names::PROXY_DRAIN_CUT_TOTAL)?,
             named: Mutex::default(),
             registry,
         }))

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -20,11 +19,10 @@ use crate::metrics::Metrics;
 use crate::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
 use crate::server::Server;
 use crate::ship::{self, Outbox, Sealer, Shipper};
+use crate::sockets::{Handed, SocketError};
 use crate::transaction::now_us;
 use crate::worker::Worker;
 
-/// Connections that the kernel holds before they are accepted.
-const BACKLOG: i32 = 4_096;
 /// Queries for transactions in flight that wait for a worker.
 const QUERIES_MAX: usize = 4;
 /// Time to ship what is left, after the drain.
@@ -35,16 +33,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 /// Why the proxy cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address cannot be bound.
-    #[error("{name}: the address {address} cannot be bound: {error}; choose a free one")]
-    Bind {
-        /// The listener, or `admin`.
-        name: String,
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: io::Error,
-    },
+    /// A listening socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The shipper cannot start.
     #[error(transparent)]
     Ship(#[from] ship::StartError),
@@ -73,6 +64,8 @@ pub struct Running {
     health_thread: JoinHandle<()>,
     sealer: Sealer,
     shipper: Shipper,
+    drain_cut: prometheus::IntCounter,
+    leaving: CancellationToken,
     drain: CancellationToken,
     cut: CancellationToken,
     end: CancellationToken,
@@ -83,20 +76,29 @@ pub struct Running {
 /// # Errors
 /// An address, folder or thread that cannot be had; nothing runs then.
 pub fn start(plan: Plan) -> Result<Running, StartError> {
+    start_on(plan, Vec::new())
+}
+
+/// The same on sockets that were handed over: each serves the listener whose address it is bound to, or admin.
+///
+/// # Errors
+/// As [`start`]; a socket that nobody in the plan has is one too.
+pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartError> {
     tollgate_tls::install_provider();
     let plan = Arc::new(plan);
     if !plan.config.records.enabled {
         tracing::warn!("no records are written: `records.enabled` is false");
     }
     let metrics = Metrics::new(&plan.revision)?;
-    let (sockets, addresses) = bind_all(&plan)?;
-    let admin_socket = bind(plan.admin, false).map_err(|error| bind_error("admin", plan.admin, error))?;
-    let admin = admin_socket.local_addr().map_err(StartError::Thread)?;
+    let mut handed = Handed::new(sockets)?;
+    let (sockets, addresses) = handed.listeners(&plan)?;
+    let (admin, admin_socket) = handed.one("admin", plan.admin)?;
+    handed.none_left()?;
     let outbox = Outbox::new(&plan, metrics.clone());
     let shipper = Shipper::start(&plan, outbox.clone(), metrics.clone())?;
     let level = plan.config.records.compression_level.value;
     let sealer = Sealer::start(plan.workers, level, outbox.clone()).map_err(StartError::Thread)?;
-    let (drain, cut, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let [leaving, drain, cut, end] = [(); 4].map(|()| CancellationToken::new());
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
     let (mut workers, mut queries, mut adopters) = (Vec::new(), Vec::new(), Vec::new());
@@ -128,7 +130,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         metrics: metrics_shown,
         workers: queries,
         outbox,
-        drain: drain.clone(),
+        leaving: leaving.clone(),
         reload,
     };
     let stop = end.clone();
@@ -138,7 +140,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         }
     };
     let admin_thread = std::thread::Builder::new().name("admin".into()).spawn(body).map_err(StartError::Thread)?;
-    let metrics = metrics.registry.clone();
+    let (drain_cut, metrics) = (metrics.drain_cut.clone(), metrics.registry.clone());
     Ok(Running {
         addresses,
         admin,
@@ -151,6 +153,8 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         health_thread,
         sealer,
         shipper,
+        drain_cut,
+        leaving,
         drain,
         cut,
         end,
@@ -172,9 +176,11 @@ impl Running {
         self.reloader.ask()?.blocking_recv().unwrap_or(Err(ReloadError::Stopping))
     }
 
-    /// Takes no more connections, lets transactions end within `patience`, cuts the rest, and ships or spools every
+    /// Says that it is not ready, serves on for the `drain_delay` in force, then takes no more connections, lets transactions end within `patience`, cuts the rest, and ships or spools every
     /// record. Blocks.
     pub fn stop(self, patience: Duration) {
+        self.leaving.cancel();
+        std::thread::sleep(self.in_force.plan().config.drain_delay.0);
         self.drain.cancel();
         let until = Instant::now() + patience;
         while Instant::now() < until && self.workers.iter().any(|worker| !worker.is_finished()) {
@@ -185,6 +191,9 @@ impl Running {
             if worker.join().is_err() {
                 tracing::error!("a worker panicked");
             }
+        }
+        if self.drain_cut.get() > 0 {
+            tracing::warn!(transactions = self.drain_cut.get(), "cut at the end of the drain");
         }
         // The workers are gone, and with them all that it had to wait for.
         self.sealer.stop();
@@ -201,40 +210,6 @@ impl Running {
             tracing::error!("the reload thread panicked");
         }
     }
-}
-
-/// One socket per listener for each worker, and where they are bound.
-type Sockets = (Vec<Vec<StdListener>>, Vec<(String, SocketAddr)>);
-
-fn bind_all(plan: &Plan) -> Result<Sockets, StartError> {
-    let mut sockets: Vec<Vec<StdListener>> = (0..plan.workers).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for listener in &plan.listeners {
-        let mut address = listener.address;
-        for worker in &mut sockets {
-            let bound = bind(address, true).and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (at, socket) = bound.map_err(|error| bind_error(&listener.name, address, error))?;
-            // The first worker picks the port when the configuration leaves it free.
-            address = at;
-            worker.push(socket);
-        }
-        addresses.push((listener.name.clone(), address));
-    }
-    Ok((sockets, addresses))
-}
-
-fn bind(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn bind_error(name: &str, address: SocketAddr, error: io::Error) -> StartError {
-    StartError::Bind { name: name.to_owned(), address, error }
 }
 
 /// A worker's thread, from its first connection to its last record.
@@ -275,6 +250,7 @@ fn run_worker(
         while busy() && !worker.cut.is_cancelled() {
             tokio::time::sleep(DRAIN_POLL).await;
         }
+        worker.metrics.shared().drain_cut.inc_by(worker.live.borrow().len() as u64);
         // Tunnels hear the cut and write their records.
         tokio::task::yield_now().await;
     });

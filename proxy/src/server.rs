@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
@@ -29,6 +30,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
 /// Fields of a head for which hyper has places on the stack; for more it allocates them for each head.
 const PARSER_HEADERS: usize = 100;
+
+/// How long a connection that has sent nothing yet may still send a request once the proxy drains.
+const FIRST_BYTE_GRACE: Duration = Duration::from_secs(1);
 
 /// How many times its configured bound HTTP/2's header list may be before h2 itself refuses it, which leaves no record:
 /// what is over the bound and under this is refused, and recorded, as any request.
@@ -319,6 +323,13 @@ impl Server {
                 biased;
                 ended = connection.as_mut() => ended,
                 () = self.worker.drain.cancelled() => {
+                    // hyper would close what was accepted just now, before it reads the request that is on its way.
+                    // Every answer ends its connection by now, so that it need not be told.
+                    if facts.io.read_bytes.load(Relaxed) == 0
+                        && let Ok(ended) = tokio::time::timeout(FIRST_BYTE_GRACE, connection.as_mut()).await
+                    {
+                        return ended;
+                    }
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }

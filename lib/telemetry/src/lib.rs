@@ -32,5 +32,5 @@ pub use construct::{
 };
 pub use document::metrics_document;
 pub use exposition::{CONTENT_TYPE, exposition};
-pub use logging::{LogError, init_logging};
+pub use logging::{LogError, init_logging, set_log_filter};
 pub use names::{ALL, Kind, Metric, Process, metric};

@@ -1,12 +1,18 @@
 //! Logs go to standard error, one line an event.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// The environment variable with the filter, such as `info,tollgate_journal=debug`.
 pub const FILTER_VARIABLE: &str = "TOLLGATE_LOG";
+
+/// Replaces the filter of the process's log, whichever form its lines have.
+type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+static REPLACE: OnceLock<Replace> = OnceLock::new();
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +32,12 @@ pub enum LogError {
     /// Another subscriber was installed before.
     #[error("logging is set up already: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
+    /// There is no log whose filter could be changed.
+    #[error("logging was never set up by this process; its filter cannot be changed")]
+    NotSetUp,
+    /// The log is gone.
+    #[error("the log filter cannot be changed: {0}")]
+    Reload(#[from] reload::Error),
 }
 
 /// Installs the process's log: JSON or text on standard error, filtered by `TOLLGATE_LOG` or else by `default`.
@@ -37,13 +49,32 @@ pub fn init_logging(json: bool, default: &str) -> Result<(), LogError> {
         Ok(filter) if !filter.trim().is_empty() => parse(&filter, FILTER_VARIABLE)?,
         _ => parse(default, "the default")?,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        lines.json().flatten_event(true).with_current_span(false).finish().try_init()?;
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    let replace: Replace = if json {
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        let lines = lines.with_env_filter(filter).with_filter_reloading();
+        let handle = lines.reload_handle();
+        lines.finish().try_init()?;
+        Box::new(move |filter| handle.reload(filter))
     } else {
-        lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?;
-    }
+        let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_env_filter(filter).with_filter_reloading();
+        let handle = lines.reload_handle();
+        lines.finish().try_init()?;
+        Box::new(move |filter| handle.reload(filter))
+    };
+    // Whoever was first has installed the log, and nobody comes here after it.
+    let _first = REPLACE.set(replace);
     Ok(())
+}
+
+/// Puts another filter in force in the log of [`init_logging`], until the process ends.
+///
+/// # Errors
+/// The filter cannot be understood, or there is no log.
+pub fn set_log_filter(filter: &str) -> Result<(), LogError> {
+    let filter = parse(filter, "the caller")?;
+    let replace = REPLACE.get().ok_or(LogError::NotSetUp)?;
+    Ok(replace(filter)?)
 }
 
 fn parse(filter: &str, origin: &'static str) -> Result<EnvFilter, LogError> {
@@ -66,7 +97,12 @@ mod tests {
 
     #[test]
     fn a_second_start_is_an_error_and_no_panic() {
+        assert!(matches!(set_log_filter("debug"), Err(LogError::NotSetUp)));
         init_logging(true, "info").unwrap();
+        assert!(!tracing::enabled!(tracing::Level::DEBUG));
+        set_log_filter("debug").unwrap();
+        assert!(tracing::enabled!(tracing::Level::DEBUG));
+        assert!(matches!(set_log_filter("loud=loud"), Err(LogError::Filter { .. })));
         assert!(matches!(init_logging(false, "info"), Err(LogError::Twice(_))));
     }
 }

@@ -106,6 +106,8 @@ registry! {
         "transactions that ended in an error, by its cause";
     PROXY_INFLIGHT = "tollgate_proxy_inflight" Proxy Gauge, [],
         "transactions in flight now";
+    PROXY_DRAIN_CUT_TOTAL = "tollgate_proxy_drain_cut_total" Proxy Counter, [],
+        "transactions cut at the end of the drain; the log tells it too, as the process ends then";
     PROXY_UPSTREAM_CONNECTIONS_TOTAL = "tollgate_proxy_upstream_connections_total" Proxy Counter, ["reused"],
         "attempts on upstream connections, fresh or reused";
     PROXY_UPSTREAM_RETRIES_TOTAL = "tollgate_proxy_upstream_retries_total" Proxy Counter, ["outcome"],

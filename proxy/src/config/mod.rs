@@ -51,6 +51,9 @@ pub struct ProxyConfig {
     /// How long transactions may go on after SIGTERM before they are cut.
     #[serde(default = "default_drain")]
     pub drain: Span,
+    /// How long everything is served on after SIGTERM while `/readyz` says that this proxy is not ready, before it drains.
+    #[serde(default = "default_drain_delay")]
+    pub drain_delay: Span,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
     /// Further files, or folders of them, with `services` and `routes`.
@@ -439,6 +442,9 @@ impl Default for Admin {
 
 fn default_true() -> bool {
     true
+}
+fn default_drain_delay() -> Span {
+    Span::secs(0)
 }
 fn default_drain() -> Span {
     Span::secs(30)

@@ -11,6 +11,7 @@ mod files;
 mod handshakes;
 mod http2;
 mod limits;
+mod operations;
 mod programs;
 mod proxy_protocol;
 mod reload;
