@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -287,13 +286,15 @@ fn who_verifies_never_uses_the_connection_of_who_does_not() {
 fn an_answer_is_never_somebody_elses() {
     // The first connection goes on answering a request that its client has left; the second client must not see that.
     let (told, heard) = sync_channel(1);
+    let (left, go_on) = sync_channel(1);
+    let go_on = std::sync::Mutex::new(go_on);
     let upstream = Upstream::start(move |mut stream, nth| {
         while let Some(request) = read_request(&mut stream) {
             let path = request.split(' ').nth(1).unwrap().to_owned();
             if nth == 0 {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun");
                 let _ = told.try_send(());
-                std::thread::sleep(Duration::from_millis(50));
+                let _ = go_on.lock().unwrap().recv_timeout(PATIENCE);
                 let _ = stream.write_all(&[b'x'; 95]);
             } else {
                 let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len());
@@ -307,8 +308,10 @@ fn an_answer_is_never_somebody_elses() {
     crate::rig::read_until(&mut leaving, "begun").unwrap();
     drop(leaving);
     gate.rows(1);
+    left.send(()).unwrap();
     for path in ["/api/second", "/api/third"] {
-        assert!(gate.get(path).ends_with(path));
+        let answer = gate.get(path);
+        assert!(answer.ends_with(path), "{answer}");
     }
     assert_eq!(opened(&upstream), 2, "what was broken off is not used again");
 }
