@@ -10,7 +10,7 @@ set -euo pipefail
 build=(build-essential ca-certificates cmake curl libssl-dev perl pkg-config python3 zlib1g-dev)
 monitoring=(curl postgresql-client procps prometheus prometheus-alertmanager)
 kafka=(default-jre-headless kcat maven procps util-linux)
-test=(golang-go haproxy nghttp2-client nginx openssl python3-venv strace systemd wrk)
+test=(golang-go haproxy nghttp2-client nginx openssl python3-venv strace systemd valgrind wrk)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
@@ -33,7 +33,7 @@ have() {
   prometheus-alertmanager) command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null && return 0 ;;
   golang-go) command -v go >/dev/null && return 0 ;;
   nghttp2-client) command -v nghttp >/dev/null && command -v h2load >/dev/null && return 0 ;;
-  cmake | curl | haproxy | kcat | nginx | openssl | perl | strace | wrk) command -v "$1" >/dev/null && return 0 ;;
+  cmake | curl | haproxy | kcat | nginx | openssl | perl | strace | valgrind | wrk) command -v "$1" >/dev/null && return 0 ;;
   systemd) command -v systemd-socket-activate >/dev/null && return 0 ;;
   python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && return 0 ;;
   esac

@@ -1,6 +1,7 @@
 //! The proxy between real sockets: every way in which a transaction can end, and the way of its record.
 
 mod admin;
+mod budget;
 mod caps;
 mod client_tls;
 mod collector;

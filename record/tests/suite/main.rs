@@ -3,6 +3,7 @@
 #[path = "../../examples/plausible/mod.rs"]
 mod plausible;
 
+mod budget;
 mod builder;
 mod documents;
 mod foreign;
