@@ -1,8 +1,11 @@
 //! Who the client is, through trusted hops only, and what upstreams are told about it.
 //!
 //! X-Forwarded-For and Forwarded (RFC 7239) are believed from a peer inside `trusted_hops` and discarded from any other.
-//! The client is the last address, from the right, that is no trusted hop.
+//! The client is the first address, from the right, that is no trusted hop. X-Forwarded-For is read before Forwarded;
+//! whichever told who the client is, the fields that go upstream tell the same, so that the next hop finds the same client
+//! whichever of them it reads (RFC 7239 section 7.4).
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +13,7 @@ use tollgate_record::vocabulary::ClientIpSource;
 
 use crate::config::{Cidr, Forwarding};
 use crate::refusal::X_REQUEST_ID;
-use crate::{client_cert, normalize};
+use crate::{client_cert, forwarded, normalize};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -24,22 +27,42 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> Option<(Ip
     if !is_trusted(peer, trusted) {
         return None;
     }
-    let chain = |name: &HeaderName, read: fn(&str) -> Option<IpAddr>| -> Option<IpAddr> {
-        let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-        let hops = values.iter().rev().flat_map(|value| value.rsplit(',')).take(HOPS_MAX);
-        let mut client = None;
-        for hop in hops.map(|hop| read(hop.trim())) {
-            // A hop that is no address hides whoever is behind it.
-            let hop = hop?;
-            client = Some(hop);
-            if !is_trusted(hop, trusted) {
-                break;
-            }
+    let xff = x_forwarded_for(headers, trusted).map(|chain| (chain, ClientIpSource::Xff));
+    let believed = xff.or_else(|| forwarded_for(headers, trusted).map(|chain| (chain, ClientIpSource::Forwarded)));
+    believed.and_then(|(chain, source)| Some((*chain.first()?, source)))
+}
+
+/// The hops that X-Forwarded-For names, from the client to the one before the peer.
+fn x_forwarded_for(headers: &HeaderMap, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
+    let lines = texts(headers, &X_FORWARDED_FOR);
+    believed(lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| read_address(hop.trim())), trusted)
+}
+
+/// The same of Forwarded.
+fn forwarded_for(headers: &HeaderMap, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
+    let lines = texts(headers, &FORWARDED);
+    believed(forwarded::nodes(&lines.join(", "))?.into_iter().rev(), trusted)
+}
+
+/// The lines of a field; where they are no text, the hop that holds it cannot be read, and no other.
+fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Cow<'a, str>> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
+}
+
+/// Those of a chain's hops, which come from the right, that are believed; they are returned from the left. The first is
+/// the client: the first that is no trusted hop, or the last that there is.
+fn believed(hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
+    let mut chain = Vec::new();
+    for hop in hops.take(HOPS_MAX) {
+        // A hop that is no address hides whoever is behind it.
+        let hop = hop?;
+        chain.push(hop);
+        if !is_trusted(hop, trusted) {
+            break;
         }
-        client
-    };
-    let xff = chain(&X_FORWARDED_FOR, read_address).map(|ip| (ip, ClientIpSource::Xff));
-    xff.or_else(|| chain(&FORWARDED, read_forwarded).map(|ip| (ip, ClientIpSource::Forwarded)))
+    }
+    chain.reverse();
+    (!chain.is_empty()).then_some(chain)
 }
 
 /// Fields that say through which proxies a request came, whatever the rest of their name.
@@ -77,13 +100,6 @@ fn read_address(text: &str) -> Option<IpAddr> {
         .or_else(|| text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|inner| inner.parse().ok()))
 }
 
-/// The `for` of one Forwarded element.
-fn read_forwarded(element: &str) -> Option<IpAddr> {
-    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let mut named = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for"));
-    named.next().and_then(|(_, value)| read_address(value.trim()))
-}
-
 /// What the fields say of this hop.
 #[derive(Debug)]
 pub struct Hop<'a> {
@@ -101,6 +117,9 @@ pub struct Hop<'a> {
 pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, trusted: &[Cidr]) {
     let believed = is_trusted(hop.peer, trusted);
     let scheme = HeaderValue::from_static(if hop.secure { "https" } else { "http" });
+    if believed {
+        agree(headers, policy, trusted);
+    }
     if !believed || !policy.x_forwarded {
         normalize::strip(headers, |name| is_x_forwarded(name.as_str()));
     }
@@ -113,10 +132,7 @@ pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, truste
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| hop.host.clone());
     }
     if policy.forwarded {
-        let peer = match hop.peer {
-            IpAddr::V4(ip) => format!("for={ip}"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
-        };
+        let peer = forwarded::write(hop.peer);
         let proto = if hop.secure { "https" } else { "http" };
         let host = hop.host.to_str().unwrap_or_default();
         if let Ok(element) = HeaderValue::from_str(&format!("{peer};host=\"{host}\";proto={proto}")) {
@@ -125,6 +141,29 @@ pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, truste
     }
     if policy.via {
         append(headers, http::header::VIA, &HeaderValue::from_static("1.1 tollgate"));
+    }
+}
+
+/// Begins the field that names another client, or none, with the chain of the one that is believed.
+fn agree(headers: &mut HeaderMap, policy: &Forwarding, trusted: &[Cidr]) {
+    let told = |name: &HeaderName| headers.contains_key(name);
+    // Nearly always: one field came, and it goes on alone.
+    if !(told(&FORWARDED) || (policy.forwarded && told(&X_FORWARDED_FOR))) {
+        return;
+    }
+    let (by_xff, by_forwarded) = (x_forwarded_for(headers, trusted), forwarded_for(headers, trusted));
+    let Some(chain) = by_xff.as_ref().or(by_forwarded.as_ref()) else { return };
+    let differs = |other: &Option<Vec<IpAddr>>| other.as_ref().is_none_or(|other| other.first() != chain.first());
+    let joined = |write: fn(IpAddr) -> String| {
+        let hops: Vec<String> = chain.iter().copied().map(write).collect();
+        HeaderValue::from_str(&hops.join(", ")).ok()
+    };
+    if let (true, Some(chain)) = (policy.x_forwarded && differs(&by_xff), joined(|ip| ip.to_string())) {
+        headers.insert(X_FORWARDED_FOR, chain);
+    }
+    // What came in Forwarded goes on also where this hop adds nothing to it.
+    if let (true, Some(chain)) = (differs(&by_forwarded), joined(forwarded::write)) {
+        headers.insert(FORWARDED, chain);
     }
 }
 
@@ -173,6 +212,10 @@ mod tests {
             ("10.0.0.1", &[("x-forwarded-for", "10.0.0.2")], Some("10.0.0.2")),
             ("::ffff:10.0.0.1", &[("forwarded", "for=\"[2001:db8::1]:4711\";proto=https")], Some("2001:db8::1")),
             ("fd00::1", &[("forwarded", "for=1.2.3.4, For=198.51.100.7;by=x")], Some("198.51.100.7")),
+            ("fd00::1", &[("forwarded", "for=198.51.100.7;host=\"a, for=1.2.3.4\"")], Some("198.51.100.7")),
+            ("fd00::1", &[("forwarded", "for=1.2.3.4, for=_hidden, for=10.0.0.2")], None),
+            ("fd00::1", &[("forwarded", "for=198.51.100.7, for=\"10.0.0.2:_p\"")], Some("198.51.100.7")),
+            ("fd00::1", &[("x-forwarded-for", "unknown"), ("forwarded", "for=198.51.100.7")], Some("198.51.100.7")),
         ];
         for (peer, fields, expected) in table {
             let found = client(peer.parse().unwrap(), &headers(fields), &trusted);
@@ -223,5 +266,53 @@ mod tests {
         write(&mut map, &hop, &policy, &trusted);
         assert_eq!(map["forwarded"], "for=1.1.1.1, for=10.0.0.1;host=\"api\";proto=http");
         assert!(!map.contains_key("x-forwarded-for"));
+    }
+
+    #[test]
+    fn the_next_hop_finds_the_same_client_whichever_field_it_reads() {
+        let trusted = [Cidr::parse("10.0.0.0/8").unwrap()];
+        let both = Forwarding { forwarded: true, ..Forwarding::default() };
+        let only_xff = Forwarding::default();
+        let only_forwarded = Forwarding { forwarded: true, x_forwarded: false, ..Forwarding::default() };
+        let us = "host=\"api\";proto=http";
+        type Row<'a> = (&'a Forwarding, &'a [(&'static str, &'static str)], Option<&'a str>, Option<String>);
+        let table: &[Row<'_>] = &[
+            (&only_xff, &[("forwarded", "for=1.1.1.1")], Some("1.1.1.1, 10.0.0.1"), Some("for=1.1.1.1".into())),
+            (
+                &both,
+                &[("forwarded", "for=2.2.2.2, for=\"[2001:db8::1]:80\", for=10.0.0.9")],
+                Some("2001:db8::1, 10.0.0.9, 10.0.0.1"),
+                Some(format!("for=2.2.2.2, for=\"[2001:db8::1]:80\", for=10.0.0.9, for=10.0.0.1;{us}")),
+            ),
+            (
+                &both,
+                &[("x-forwarded-for", "2001:db8::1, 10.0.0.9")],
+                Some("2001:db8::1, 10.0.0.9, 10.0.0.1"),
+                Some(format!("for=\"[2001:db8::1]\", for=10.0.0.9, for=10.0.0.1;{us}")),
+            ),
+            (&only_forwarded, &[("x-forwarded-for", "1.1.1.1")], None, Some(format!("for=1.1.1.1, for=10.0.0.1;{us}"))),
+            (
+                &only_xff,
+                &[("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=2.2.2.2")],
+                Some("1.1.1.1, 10.0.0.1"),
+                Some("for=1.1.1.1".into()),
+            ),
+            (
+                &only_xff,
+                &[("x-forwarded-for", "3.3.3.3, unknown"), ("forwarded", "for=2.2.2.2")],
+                Some("2.2.2.2, 10.0.0.1"),
+                Some("for=2.2.2.2".into()),
+            ),
+            (&only_xff, &[("forwarded", "for=_a")], Some("10.0.0.1"), Some("for=_a".into())),
+        ];
+        for (policy, fields, xff, forwarded) in table {
+            let mut map = headers(fields);
+            let (peer_value, host) = (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("api"));
+            let hop = Hop { peer: "10.0.0.1".parse().unwrap(), peer_value: &peer_value, secure: false, host: &host };
+            write(&mut map, &hop, policy, &trusted);
+            let field = |name: &str| map.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(field("x-forwarded-for"), *xff, "{fields:?}");
+            assert_eq!(field("forwarded"), forwarded.as_deref(), "{fields:?}");
+        }
     }
 }

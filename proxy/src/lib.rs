@@ -27,6 +27,7 @@ mod dns;
 mod edits;
 mod exchange;
 mod forward;
+mod forwarded;
 mod forwarding;
 #[doc(hidden)]
 pub mod fuzz;
