@@ -17,6 +17,7 @@ mod programs;
 mod proxy_protocol;
 mod reload;
 mod reload_load;
+mod reload_tls;
 mod rig;
 mod routes;
 mod shipping;

@@ -1,0 +1,170 @@
+//! Certificates and what is asked of clients, changed while the proxy runs: by files whose names stay, and by the
+//! configuration.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use rustls::{ClientConnection, StreamOwned};
+use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
+use tollgate_tls::{ClientPolicy, Roots, ServerVerify, TlsVersions};
+
+use crate::collector::Collector;
+use crate::programs::s_client;
+use crate::rig::{Gate, PATIENCE, Setup, Upstream};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+const NAMES: &str = r#"
+      names:
+        - {names: [same.example.com], client_auth: required, client_ca: tls/ca.pem}
+        - {names: [stricter.example.com], client_auth: optional, client_ca: tls/ca.pem}
+        - {names: [wider.example.com], client_auth: required, client_ca: clients.pem}
+"#;
+/// All names, the open one included.
+const ALL: [&str; 4] = ["open.example.com", "same.example.com", "stricter.example.com", "wider.example.com"];
+
+struct World {
+    gate: Gate,
+    partner: DemoCa,
+    alice: Issued,
+    bob: Issued,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
+    let partner = DemoCa::open(&dir.path().join("partner")).unwrap();
+    let alice = ca.client("alice", "alice", &[], Lifetime::days(1)).unwrap();
+    let bob = partner.client("bob", "bob", &[], Lifetime::days(1)).unwrap();
+    std::fs::copy(ca.roots(), dir.path().join("clients.pem")).unwrap();
+    let collector = Collector::start(&ca);
+    let targets = [format!("http://{}", Upstream::answering(OK).addr)];
+    let setup = Setup { targets: &targets, client_auth: "none", tls: NAMES, ..Setup::default() };
+    World { gate: Gate::around(dir, ca, collector, &setup), partner, alice, bob }
+}
+
+impl World {
+    /// One request by `openssl s_client`.
+    fn ask(&self, version: &str, name: &str, shown: Option<&Issued>, more: &[&str]) -> Option<String> {
+        let mut all = vec![version, "-servername", name];
+        if let Some(Issued { cert, key }) = shown {
+            all.extend(["-cert", cert.to_str().unwrap(), "-key", key.to_str().unwrap()]);
+        }
+        all.extend(more);
+        s_client(self.gate.tls, name, &all)
+    }
+
+    /// Another certificate for the gate, in the same files.
+    fn renew(&self) {
+        let tls = self.gate.dir.path().join("tls");
+        for file in ["gate.pem", "gate.key"] {
+            std::fs::remove_file(tls.join(file)).unwrap();
+        }
+        self.gate.ca.server("gate", &["localhost", "api.example.com"], Lifetime::days(2)).unwrap();
+    }
+
+    /// A connection that is kept, with alice's certificate.
+    fn keep(&self, name: &'static str) -> StreamOwned<ClientConnection, TcpStream> {
+        tollgate_tls::install_provider();
+        let (roots, identity) = (Roots::load(self.gate.ca.roots()).unwrap(), self.alice.identity().unwrap());
+        let (alpn, versions) = (vec!["http/1.1".to_owned()], TlsVersions::Tls12And13);
+        let policy = ClientPolicy { roots, identity: Some(identity), alpn, versions, verify: ServerVerify::None };
+        let connection = ClientConnection::new(policy.config().unwrap(), name.try_into().unwrap()).unwrap();
+        let stream = TcpStream::connect(self.gate.tls).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        StreamOwned::new(connection, stream)
+    }
+}
+
+/// The status of one request, and whether the connection is closed after it.
+fn status_on(stream: &mut StreamOwned<ClientConnection, TcpStream>, host: &str) -> (String, bool) {
+    write!(stream, "GET /api HTTP/1.1\r\nhost: {host}\r\n\r\n").unwrap();
+    let (mut answer, mut part) = (String::new(), [0; 1024]);
+    while !answer.ends_with("hello") {
+        match stream.read(&mut part).unwrap() {
+            0 => break,
+            read => answer.push_str(std::str::from_utf8(&part[..read]).unwrap()),
+        }
+    }
+    (answer.split(' ').nth(1).unwrap_or_default().to_owned(), !answer.ends_with("hello"))
+}
+
+/// Whether this is the certificate that the gate showed.
+fn showed(said: &str, certificate: &Path) -> bool {
+    let pem = std::fs::read_to_string(certificate).unwrap().replace('\r', "");
+    let own = pem.split("-----END").next().unwrap();
+    said.contains(own.trim())
+}
+
+#[test]
+fn new_handshakes_and_changed_policies_hold_from_the_reload_on() {
+    for version in ["-tls1_2", "-tls1_3"] {
+        let world = world();
+        let gate = &world.gate;
+        let certificate = gate.dir.path().join("tls/gate.pem");
+        let session = |name: &str| gate.dir.path().join(name).to_str().unwrap().to_owned();
+        for name in ALL {
+            let out = session(name);
+            let Some(said) = world.ask(version, name, Some(&world.alice), &["-sess_out", &out]) else { return };
+            assert!(said.contains("HTTP/1.1 200") && showed(&said, &certificate), "{name}: {said}");
+        }
+        let mut kept = ALL.map(|name| world.keep(name));
+        for (stream, name) in kept.iter_mut().zip(ALL) {
+            assert_eq!(status_on(stream, name), ("200".to_owned(), false), "{name}");
+        }
+        // One policy changes by the configuration, one by the file that it names; and the certificate by its file.
+        gate.edit("client_auth: optional", "client_auth: required");
+        let both = [gate.ca.roots(), world.partner.roots()].map(|file| std::fs::read_to_string(file).unwrap()).concat();
+        std::fs::write(gate.dir.path().join("clients.pem"), both).unwrap();
+        let old = std::fs::read(&certificate).unwrap();
+        world.renew();
+        assert_ne!(std::fs::read(&certificate).unwrap(), old);
+        gate.running().reload().unwrap();
+        // Fresh handshakes see the new certificate and meet the new policies.
+        for (name, shown, served) in [
+            ("open.example.com", None, true),
+            ("same.example.com", Some(&world.alice), true),
+            ("same.example.com", Some(&world.bob), false),
+            ("stricter.example.com", None, false),
+            ("stricter.example.com", Some(&world.alice), true),
+            ("wider.example.com", Some(&world.bob), true),
+        ] {
+            let said = world.ask(version, name, shown, &[]).unwrap();
+            assert_eq!(said.contains("HTTP/1.1 200"), served, "{version} {name}: {said}");
+            assert!(showed(&said, &certificate), "{version} {name}: {said}");
+        }
+        // Sessions resume where the policy is equal, and nowhere else.
+        for (name, resumes) in ALL.into_iter().zip([true, true, false, false]) {
+            let said = world.ask(version, name, Some(&world.alice), &["-sess_in", &session(name)]).unwrap();
+            assert!(said.contains("HTTP/1.1 200"), "{version} {name}: {said}");
+            assert_eq!(said.contains("Reused, "), resumes, "{version} {name}: {said}");
+        }
+        // So do connections that are open.
+        for (stream, (name, status)) in kept.iter_mut().zip(ALL.into_iter().zip(["200", "200", "421", "421"])) {
+            assert_eq!(status_on(stream, name), (status.to_owned(), status == "421"), "{version} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_leaves_the_one_in_force() {
+    let world = world();
+    let gate = &world.gate;
+    let certificate = gate.dir.path().join("tls/gate.pem");
+    let old = gate.dir.path().join("old.pem");
+    std::fs::copy(&certificate, &old).unwrap();
+    let key = gate.dir.path().join("tls/gate.key");
+    let old_key = std::fs::read(&key).unwrap();
+    world.renew();
+    // The new certificate with the key of the one before, as in the middle of a renewal.
+    std::fs::write(&key, &old_key).unwrap();
+    let error = gate.running().reload().unwrap_err().to_string();
+    assert!(error.contains("gate.yaml:") && error.contains("certificates[0].certificate"), "{error}");
+    let Some(said) = world.ask("-tls1_3", "open.example.com", None, &[]) else { return };
+    assert!(said.contains("HTTP/1.1 200") && showed(&said, &old), "{said}");
+    // Once both are there, they come into force.
+    world.renew();
+    gate.running().reload().unwrap();
+    let said = world.ask("-tls1_3", "open.example.com", None, &[]).unwrap();
+    assert!(said.contains("HTTP/1.1 200") && showed(&said, &certificate), "{said}");
+}
