@@ -54,7 +54,7 @@ pub struct Metrics {
     pub plans_in_use: IntGauge,
     pub drain_cut: IntCounter,
     /// Services with a time series of their own.
-    named: Mutex<HashSet<Arc<str>>>,
+    named: Mutex<HashSet<String>>,
 }
 
 impl Metrics {
@@ -104,9 +104,9 @@ impl Metrics {
     }
 
     /// Whether a service has, or may have, a time series of its own.
-    fn admits(&self, service: &Arc<str>) -> bool {
+    fn admits(&self, service: &str) -> bool {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.contains(service) || (named.len() < SERVICES_MAX && named.insert(service.clone()))
+        named.contains(service) || (named.len() < SERVICES_MAX && named.insert(service.to_owned()))
     }
 
     /// Another plan is in force: says so, and ends the time series of services that are no more.
@@ -118,7 +118,7 @@ impl Metrics {
         let kept: HashSet<&str> = now.services.iter().map(|service| service.name.as_str()).collect();
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.retain(|service| {
-            let keep = kept.contains(&**service);
+            let keep = kept.contains(service.as_str());
             if !keep {
                 for class in STATUS_CLASSES {
                     let _absent = self.transactions.remove_label_values(&[service, class]);
@@ -188,7 +188,8 @@ impl WorkerMetrics {
 /// One worker's counts of the services of one plan since it last added them to the shared ones.
 pub struct ServiceCounts {
     shared: Arc<Metrics>,
-    names: Vec<Arc<str>>,
+    plan: Arc<Plan>,
+    /// By index into [`Plan::services`], and one more for what matched no route; made when they are first counted.
     services: RefCell<Vec<Option<Box<ServiceMetrics>>>>,
     touched: RefCell<Vec<usize>>,
 }
@@ -208,16 +209,14 @@ impl std::fmt::Debug for ServiceCounts {
 impl ServiceCounts {
     /// None counted yet.
     #[must_use]
-    pub fn new(shared: Arc<Metrics>, plan: &Plan) -> Self {
-        let mut names: Vec<Arc<str>> = plan.services.iter().map(|service| service.name.as_str().into()).collect();
-        names.push(NO_SERVICE.into());
-        let services = std::iter::repeat_with(|| None).take(names.len()).collect();
-        Self { shared, names, services: RefCell::new(services), touched: RefCell::default() }
+    pub fn new(shared: Arc<Metrics>, plan: Arc<Plan>) -> Self {
+        let services = std::iter::repeat_with(|| None).take(plan.services.len() + 1).collect();
+        Self { shared, plan, services: RefCell::new(services), touched: RefCell::default() }
     }
 
     /// Counts a transaction that ended.
     pub fn transaction(&self, service: Option<usize>, status: Option<u16>, took: Duration, class: Option<ErrorClass>) {
-        let index = service.unwrap_or(self.names.len() - 1);
+        let index = service.unwrap_or(self.plan.services.len());
         let mut services = self.services.borrow_mut();
         let metrics = services[index].get_or_insert_with(|| Box::new(self.service(index)));
         if let Some(status) = status {
@@ -233,9 +232,11 @@ impl ServiceCounts {
     }
 
     fn service(&self, index: usize) -> ServiceMetrics {
-        let name = &self.names[index];
-        let is_named = index == self.names.len() - 1 || self.shared.admits(name);
-        let name = if is_named { name } else { OVERFLOW };
+        let name = match self.plan.services.get(index) {
+            None => NO_SERVICE,
+            Some(service) if self.shared.admits(&service.name) => &service.name,
+            Some(_) => OVERFLOW,
+        };
         let class = |class: &str| self.shared.transactions.with_label_values(&[name, class]).local();
         let duration = self.shared.durations.with_label_values(&[name]).local();
         ServiceMetrics { classes: STATUS_CLASSES.map(class), duration, touched: false }

@@ -6,13 +6,14 @@
 //! the others age and are closed.
 //!
 //! A pool belongs to one plan; the next plan's takes over the slots of the upstreams that it has too. The slots of the
-//! others close: what is idle in them ends at once, what is on loan ends with its exchange.
+//! others close: what is idle in them ends at once, what is on loan ends with its exchange. A slot is made at its first
+//! use, so that thousands of upstreams that a worker has not met cost it neither memory nor time.
 //!
 //! A connection is used again only after an exchange that is complete on both sides, and only while it is young, has
 //! requests left, and leads to an address that its name still has. One that began with a PROXY header serves the client
 //! connection that the header names, and no other.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -33,7 +34,13 @@ const READY_MAX: Duration = Duration::from_millis(5);
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
-    slots: Vec<Rc<Slot>>,
+    plan: Arc<Plan>,
+    /// By index into [`Plan::upstreams`].
+    slots: Vec<OnceCell<Rc<Slot>>>,
+    /// The slots that there are.
+    made: RefCell<Vec<usize>>,
+    /// Whether another plan is in force.
+    is_past: Cell<bool>,
     bounds: Bounds,
 }
 
@@ -300,19 +307,22 @@ impl Slot {
 impl Pool {
     /// The pool of `plan`, with the connections of `before` to the upstreams that both have.
     #[must_use]
-    pub fn new(plan: &Plan, before: Option<&Self>) -> Self {
-        // Equal upstreams of two plans are one Arc, so its address tells; `before` keeps those alive that are compared.
-        let old = before.map_or(&[][..], |before| &before.slots);
-        let mut old: HashMap<*const UpstreamPlan, &Rc<Slot>> =
-            old.iter().map(|slot| (Arc::as_ptr(&slot.upstream), slot)).collect();
-        let mut slots = Vec::with_capacity(plan.upstreams.len());
-        for upstream in &plan.upstreams {
-            slots.push(match old.remove(&Arc::as_ptr(upstream)) {
-                Some(slot) => slot.clone(),
-                None => Rc::new(Slot::new(upstream.clone())),
-            });
+    pub fn new(plan: &Arc<Plan>, before: Option<&Self>) -> Self {
+        let mut slots: Vec<OnceCell<Rc<Slot>>> = plan.upstreams.iter().map(|_| OnceCell::new()).collect();
+        let mut made = Vec::new();
+        if let Some(before) = before {
+            before.is_past.set(true);
+            // Equal upstreams of two plans are one Arc, so its address tells; `before` keeps those alive that are compared.
+            let mut old: HashMap<*const UpstreamPlan, Rc<Slot>> =
+                before.made().into_iter().map(|slot| (Arc::as_ptr(&slot.upstream), slot)).collect();
+            for (index, upstream) in plan.upstreams.iter().enumerate() {
+                if let Some(slot) = old.remove(&Arc::as_ptr(upstream)) {
+                    slots[index] = OnceCell::from(slot);
+                    made.push(index);
+                }
+            }
+            old.values().for_each(|slot| slot.close());
         }
-        old.values().for_each(|slot| slot.close());
         let (limits, timeouts) = (&plan.config.limits, &plan.config.timeouts);
         let bounds = Bounds {
             idle_max: limits.upstream_idle_max,
@@ -324,7 +334,12 @@ impl Pool {
             pending_max: limits.upstream_pending_max,
             pending: timeouts.upstream_pending.0,
         };
-        Self { slots, bounds }
+        Self { plan: plan.clone(), slots, made: RefCell::new(made), is_past: Cell::new(false), bounds }
+    }
+
+    /// The slots that there are.
+    fn made(&self) -> Vec<Rc<Slot>> {
+        self.made.borrow().iter().filter_map(|index| self.slots[*index].get().cloned()).collect()
     }
 
     /// What holds for each identity.
@@ -336,13 +351,19 @@ impl Pool {
     /// One identity.
     #[must_use]
     pub fn slot(&self, upstream: usize) -> &Rc<Slot> {
-        &self.slots[upstream]
+        self.slots[upstream].get_or_init(|| {
+            self.made.borrow_mut().push(upstream);
+            let slot = Slot::new(self.plan.upstreams[upstream].clone());
+            // The pool in force knows nothing of one that is made for a transaction of a plan before.
+            slot.closed.set(self.is_past.get());
+            Rc::new(slot)
+        })
     }
 
     /// A connection that is open and takes a request of `client` now. `client` is asked for where connections begin
     /// with a PROXY header.
     pub async fn take(&self, upstream: usize, client: Option<SocketAddr>) -> Option<Lease> {
-        let slot = &self.slots[upstream];
+        let slot = self.slot(upstream);
         if let Some(lease) = slot.take_shared(&self.bounds, upstream, client) {
             return Some(lease);
         }
@@ -357,7 +378,7 @@ impl Pool {
 
     /// Keeps a connection that is not in use.
     pub fn keep_ready(&self, lease: Lease) {
-        let slot = &self.slots[lease.upstream];
+        let slot = self.slot(lease.upstream);
         let now = Instant::now();
         let keep = lease.poolable
             && !slot.closed.get()
@@ -378,7 +399,7 @@ impl Pool {
     /// A place for a new connection, unless the identity has as many as it may.
     #[must_use]
     pub fn open(&self, upstream: usize) -> Option<OpenConnection> {
-        let slot = &self.slots[upstream];
+        let slot = self.slot(upstream);
         let open = &slot.places.open;
         if open.get() >= self.bounds.open_max {
             return None;
@@ -390,7 +411,7 @@ impl Pool {
 
     /// Closes what has been idle for too long, is too old, or leads to an address that its name has no more.
     pub fn sweep(&self, resolver: &crate::dns::Resolver) {
-        for slot in &self.slots {
+        for slot in self.made.borrow().iter().filter_map(|index| self.slots[*index].get()) {
             if slot.places.open.get() == 0 {
                 continue;
             }

@@ -17,7 +17,7 @@ const AT_ONE_TIME_MAX: usize = 32;
 /// Makes one more connection ready for each target that has fewer than its service asks for.
 pub fn up(worker: &Rc<Worker>, plan: &Rc<WorkerPlan>) {
     let mut begun = 0;
-    for service in plan.services.iter().filter(|service| service.warm_connections > 0) {
+    for service in plan.warm.iter().map(|index| &plan.services[*index]) {
         for target in &service.targets {
             let slot = plan.pool.slot(target.upstream);
             let wanted = service.warm_connections.min(plan.pool.bounds().idle_max);

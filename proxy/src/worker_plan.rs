@@ -34,6 +34,8 @@ pub struct WorkerPlan {
     pub protocols: Protocols,
     /// Counts by index into [`Plan::services`].
     pub counts: ServiceCounts,
+    /// Services that want connections kept ready, as indices into [`Plan::services`].
+    pub warm: Vec<usize>,
     turns: Vec<Cell<usize>>,
 }
 
@@ -45,7 +47,8 @@ impl WorkerPlan {
         Rc::new(Self {
             pool: Pool::new(&plan, before.map(|before| &before.pool)),
             protocols: Protocols::new(&plan.config),
-            counts: ServiceCounts::new(metrics.clone(), &plan),
+            counts: ServiceCounts::new(metrics.clone(), plan.clone()),
+            warm: (0..plan.services.len()).filter(|index| plan.services[*index].warm_connections > 0).collect(),
             turns: plan.services.iter().map(|_| Cell::new(random)).collect(),
             plan,
         })

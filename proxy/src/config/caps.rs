@@ -1,5 +1,6 @@
 //! Caps of listeners and services as they are written, and the counts behind them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,7 @@ pub struct ServiceCaps {
 /// Compiles caps; takes over the counts of the plan before.
 pub(super) struct Caps<'a> {
     before: Option<&'a Plan>,
+    services: HashMap<&'a str, &'a ServiceCounts>,
     clients_max: usize,
 }
 
@@ -63,7 +65,9 @@ impl<'a> Caps<'a> {
             let (low, high) = (CLIENTS.start(), CLIENTS.end());
             problems.at(clients_max, format!("must be {low} to {high}; leave it out for the default"));
         }
-        Self { before, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
+        let services = before.map_or(&[][..], |plan| &plan.services);
+        let services = services.iter().map(|service| (service.name.as_str(), &service.caps)).collect();
+        Self { before, services, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
     }
 
     pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Problems<'_>) -> ListenerCounts {
@@ -83,8 +87,7 @@ impl<'a> Caps<'a> {
     }
 
     pub(super) fn service(&self, name: &str, caps: &ServiceCaps, problems: &mut Problems<'_>) -> ServiceCounts {
-        let before = self.before.and_then(|plan| plan.services.iter().find(|service| service.name == name));
-        let before = before.map(|service| service.caps.clone()).unwrap_or_default();
+        let before = self.services.get(name).copied().cloned().unwrap_or_default();
         let concurrent = positive(&caps.concurrent_max, problems)
             .map(|max| (before.concurrent.map(|(slots, _)| slots).unwrap_or_default(), max));
         let all = (&caps.requests_per_second_max, &caps.request_burst_max);

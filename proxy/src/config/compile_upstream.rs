@@ -7,12 +7,12 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 use rustls_pki_types::ServerName;
 use tollgate_config::{At, Problems};
-use tollgate_tls::{ClientPolicy, Roots, ServerVerify, TlsVersions};
+use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 
 use super::caps::Caps;
 use super::compile::{identity, noted};
 use super::plan::{Endpoint, HealthPlan, Plan, ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan};
-use super::{Active, Protocol, ProxyConfig, Service, ServiceTls, Target, UpstreamHost, Verify};
+use super::{Active, KeyPair, Protocol, ProxyConfig, Service, ServiceTls, Target, UpstreamHost, Verify};
 use crate::balance;
 use crate::health::{Check, CheckRule, UpstreamState};
 
@@ -62,6 +62,30 @@ impl<'a> Upstreams<'a> {
     }
 }
 
+/// Files that services name for TLS: thousands name the same few, each of which is read once.
+#[derive(Default)]
+struct TlsFiles {
+    /// By file; `None` = the system's.
+    roots: HashMap<Option<PathBuf>, Result<Roots, String>>,
+    /// By certificate and key.
+    identities: HashMap<[PathBuf; 2], Identity>,
+}
+
+impl TlsFiles {
+    fn roots(&mut self, file: Option<&Path>) -> Result<Roots, String> {
+        let load = || file.map_or_else(Roots::system, Roots::load).map_err(|error| error.to_string());
+        self.roots.entry(file.map(Path::to_owned)).or_insert_with(load).clone()
+    }
+
+    fn identity(&mut self, pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
+        let files = [pair.certificate.to_path_buf(), pair.key.to_path_buf()];
+        match self.identities.get(&files) {
+            Some(identity) => Some(identity.clone()),
+            None => Some(self.identities.entry(files).or_insert(identity(pair, problems)?).clone()),
+        }
+    }
+}
+
 pub(super) fn services(
     config: &ProxyConfig,
     upstreams: &mut Upstreams<'_>,
@@ -69,13 +93,13 @@ pub(super) fn services(
     problems: &mut Problems<'_>,
 ) -> Vec<ServicePlan> {
     check_retries(config, problems);
-    let mut system_roots = None;
-    config.services.iter().map(|service| plan(service, &mut system_roots, upstreams, caps, problems)).collect()
+    let mut files = TlsFiles::default();
+    config.services.iter().map(|service| plan(service, &mut files, upstreams, caps, problems)).collect()
 }
 
 fn plan(
     service: &Service,
-    system_roots: &mut Option<Roots>,
+    files: &mut TlsFiles,
     upstreams: &mut Upstreams<'_>,
     caps: &Caps<'_>,
     problems: &mut Problems<'_>,
@@ -89,7 +113,7 @@ fn plan(
     let rule = service.health.active.as_ref().map(|active| rule(service, active, problems));
     let mut targets = Vec::new();
     for text in service.targets.iter().take(TARGETS_MAX) {
-        if let Some(target) = target(service, text, rule.as_ref(), system_roots, upstreams, problems) {
+        if let Some(target) = target(service, text, rule.as_ref(), files, upstreams, problems) {
             targets.push(target);
         }
     }
@@ -172,7 +196,7 @@ fn target(
     service: &Service,
     text: &At<Target>,
     rule: Option<&CheckRule>,
-    system_roots: &mut Option<Roots>,
+    files: &mut TlsFiles,
     upstreams: &mut Upstreams<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<TargetPlan> {
@@ -184,7 +208,7 @@ fn target(
         None => {
             let (https, host, port) = noted(text, target_parts(&text.url), problems)?;
             let tls = match https {
-                true => Some(client_policy(service, text, &host, system_roots, problems)?),
+                true => Some(client_policy(service, text, &host, files, problems)?),
                 false => None,
             };
             let default_port = if https { 443 } else { 80 };
@@ -243,19 +267,16 @@ fn client_policy(
     service: &Service,
     text: &At<Target>,
     host: &str,
-    system_roots: &mut Option<Roots>,
+    files: &mut TlsFiles,
     problems: &mut Problems<'_>,
 ) -> Option<(ClientPolicy, ServerName<'static>)> {
     let tls: &ServiceTls = &service.tls;
     let roots = match &tls.ca {
-        Some(ca) => noted(ca, Roots::load(ca), problems)?,
-        None => match system_roots {
-            Some(roots) => roots.clone(),
-            None => system_roots.insert(noted(text, Roots::system(), problems)?).clone(),
-        },
+        Some(ca) => noted(ca, files.roots(Some(ca)), problems)?,
+        None => noted(text, files.roots(None), problems)?,
     };
     let identity = match &tls.client {
-        Some(pair) => Some(identity(pair, problems)?),
+        Some(pair) => Some(files.identity(pair, problems)?),
         None => None,
     };
     let server_name = match &tls.server_name {
