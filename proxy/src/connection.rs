@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
 use crate::caps::Admitted;
+use crate::config::Http2;
+use crate::frames::Meter;
 use crate::worker::Worker;
 
 /// Facts of one connection, shared by its transactions.
@@ -125,6 +127,8 @@ pub struct IoFacts {
     /// A request was taken whose body goes on.
     receiving: AtomicBool,
     write_stalled: AtomicBool,
+    /// What is wrong with an HTTP/2 connection that is cut for it.
+    flood: OnceLock<(&'static str, String)>,
     /// Bytes read in all.
     pub read_bytes: AtomicU64,
 }
@@ -168,6 +172,17 @@ impl IoFacts {
         self.write_stalled.load(Relaxed)
     }
 
+    /// Why the connection was cut, if it was for what the client's frames ask of us: the metric's label, and a sentence.
+    #[must_use]
+    pub fn flood(&self) -> Option<(&'static str, &str)> {
+        self.flood.get().map(|(cause, detail)| (*cause, detail.as_str()))
+    }
+
+    /// Says so; what came first holds.
+    pub fn note_flood(&self, cause: &'static str, detail: String) {
+        self.flood.get_or_init(|| (cause, detail));
+    }
+
     fn note_read(&self, epoch: Instant, bytes: usize) {
         self.read_bytes.fetch_add(bytes as u64, Relaxed);
         if self.first_byte_us.load(Relaxed) == 0 && !self.in_request() {
@@ -184,12 +199,19 @@ pub struct Watched<IO> {
     epoch: Instant,
     write_max: Option<Duration>,
     stall: Option<Pin<Box<Sleep>>>,
+    meter: Option<Box<Meter>>,
 }
 
 impl<IO> Watched<IO> {
     /// Watches `io`; `write_max` bounds a write without progress.
     pub fn new(io: IO, facts: Arc<IoFacts>, epoch: Instant, write_max: Option<Duration>) -> Self {
-        Self { io, facts, epoch, write_max, stall: None }
+        Self { io, facts, epoch, write_max, stall: None, meter: None }
+    }
+
+    /// Also counts the frames of a client that speaks HTTP/2.
+    #[must_use]
+    pub fn metered(self, bounds: &Http2) -> Self {
+        Self { meter: Some(Box::new(Meter::new(bounds))), ..self }
     }
 
     fn check_write<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -205,13 +227,25 @@ impl<IO> Watched<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let read = buf.filled().len() - before;
         if read > 0 {
             self.facts.note_read(self.epoch, read);
+        }
+        if let Some(meter) = &mut self.meter
+            && let Err(flood) = meter.received(&buf.filled()[before..], Instant::now)
+        {
+            let goaway = meter.goaway(flood);
+            self.facts.note_flood(flood.as_str(), flood.detail().to_owned());
+            if let Some(goaway) = goaway {
+                // As far as the socket takes it now.
+                let _written = Pin::new(&mut self.io).poll_write(cx, &goaway);
+                let _flushed = Pin::new(&mut self.io).poll_flush(cx);
+            }
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, flood)));
         }
         Poll::Ready(Ok(()))
     }
@@ -220,6 +254,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write(cx, buf);
+        if let (Some(meter), Poll::Ready(Ok(written))) = (&mut self.meter, &poll) {
+            meter.sent(&buf[..*written]);
+        }
         self.check_write(cx, poll)
     }
 
@@ -229,6 +266,14 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        if let (Some(meter), Poll::Ready(Ok(written))) = (&mut self.meter, &poll) {
+            let mut left = *written;
+            for buf in bufs {
+                let part = left.min(buf.len());
+                meter.sent(&buf[..part]);
+                left -= part;
+            }
+        }
         self.check_write(cx, poll)
     }
 

@@ -29,6 +29,7 @@ mod exchange;
 mod forward;
 mod forwarded;
 mod forwarding;
+mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 mod handshake;

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub connections_refused: IntCounterVec,
     pub handshake_failures: IntCounterVec,
     pub proxy_headers_refused: IntCounterVec,
+    /// HTTP/2 connections cut for what they asked of us.
+    pub http2_floods: IntCounterVec,
     pub transactions: IntCounterVec,
     pub durations: HistogramVec,
     pub errors: IntCounterVec,
@@ -76,6 +78,7 @@ impl Metrics {
             connections_refused: counter_vec(r, names::PROXY_CONNECTIONS_REFUSED_TOTAL)?,
             handshake_failures: counter_vec(r, names::PROXY_HANDSHAKE_FAILURES_TOTAL)?,
             proxy_headers_refused: counter_vec(r, names::PROXY_HEADERS_REFUSED_TOTAL)?,
+            http2_floods: counter_vec(r, names::PROXY_HTTP2_FLOODS_TOTAL)?,
             transactions: counter_vec(r, names::PROXY_TRANSACTIONS_TOTAL)?,
             durations: histogram_vec(r, names::PROXY_TRANSACTION_DURATION_SECONDS)?,
             errors: counter_vec(r, names::PROXY_ERRORS_TOTAL)?,

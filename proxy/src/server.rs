@@ -1,10 +1,12 @@
 //! Accepting clients: bounded, under deadlines, and by the protocol that TLS agreed on. Nothing is sniffed.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
@@ -30,9 +32,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
 /// Fields of a head for which hyper has places on the stack; for more it allocates them for each head.
 const PARSER_HEADERS: usize = 100;
-
-/// How long a connection that has sent nothing yet may still send a request once the proxy drains.
-const FIRST_BYTE_GRACE: Duration = Duration::from_secs(1);
 
 /// How many times its configured bound HTTP/2's header list may be before h2 itself refuses it, which leaves no record:
 /// what is over the bound and under this is refused, and recorded, as any request.
@@ -305,8 +304,10 @@ impl Server {
     }
 
     fn watched<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO, facts: &ConnectionFacts) -> TokioIo<Watched<IO>> {
-        let write_max = Some(self.worker.plan().config.timeouts.client_write.0);
-        TokioIo::new(Watched::new(io, facts.io.clone(), self.worker.epoch, write_max))
+        let plan = self.worker.plan();
+        let write_max = Some(plan.config.timeouts.client_write.0);
+        let watched = Watched::new(io, facts.io.clone(), self.worker.epoch, write_max);
+        TokioIo::new(if facts.http2 { watched.metered(&plan.config.http2) } else { watched })
     }
 
     async fn serve_http1<IO>(&self, io: IO, facts: Rc<ConnectionFacts>)
@@ -325,8 +326,9 @@ impl Server {
                 () = self.worker.drain.cancelled() => {
                     // hyper would close what was accepted just now, before it reads the request that is on its way.
                     // Every answer ends its connection by now, so that it need not be told.
+                    let grace = self.worker.plan().config.timeouts.drain_first_request.0;
                     if facts.io.read_bytes.load(Relaxed) == 0
-                        && let Ok(ended) = tokio::time::timeout(FIRST_BYTE_GRACE, connection.as_mut()).await
+                        && let Ok(ended) = tokio::time::timeout(grace, connection.as_mut()).await
                     {
                         return ended;
                     }
@@ -380,12 +382,25 @@ impl Server {
         let connection = self.worker.plan().protocols.http2.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let idle = self.worker.plan().config.timeouts.http2_idle.0;
-        // How it ends shows in the transactions that it carried.
-        let _ended = tokio::select! {
+        let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.worker.drain.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                let grace = self.worker.plan().config.timeouts.drain_first_request.0;
+                // It would be told to go away before it reads the request that is on its way.
+                let begun = std::future::poll_fn(|cx| match connection.as_mut().poll(cx) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending if facts.requests.get() > 0 => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                });
+                match tokio::time::timeout(grace, begun).await {
+                    Ok(Some(ended)) => ended,
+                    // GOAWAY comes after the client's first frames, which it may owe for ever.
+                    Err(_) if facts.io.read_bytes.load(Relaxed) == 0 => return,
+                    Ok(None) | Err(_) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                }
             }
             () = facts.idle_for(idle) => {
                 connection.as_mut().graceful_shutdown();
@@ -393,5 +408,25 @@ impl Server {
                 last_streams.unwrap_or(Ok(()))
             }
         };
+        if let Err(error) = ended {
+            self.note_flood(&facts, &error);
+        }
+    }
+
+    /// Records an HTTP/2 connection that was cut for what its frames ask of us. How others end shows in the transactions
+    /// that they carried.
+    fn note_flood(&self, facts: &ConnectionFacts, error: &hyper::Error) {
+        let engine = error.source().and_then(|source| source.downcast_ref::<h2::Error>()).filter(|error| {
+            error.is_go_away() && error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+        });
+        if let Some(error) = engine {
+            facts.io.note_flood("engine", error.to_string());
+        }
+        let Some((cause, detail)) = facts.io.flood() else { return };
+        let listener = &self.worker.plan().listeners[facts.listener].name;
+        self.worker.metrics.shared().http2_floods.with_label_values(&[listener, cause]).inc();
+        // The connection's first byte is not this transaction's.
+        facts.io.take_first_byte_at(self.worker.epoch, false);
+        self.worker.malformed(facts, None, ErrorClass::RateLimited, detail);
     }
 }

@@ -313,6 +313,9 @@ impl Transaction {
             let detail = "the client did not take the response in time";
             return Ending::broken(Termination::Client, ErrorClass::ClientAbort, detail);
         }
+        if let Some((_, flood)) = self.connection.io.flood() {
+            return Ending::broken(Termination::Gateway, ErrorClass::RateLimited, flood);
+        }
         let fault = self.request_body.as_ref().and_then(|body| body.fault.get());
         let detail = match (self.connection.io.write_stalled(), fault, self.status) {
             (true, _, _) => "the client stopped reading",

@@ -98,6 +98,8 @@ registry! {
         "TLS handshakes that failed";
     PROXY_HEADERS_REFUSED_TOTAL = "tollgate_proxy_headers_refused_total" Proxy Counter, ["listener", "reason"],
         "connections closed for their PROXY header: untrusted (the peer may send none), malformed, timeout or closed";
+    PROXY_HTTP2_FLOODS_TOTAL = "tollgate_proxy_http2_floods_total" Proxy Counter, ["listener", "cause"],
+        "HTTP/2 client connections cut: too many control_frames or resets, or by a bound of the protocol engine (engine)";
     PROXY_TRANSACTIONS_TOTAL = "tollgate_proxy_transactions_total" Proxy Counter, ["service", "status_class"],
         "transactions finished; 499 counts as 4xx, service is _none if none matched and _other past the cap";
     PROXY_TRANSACTION_DURATION_SECONDS = "tollgate_proxy_transaction_duration_seconds" Proxy Histogram(TRANSACTION_SECONDS), ["service"],

@@ -132,6 +132,16 @@ fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
             problems.key(key, format!("must be {low} to {high} (RFC 9113 section 6.9)"));
         }
     }
+    for (key, frames) in [
+        ("http2.control_frames_per_second_max", h2.control_frames_per_second_max),
+        ("http2.control_frame_burst_max", h2.control_frame_burst_max),
+        ("http2.resets_per_second_max", h2.resets_per_second_max),
+        ("http2.reset_burst_max", h2.reset_burst_max),
+    ] {
+        if frames == 0 {
+            problems.key(key, "must be more than 0; leave it out for the default");
+        }
+    }
     if config.timeouts.http2_idle.0.is_zero() {
         problems.key("timeouts.http2_idle", "must be more than 0; leave it out for the default");
     }

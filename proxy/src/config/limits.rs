@@ -9,6 +9,8 @@ use tollgate_config::{At, ByteSize, Span};
 pub struct Timeouts {
     /// TCP accept to the end of the TLS handshake.
     pub handshake: Span,
+    /// How long a connection that has begun no request yet may still do so once the proxy drains.
+    pub drain_first_request: Span,
     /// A request head, and the wait for the next one on an HTTP/1.1 connection.
     pub header_read: Span,
     /// An HTTP/2 connection without a stream.
@@ -39,6 +41,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: Span::secs(10),
+            drain_first_request: Span::secs(1),
             header_read: Span::secs(30),
             http2_idle: Span::mins(3),
             body_idle: Span::secs(60),
@@ -121,6 +124,14 @@ pub struct Http2 {
     pub pending_resets_max: usize,
     /// Streams reset by us for the peer's errors; more close the connection.
     pub local_error_resets_max: usize,
+    /// Control frames of a client a second, as PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown ones, after the burst.
+    pub control_frames_per_second_max: u32,
+    /// Control frames of a client at once; more close the connection.
+    pub control_frame_burst_max: u32,
+    /// Streams that a client may reset a second, after the burst.
+    pub resets_per_second_max: u32,
+    /// Streams that a client may reset at once; more close the connection (rapid reset).
+    pub reset_burst_max: u32,
     /// Silence after which the peer is pinged.
     pub keepalive_interval: Span,
     /// Wait for its answer.
@@ -138,6 +149,10 @@ impl Default for Http2 {
             send_buffer_bytes: 256 * 1024,
             pending_resets_max: 20,
             local_error_resets_max: 128,
+            control_frames_per_second_max: 100,
+            control_frame_burst_max: 1_000,
+            resets_per_second_max: 20,
+            reset_burst_max: 200,
             keepalive_interval: Span::secs(30),
             keepalive_timeout: Span::secs(10),
         }

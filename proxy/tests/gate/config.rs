@@ -155,6 +155,7 @@ fn each_mistake_names_its_place_and_its_cure() {
         ("service: api}", "service: api, header_allow: [X-Vault-Token]}", "header_allow[0]", "without credentials"),
         ("records:", "http2: {frame_bytes_max: 1000}\nrecords:", "http2.frame_bytes_max", "16384 to"),
         ("records:", "timeouts: {http2_idle: 0s}\nrecords:", "timeouts.http2_idle", "more than 0"),
+        ("records:", "http2: {reset_burst_max: 0}\nrecords:", "http2.reset_burst_max", "more than 0"),
         ("records:", "workers: 0\nrecords:", "workers", "1 to"),
         ("records:", "forwarding: {trusted_hops: [10.0.0.0/40]}\nrecords:", "trusted_hops[0]", "10.0.0.0/8"),
         ("records:", "hmac: {key_file: none, key_id: a}\nrecords:", "hmac.key_file", "write the secret"),
