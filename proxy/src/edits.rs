@@ -8,6 +8,8 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use tollgate_record::redact::Headers;
 
+use crate::normalize;
+
 /// Fields that frame a message, belong to one connection, or are the gateway's own.
 const PROTECTED: [&str; 17] = [
     "host",
@@ -49,6 +51,14 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
+    /// Makes the edits of a request. What a client sends under a name that is one of those removed or set but for `_` and
+    /// `-` goes too: CGI and its heirs cannot tell the two apart, and would take it for the gateway's.
+    pub fn apply_to_request(&self, headers: &mut HeaderMap) {
+        let written = || self.remove.iter().chain(self.set.iter().map(|(name, _)| name));
+        normalize::strip(headers, |name| written().any(|written| is_disguise(name.as_str(), written.as_str())));
+        self.apply(headers);
+    }
+
     /// Makes the edits.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
@@ -61,6 +71,13 @@ impl HeaderEdits {
             headers.append(name, value.clone());
         }
     }
+}
+
+/// Whether two names are the same but for some `_` in the place of `-`.
+fn is_disguise(one: &str, two: &str) -> bool {
+    let dash = |b| matches!(b, b'-' | b'_');
+    let same = |(a, b): (u8, u8)| a == b || (dash(a) && dash(b));
+    one.len() == two.len() && one != two && one.bytes().zip(two.bytes()).all(same)
 }
 
 /// A name that may be edited.
@@ -108,6 +125,25 @@ mod tests {
             assert!(field(bad, value).is_err(), "{bad} {value:?}");
         }
         assert!(name("authorization").is_ok() && field("x-a", "").is_ok());
+    }
+
+    #[test]
+    fn a_client_cannot_write_what_is_set_under_a_name_that_some_take_for_the_same() {
+        let edits = HeaderEdits {
+            remove: vec![name("x-old-id").unwrap()],
+            set: vec![field("x-tenant-id", "ours").unwrap(), field("x_plain", "ours").unwrap()],
+            add: vec![field("x-also-ours", "ours").unwrap()],
+        };
+        let mut headers = HeaderMap::new();
+        for name in ["x-tenant_id", "x_tenant_id", "x-plain", "x_old-id", "x_also-ours", "x_tenant-is", "x-tenant-id"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("theirs"));
+        }
+        edits.apply_to_request(&mut headers);
+        let theirs = headers.iter().filter(|(_, value)| *value == "theirs").map(|(name, _)| name.as_str());
+        let mut theirs: Vec<&str> = theirs.collect();
+        theirs.sort_unstable();
+        assert_eq!(theirs, ["x_also-ours", "x_tenant-is"]);
+        assert!(headers["x-tenant-id"] == "ours" && headers["x_plain"] == "ours");
     }
 
     #[test]

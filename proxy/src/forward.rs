@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+};
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -75,8 +77,8 @@ async fn forward(
     transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
     let listener = &plan.listeners[connection.listener];
     listener.caps.requests.take(("listener", &listener.name), client_ip, transaction.head_at)?;
-    if let (Some(names), Some(tls)) = (&listener.tls, &connection.tls) {
-        misdirected::check(names, tls, &normal.host)?;
+    if let Some(names) = &listener.tls {
+        misdirected::check(names, connection.tls.as_ref(), &normal.host)?;
     }
     let route = &plan.routes[find_route(plan, transaction, &head, &normal.host)?];
     worker.live.borrow_mut().describe(transaction);
@@ -96,9 +98,14 @@ async fn forward(
     transaction.request_body = watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone());
     let deadline = transaction.head_at + route.total;
     transaction.bound(Some(deadline));
+    let for_connection = credentials::is_of_connection(&head.headers, AUTHORIZATION);
     let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
-    let (mut response, lease) = exchanged?;
+    let (mut response, mut lease) = exchanged?;
     let status = response.status();
+    let challenged = || credentials::is_of_connection(response.headers(), WWW_AUTHENTICATE);
+    if for_connection || (status == StatusCode::UNAUTHORIZED && challenged()) {
+        lease.poolable = false;
+    }
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     transaction.upstream.status = Some(status.as_u16());
     let switched_to = response.headers().get(UPGRADE).cloned();
@@ -203,7 +210,7 @@ fn rewrite(
         client_cert::write(headers, &tls.client_fields);
     }
     if let Some(edits) = &route.request_headers {
-        edits.apply(headers);
+        edits.apply_to_request(headers);
     }
     headers.insert(X_REQUEST_ID, transaction.request_id.clone());
     if let Some(trace) = &transaction.trace {

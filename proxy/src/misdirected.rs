@@ -12,11 +12,16 @@ use crate::connection::TlsFacts;
 use crate::refusal::Refusal;
 use crate::routing::host_name;
 
-/// Refuses a request whose host may be asked for otherwise than its connection was.
+/// Refuses a request whose host may be asked for otherwise than its connection was. `tls` = `None`: the connection is older
+/// than the listener's TLS.
 ///
 /// # Errors
-/// 421. It closes an HTTP/1.1 connection whose name's policy has changed since its handshake.
-pub fn check(names: &ServerNames, tls: &TlsFacts, host: &HeaderValue) -> Result<(), Refusal> {
+/// 421. It closes an HTTP/1.1 connection whose name's policy has changed since its handshake, or that had none.
+pub fn check(names: &ServerNames, tls: Option<&TlsFacts>, host: &HeaderValue) -> Result<(), Refusal> {
+    let Some(tls) = tls else {
+        let detail = "the listener speaks TLS since the connection was opened without";
+        return Err(Refusal { close: true, ..refusal(detail) });
+    };
     let agreed = names.policy(tls.sni.as_deref());
     if tls.policy.as_ref().is_some_and(|policy| policy != agreed) {
         let detail = "what clients of this name must show has changed since the handshake";

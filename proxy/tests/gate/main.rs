@@ -1,5 +1,6 @@
 //! The proxy between real sockets: every way in which a transaction can end, and the way of its record.
 
+mod abuse;
 mod admin;
 mod budget;
 mod caps;
