@@ -96,7 +96,13 @@ pub async fn run(
                 return Ok((response, lease));
             }
             Some(Err(error)) => error,
-            None => return Err(late(transaction, route)),
+            None => {
+                return Err(match watch {
+                    // It has all that the client sent, and cannot answer to less than the whole.
+                    Some(watch) if watch.is_awaited() => body_late(),
+                    _ => late(transaction, route),
+                });
+            }
         };
         let unsent = error.take_message();
         // On HTTP/2 hyper blames the user for a request whose connection broke before its stream was opened.
@@ -313,6 +319,13 @@ fn late(transaction: &mut Transaction, route: &RoutePlan) -> Refusal {
     transaction.upstream.last_byte_at = None;
     unwell(transaction, route);
     Refusal::timeout(ErrorClass::UpstreamTimeout, "the upstream did not answer in time")
+}
+
+/// The time for the whole request is over, and the upstream waits for the client: no failure of the upstream's.
+fn body_late() -> Refusal {
+    let detail = "the body was not complete when the time for the whole request was over";
+    let status = StatusCode::REQUEST_TIMEOUT;
+    Refusal { close: true, ..Refusal::gateway(status, ErrorClass::BadRequest, detail) }
 }
 
 fn failed(

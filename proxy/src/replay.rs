@@ -2,7 +2,8 @@
 //!
 //! An HTTP/2 upstream that goes away, or refuses a stream, says which requests it has not looked at (RFC 9113 sections
 //! 6.8 and 8.7): those may be sent again whatever their method, if their body can. What passes is kept until the
-//! response begins, up to a bound; frames are shared with whoever sends them, not copied.
+//! response begins, up to a bound that counts the memory which keeping takes; frames are shared with whoever sends them, not
+//! copied.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -80,6 +81,8 @@ impl Kept {
     }
 
     fn keep(&mut self, frame: KeptFrame) {
+        // A client chooses how small its frames are: one of a byte, or of none, takes this much all the same.
+        self.bytes += size_of::<KeptFrame>();
         if let KeptFrame::Data(data) = &frame {
             self.bytes += data.len();
         }
