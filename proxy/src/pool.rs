@@ -11,11 +11,11 @@
 //!
 //! A connection is used again only after an exchange that is complete on both sides, and only while it is young, has
 //! requests left, and leads to an address that its name still has. One that began with a PROXY header serves the client
-//! connection that the header names, and no other.
+//! connection that the header names ([`Ends`]), and no other.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use crate::config::{Endpoint, Plan, UpstreamPlan};
 use crate::upstream::budget::Budget;
 use crate::upstream::shared::{Dialing, Shared};
-use crate::upstream::{Lease, PeerAddr};
+use crate::upstream::{Ends, Lease, PeerAddr};
 
 /// Wait for a pooled connection whose task has yet to see the end of its last exchange; another is faster after that.
 const READY_MAX: Duration = Duration::from_millis(5);
@@ -232,7 +232,7 @@ impl Slot {
     }
 
     /// An idle connection for `client`, ready to send: the one used last.
-    async fn take_idle(&self, bounds: &Bounds, client: Option<SocketAddr>) -> Option<Lease> {
+    async fn take_idle(&self, bounds: &Bounds, client: Option<Ends>) -> Option<Lease> {
         loop {
             let (mut lease, since) = {
                 let mut idle = self.idle.borrow_mut();
@@ -263,7 +263,7 @@ impl Slot {
     }
 
     /// A stream of a shared connection for `client`.
-    fn take_shared(&self, bounds: &Bounds, upstream: usize, client: Option<SocketAddr>) -> Option<Lease> {
+    fn take_shared(&self, bounds: &Bounds, upstream: usize, client: Option<Ends>) -> Option<Lease> {
         let mut shared = self.shared.borrow_mut();
         if shared.is_empty() {
             return None;
@@ -362,7 +362,7 @@ impl Pool {
 
     /// A connection that is open and takes a request of `client` now. `client` is asked for where connections begin
     /// with a PROXY header.
-    pub async fn take(&self, upstream: usize, client: Option<SocketAddr>) -> Option<Lease> {
+    pub async fn take(&self, upstream: usize, client: Option<Ends>) -> Option<Lease> {
         let slot = self.slot(upstream);
         if let Some(lease) = slot.take_shared(&self.bounds, upstream, client) {
             return Some(lease);

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
 use super::shared::Shared;
-use super::{Lease, PeerAddr, Sender, Wanted};
+use super::{Ends, Lease, PeerAddr, Sender, Wanted};
 use crate::config::{Endpoint, Http2, Protocol, UpstreamPlan};
 use crate::connection::{IoFacts, Watched};
 use crate::dns::Resolver;
@@ -82,7 +82,7 @@ pub async fn dial(
     let opening = Opening {
         upstream,
         addr,
-        client: (!header.is_empty()).then_some(wanted.client.0),
+        client: (!header.is_empty()).then_some(wanted.client),
         changes: slot.changes(),
         epoch: worker.epoch,
         tunnel: wanted.tunnel,
@@ -212,7 +212,7 @@ async fn secure(
 struct Opening {
     upstream: usize,
     addr: PeerAddr,
-    client: Option<SocketAddr>,
+    client: Option<Ends>,
     changes: u32,
     epoch: Instant,
     tunnel: bool,

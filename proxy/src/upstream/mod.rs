@@ -120,7 +120,7 @@ pub struct Lease {
     /// Requests that it has served.
     pub requests: u64,
     /// The client connection that its PROXY header names.
-    pub client: Option<SocketAddr>,
+    pub client: Option<Ends>,
     /// How often the name's addresses had changed when it was opened.
     pub changes: u32,
     /// Its share of a shared connection.
@@ -159,6 +159,9 @@ impl Lease {
     }
 }
 
+/// The two ends of a client connection: the client, and the address it connected to.
+pub type Ends = (SocketAddr, SocketAddr);
+
 /// What kind of connection is wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
@@ -167,7 +170,7 @@ pub struct Wanted {
     /// One that will switch protocols.
     pub tunnel: bool,
     /// The client, and the address it connected to.
-    pub client: (SocketAddr, SocketAddr),
+    pub client: Ends,
     /// Time to resolve, connect and shake hands.
     pub patience: Duration,
 }
@@ -184,7 +187,7 @@ pub async fn lease(
     facts: &mut UpstreamFacts,
 ) -> Result<Lease, Refusal> {
     let (pool, slot) = (&plan.pool, plan.pool.slot(upstream));
-    let client = (slot.upstream().key.proxy_protocol != ProxyProtocol::None).then_some(wanted.client.0);
+    let client = (slot.upstream().key.proxy_protocol != ProxyProtocol::None).then_some(wanted.client);
     if !wanted.fresh
         && let Some(lease) = pool.take(upstream, client).await
     {
@@ -193,14 +196,19 @@ pub async fn lease(
     let deadline = Instant::now() + wanted.patience;
     let patience_ends = Instant::now() + pool.bounds().pending;
     loop {
-        let dialing = slot.dialing.borrow().clone().filter(|_| !wanted.fresh && !wanted.tunnel);
+        // What is dialled for another client is of no use to this one.
+        let dialing = slot.dialing.borrow().clone().filter(|_| !wanted.fresh && !wanted.tunnel && client.is_none());
         if let Some(dialing) = dialing {
             facts.enter(crate::transaction::Stage::Connect);
             let ended = tokio::time::timeout_at(deadline.into(), dialing.ended()).await;
             facts.leave();
-            ended.map_err(|_| dial::connect_timeout())??;
+            match ended.map_err(|_| dial::connect_timeout())? {
+                // Whoever dialled had less patience than there is here.
+                Err(refusal) if refusal.status != StatusCode::GATEWAY_TIMEOUT => return Err(refusal),
+                _ => {}
+            }
         } else if let Some(open) = pool.open(upstream) {
-            let dialer = (is_shared(slot) && !wanted.tunnel).then(|| Dialer::begin(slot));
+            let dialer = (is_shared(slot) && !wanted.tunnel && client.is_none()).then(|| Dialer::begin(slot));
             // Boxed: every transaction's future would have room for a dial that few of them make.
             let dialled = Box::pin(dial::dial(worker, plan, upstream, wanted, deadline, open, facts)).await;
             if let (Some(dialer), Err(refusal)) = (&dialer, &dialled) {

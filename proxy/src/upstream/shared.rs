@@ -5,7 +5,6 @@
 //! for what it gets.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
-use super::{Lease, PeerAddr, Sender};
+use super::{Ends, Lease, PeerAddr, Sender};
 use crate::body::RequestBody;
 use crate::connection::IoFacts;
 use crate::pool::{Places, Slot};
@@ -26,8 +25,8 @@ pub struct Shared {
     io: Arc<IoFacts>,
     /// The peer.
     pub addr: PeerAddr,
-    /// The client that its PROXY header names.
-    pub client: Option<SocketAddr>,
+    /// The client connection that its PROXY header names.
+    pub client: Option<Ends>,
     /// When it was opened.
     pub opened_at: Instant,
     requests: Cell<u64>,
@@ -44,7 +43,7 @@ impl Shared {
         sender: http2::SendRequest<RequestBody>,
         io: Arc<IoFacts>,
         addr: PeerAddr,
-        client: Option<SocketAddr>,
+        client: Option<Ends>,
         peer_streams_max: Rc<Cell<Option<usize>>>,
         changes: u32,
     ) -> Rc<Self> {

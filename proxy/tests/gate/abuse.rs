@@ -111,3 +111,82 @@ fn connections_that_upstreams_authenticate_serve_one_request() {
         assert!(answer.ends_with("nobody"), "{first}: {answer}");
     }
 }
+
+/// An upstream that answers with the PROXY header of version 1 that its connection began with.
+fn told() -> Upstream {
+    Upstream::start(|mut stream, _| {
+        let Some(line) = read_until(&mut stream, "\r\n") else { return };
+        while read_request(&mut stream).is_some() {
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{line}", line.len());
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn a_connection_that_names_a_destination_serves_no_client_of_another() {
+    let targets = [format!("http://{}", told().addr)];
+    let (service, listener) = ("    proxy_protocol: v1", ", proxy_protocol: {from: [127.0.0.0/8]}");
+    let gate = Gate::with(&Setup { targets: &targets, service, listener, ..Setup::default() });
+    for port in [443, 8443, 443] {
+        let header = format!("PROXY TCP4 192.0.2.1 203.0.113.9 56324 {port}\r\n");
+        let get = "GET /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answer = gate.exchange(&format!("{header}{get}"));
+        assert!(answer.ends_with(&header), "{header} {answer}");
+    }
+}
+
+/// A TLS upstream whose first connection never gets through its handshake while the last of these is held, and a gate
+/// before it, with a route `/hasty`.
+fn first_hangs(service: &str, alpn: &'static [&'static str], header: bool) -> (Gate, Upstream, SyncSender<()>) {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
+    let identity = ca.server("up", &["localhost"], Lifetime::days(1)).unwrap().identity().unwrap();
+    let config = tollgate_tls::server(vec![identity], ClientAuth::None, alpn, TlsVersions::Tls12And13).unwrap();
+    let (held, hold) = sync_channel::<()>(0);
+    let hold = Mutex::new(hold);
+    let upstream = Upstream::start(move |mut stream, nth| {
+        if header && read_until(&mut stream, "\r\n").is_none() {
+            return;
+        }
+        if nth == 0 {
+            let _over = hold.lock().unwrap().recv();
+            return;
+        }
+        let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config.clone()).unwrap(), stream);
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+            head.push(byte[0]);
+        }
+        stream.write_all(OK).unwrap();
+    });
+    let targets = [format!("https://localhost:{}", upstream.addr.port())];
+    let collector = crate::collector::Collector::start(&ca);
+    let route = "  - {name: hasty, service: api, paths: [\"/hasty\"], timeouts: {connect: 500ms}}";
+    let gate = Gate::around(dir, ca, collector, &Setup { targets: &targets, service, route, ..Setup::default() });
+    (gate, upstream, held)
+}
+
+#[test]
+fn nobody_waits_for_a_connection_that_names_another_client() {
+    let service = "    protocol: auto\n    proxy_protocol: v1\n    tls: {ca: tls/ca.pem}";
+    let (gate, upstream, _held) = first_hangs(service, &[], true);
+    let mut first = gate.connect();
+    first.write_all(b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    eventually("the first is on its way", || upstream.connections.load(Ordering::SeqCst) == 1);
+    assert_eq!(status_of(&gate.get("/api")), "200");
+}
+
+#[test]
+fn who_waits_for_a_connection_is_as_patient_as_its_own_route() {
+    let (gate, upstream, _held) = first_hangs("    protocol: auto\n    tls: {ca: tls/ca.pem}", &[], false);
+    let mut hasty = gate.connect();
+    hasty.write_all(b"GET /hasty HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    eventually("the first is on its way", || upstream.connections.load(Ordering::SeqCst) == 1);
+    assert_eq!(status_of(&gate.get("/api")), "200");
+    let mut answer = String::new();
+    hasty.read_to_string(&mut answer).unwrap();
+    assert_eq!(status_of(&answer), "504", "{answer}");
+}
