@@ -7,10 +7,10 @@
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tollgate_telemetry::LogError;
 
+use crate::connection::Watched;
 use crate::live::Shown;
 use crate::metrics::Metrics;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
@@ -32,6 +33,10 @@ use crate::{redaction, upstreams_view};
 const CONNECTIONS_MAX: usize = 64;
 /// Time for a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing of its answer for so long is closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait for a worker's answer.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a log filter.
@@ -84,6 +89,7 @@ impl Admin {
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
                     // A scraper that hangs up is its own affair.
+                    let stream = Watched::new(stream, Arc::default(), Instant::now(), Some(WRITE_TIMEOUT));
                     let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
                     drop(place);
                 });
@@ -93,6 +99,10 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let text = |status, text: String| answer(status, "text/plain; charset=utf-8", text);
+        if !request.method().is_safe() && is_of_page(request.headers()) {
+            let why = "what a page in a browser asks for is not done here; use another client, as curl\n";
+            return Ok(text(StatusCode::FORBIDDEN, why.into()));
+        }
         if request.uri().path() == "/reload" {
             return Ok(match request.method() == Method::POST {
                 true => self.reload().await,
@@ -189,11 +199,22 @@ impl Admin {
     }
 }
 
+/// Whether a page in a browser made the request: any page may send a POST to any address that its reader reaches, this
+/// machine's own too, and a browser then says so in one of these fields.
+fn is_of_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
+}
+
 /// Puts the filter in the body in force, as `TOLLGATE_LOG` has it at the start.
 async fn log_level(body: Incoming) -> (StatusCode, String) {
     #[allow(clippy::disallowed_methods, reason = "limited")]
-    let Ok(filter) = Limited::new(body, FILTER_BYTES_MAX).collect().await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, format!("a filter has {FILTER_BYTES_MAX} bytes at most\n"));
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, FILTER_BYTES_MAX).collect());
+    let filter = match collected.await {
+        Ok(Ok(filter)) => filter,
+        Ok(Err(_)) => {
+            return (StatusCode::PAYLOAD_TOO_LARGE, format!("a filter has {FILTER_BYTES_MAX} bytes at most\n"));
+        }
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the filter did not arrive in time\n".into()),
     };
     let filter = String::from_utf8_lossy(&filter.to_bytes()).trim().to_owned();
     match tollgate_telemetry::set_log_filter(&filter) {

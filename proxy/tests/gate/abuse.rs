@@ -84,6 +84,27 @@ fn a_target_without_a_path_is_a_path_for_http2_upstreams_too() {
     assert!(answer.contains("/?x=1"), "{answer}");
 }
 
+/// The status of a request to the admin endpoint with these fields.
+fn asked(gate: &Gate, request: &str, fields: &str) -> String {
+    let mut stream = TcpStream::connect(gate.admin).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nhost: admin\r\n{fields}connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    status_of(&answer).to_owned()
+}
+
+#[test]
+fn a_page_in_a_browser_cannot_have_the_proxy_do_anything() {
+    let gate = Gate::before(&Upstream::answering(OK), "");
+    for field in ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        assert_eq!(asked(&gate, "POST /reload", field), "403", "{field}");
+        assert_eq!(asked(&gate, "PUT /log-level", field), "403", "{field}");
+    }
+    assert_eq!(gate.metric("tollgate_proxy_reloads_total"), 0.0);
+    assert_eq!(asked(&gate, "POST /reload", ""), "200");
+}
+
 #[test]
 fn connections_that_upstreams_authenticate_serve_one_request() {
     let upstream = Upstream::start(|mut stream, _| {
