@@ -7,7 +7,7 @@ use std::time::Duration;
 use tollgate_config::{At, ConfigError, Loaded, Problem, Problems};
 use tollgate_tls::Identity;
 
-use crate::config::{KeyPair, Plan, ProxyConfig};
+use crate::config::{ClientAuth, KeyPair, Plan, ProxyConfig};
 use crate::transaction::now_us;
 
 /// A certificate that expires within this time is worth a warning.
@@ -24,6 +24,7 @@ pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Problem> {
             problems.at(&config.routes[route].name, problem);
         }
         certificates(config, problems);
+        wider_hosts(config, problems);
     });
     // In the order that errors have.
     ConfigError::many(found).problems().to_vec()
@@ -33,6 +34,26 @@ fn unused_services(config: &ProxyConfig, problems: &mut Problems<'_>) {
     let used: HashSet<&str> = config.routes.iter().map(|route| route.service.as_str()).collect();
     for service in config.services.iter().filter(|service| !used.contains(service.name.as_str())) {
         problems.at(&service.name, "no route leads to the service; write one, or remove the service");
+    }
+}
+
+/// Routes whose `*.name` serves hosts that the `*.name` of `tls.names` says nothing about: there it is one label, as in
+/// certificates, and for a route one or more.
+fn wider_hosts(config: &ProxyConfig, problems: &mut Problems<'_>) {
+    let asking = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.names);
+    let asking = asking.filter(|entry| entry.client_auth != ClientAuth::None).flat_map(|entry| &entry.names);
+    let asked: HashSet<String> =
+        asking.filter(|name| name.starts_with("*.")).map(|name| name.to_ascii_lowercase()).collect();
+    for route in config.routes.iter().filter(|route| !route.require_client_cert) {
+        for host in route.hosts.iter().filter(|host| asked.contains(&host.to_ascii_lowercase())) {
+            let text = format!(
+                "`{}` is one label in tls.names and one or more here: the route serves a.b{} to clients that were not asked \
+                 for a certificate; add `require_client_cert: true`",
+                host.value,
+                &host.value[1..]
+            );
+            problems.at(host, text);
+        }
     }
 }
 

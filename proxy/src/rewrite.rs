@@ -30,8 +30,8 @@ impl Rewrite {
     /// # Errors
     /// A sentence that says what is wrong with `to`, for this pattern.
     pub fn parse(pattern: &PathPattern, to: &str) -> Result<Self, String> {
-        if !to.starts_with('/') || to.contains(['?', '#', ' ', ';', '*']) && !to.contains("{*") {
-            return Err(format!("`{to}` is not a path; write one that starts with /, without ? # ; * or spaces"));
+        if !to.starts_with('/') || to.contains(['?', '#', ' ', ';']) {
+            return Err(format!("`{to}` is not a path; write one that starts with /, without ? # ; or spaces"));
         }
         match spelling::canonical(to) {
             Ok(spelt) if spelt == to => {}
@@ -140,6 +140,8 @@ mod tests {
         for (pattern, to) in [
             ("/a", "b"),
             ("/a", "/b?c"),
+            ("/a/{*id}", "/b?c/{*id}"),
+            ("/a/{*id}", "/b;c/{*id}"),
             ("/a", "/b/../c"),
             ("/a", "/{id}"),
             ("/a/{id}", "/x/{*id}"),

@@ -32,6 +32,19 @@ fn a_plaintext_connection_does_not_outlive_the_listeners_change_to_mutual_tls() 
 }
 
 #[test]
+fn check_warns_of_hosts_that_are_served_and_not_asked_for_a_certificate() {
+    let tls = "      names: [{names: [\"*.example.org\"], client_auth: required, client_ca: tls/ca.pem}]";
+    let route = "  - {name: wide, service: api, paths: [\"/x\"], hosts: [\"*.Example.org\"]}";
+    let targets = ["http://127.0.0.1:1".to_owned()];
+    let gate = Gate::with(&Setup { targets: &targets, tls, route, ..Setup::default() });
+    let warnings = || Plan::check(&gate.dir.path().join("gate.yaml")).unwrap().1;
+    let about = |what: &str| warnings().iter().filter(|problem| problem.to_string().contains(what)).count();
+    assert_eq!(about("require_client_cert"), 1, "{:?}", warnings());
+    gate.edit("hosts: [\"*.Example.org\"]", "hosts: [\"*.Example.org\"], require_client_cert: true");
+    assert_eq!(about("require_client_cert"), 0);
+}
+
+#[test]
 fn a_client_that_is_slow_to_send_its_body_puts_no_target_out() {
     let upstreams = [(); 2].map(|()| Upstream::answering(OK));
     let targets: Vec<String> = upstreams.iter().map(|upstream| format!("http://{}", upstream.addr)).collect();
