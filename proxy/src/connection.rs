@@ -47,6 +47,8 @@ pub struct ConnectionFacts {
     pub io: Arc<IoFacts>,
     /// Drops the connection of an HTTP/1 transaction that is overdue.
     pub cut: CancellationToken,
+    /// Tells an HTTP/2 client to use another connection for what it asks next.
+    pub leave: CancellationToken,
     /// Counts the connection for as long as anything of it goes on, a tunnel too.
     pub _counted: Counted,
     /// Requests so far.

@@ -78,7 +78,7 @@ async fn forward(
     let listener = &plan.listeners[connection.listener];
     listener.caps.requests.take(("listener", &listener.name), client_ip, transaction.head_at)?;
     if let Some(names) = &listener.tls {
-        misdirected::check(names, connection.tls.as_ref(), &normal.host)?;
+        misdirected::check(names, &connection, &normal.host)?;
     }
     let route = &plan.routes[find_route(plan, transaction, &head, &normal.host)?];
     worker.live.borrow_mut().describe(transaction);

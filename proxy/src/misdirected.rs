@@ -8,24 +8,27 @@ use http::header::HeaderValue;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_tls::ServerNames;
 
-use crate::connection::TlsFacts;
+use crate::connection::ConnectionFacts;
 use crate::refusal::Refusal;
 use crate::routing::host_name;
 
-/// Refuses a request whose host may be asked for otherwise than its connection was. `tls` = `None`: the connection is older
-/// than the listener's TLS.
+/// Refuses a request whose host may be asked for otherwise than its connection was. A connection without TLS is older than
+/// the listener's.
 ///
 /// # Errors
-/// 421. It closes an HTTP/1.1 connection whose name's policy has changed since its handshake, or that had none.
-pub fn check(names: &ServerNames, tls: Option<&TlsFacts>, host: &HeaderValue) -> Result<(), Refusal> {
-    let Some(tls) = tls else {
-        let detail = "the listener speaks TLS since the connection was opened without";
-        return Err(Refusal { close: true, ..refusal(detail) });
+/// The refusal, 421. Where the name's policy has changed since the handshake, or there was none, nothing more is served on
+/// the connection: its client is told to use another.
+pub fn check(names: &ServerNames, connection: &ConnectionFacts, host: &HeaderValue) -> Result<(), Refusal> {
+    let outdated = |detail| {
+        connection.leave.cancel();
+        Err(Refusal { close: true, ..refusal(detail) })
+    };
+    let Some(tls) = &connection.tls else {
+        return outdated("the listener speaks TLS since the connection was opened without");
     };
     let agreed = names.policy(tls.sni.as_deref());
     if tls.policy.as_ref().is_some_and(|policy| policy != agreed) {
-        let detail = "what clients of this name must show has changed since the handshake";
-        return Err(Refusal { close: true, ..refusal(detail) });
+        return outdated("what clients of this name must show has changed since the handshake");
     }
     if names.is_uniform() {
         return Ok(());

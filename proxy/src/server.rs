@@ -296,6 +296,7 @@ impl Server {
             tls,
             io: Arc::new(IoFacts::default()),
             cut: CancellationToken::new(),
+            leave: CancellationToken::new(),
             _counted: counted,
             requests: Cell::new(0),
             open: Cell::new(0),
@@ -401,6 +402,10 @@ impl Server {
                         connection.await
                     }
                 }
+            }
+            () = facts.leave.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
             () = facts.idle_for(idle) => {
                 connection.as_mut().graceful_shutdown();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -13,7 +14,8 @@ use rustls::ClientConfig;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::rig::{Gate, Setup, Upstream, assert_row, read_request};
+use crate::reload::admin;
+use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, read_request};
 
 pub type Body = http_body_util::combinators::BoxBody<Bytes, std::convert::Infallible>;
 
@@ -135,6 +137,23 @@ async fn an_idle_connection_is_closed() {
     .await
     .unwrap();
     assert!(tokio::task::spawn_blocking(move || gate.finish()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_is_sent_to_another_connection_where_another_certificate_policy_is_in_force() {
+    let gate = Gate::before(&Upstream::echo(), "");
+    let mut sender = connect(gate.tls, config(&gate)).await;
+    let get = || Request::get("https://localhost/api").body(Empty::new().boxed()).unwrap();
+    assert_eq!(sender.send_request(get()).await.unwrap().status(), 200);
+    gate.edit("client_auth: optional", "client_auth: required");
+    assert!(admin(gate.admin, "POST", "/reload").starts_with("HTTP/1.1 200"));
+    assert_eq!(sender.send_request(get()).await.unwrap().status(), 421);
+    let gone = async {
+        while !sender.is_closed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("GOAWAY");
 }
 
 #[tokio::test]
