@@ -1,8 +1,9 @@
-//! After a 101: bytes both ways until either side ends. The record is written then.
+//! After a 101: bytes both ways until either side ends, or both are silent for too long: a client that is gone without a
+//! word would hold its connections, and its plan, for ever. The record is written then.
 
 use std::cell::Cell;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -30,8 +31,13 @@ pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream:
     let Ok(client) = client.await else { return };
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     let mut copied = (Counted::default(), Counted::default());
+    let (idle, moved_at) = (transaction.plan.config.timeouts.tunnel_idle.0, Cell::new(Instant::now()));
     let ending = tokio::select! {
-        ending = join(&mut client, &mut upstream, &mut copied) => ending,
+        ending = join(&mut client, &mut upstream, &mut copied, &moved_at) => ending,
+        () = silence(&moved_at, idle) => {
+            let detail = Some("nothing passed through the tunnel for as long as timeouts.tunnel_idle".to_owned());
+            Ending { termination: Termination::Gateway, class: None, detail }
+        }
         () = drain.cancelled() => {
             Ending::broken(Termination::Gateway, ErrorClass::Internal, "cut at the end of the drain")
         }
@@ -48,14 +54,30 @@ pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream:
 #[derive(Debug, Default)]
 struct Counted(u64);
 
-async fn join<C, U>(client: &mut C, upstream: &mut U, copied: &mut (Counted, Counted)) -> Ending
+/// Returns once nothing has moved for `idle`.
+async fn silence(moved_at: &Cell<Instant>, idle: Duration) {
+    loop {
+        let until = moved_at.get() + idle;
+        if Instant::now() >= until {
+            return;
+        }
+        tokio::time::sleep_until(until.into()).await;
+    }
+}
+
+async fn join<C, U>(
+    client: &mut C,
+    upstream: &mut U,
+    copied: &mut (Counted, Counted),
+    moved_at: &Cell<Instant>,
+) -> Ending
 where
     C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     U: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let client_failed = Cell::new(false);
-    let mut client = CountedIo { io: client, read: &mut copied.0.0, failed: &client_failed };
-    let mut upstream = CountedIo { io: upstream, read: &mut copied.1.0, failed: &Cell::new(false) };
+    let mut client = CountedIo { io: client, read: &mut copied.0.0, failed: &client_failed, moved_at };
+    let mut upstream = CountedIo { io: upstream, read: &mut copied.1.0, failed: &Cell::new(false), moved_at };
     let ended = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES).await;
     match ended {
         Ok(_) => Ending::COMPLETE,
@@ -76,6 +98,8 @@ struct CountedIo<'a, IO> {
     read: &'a mut u64,
     /// Whether this side failed.
     failed: &'a Cell<bool>,
+    /// When either side was last read from.
+    moved_at: &'a Cell<Instant>,
 }
 
 impl<IO> CountedIo<'_, IO> {
@@ -95,7 +119,11 @@ impl<IO: tokio::io::AsyncRead + Unpin> tokio::io::AsyncRead for CountedIo<'_, IO
     ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let poll = std::pin::Pin::new(&mut *self.io).poll_read(cx, buf);
-        *self.read += (buf.filled().len() - before) as u64;
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            *self.read += read as u64;
+            self.moved_at.set(Instant::now());
+        }
         self.note(poll)
     }
 }

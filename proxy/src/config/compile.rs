@@ -142,8 +142,11 @@ fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
             problems.key(key, "must be more than 0; leave it out for the default");
         }
     }
-    if config.timeouts.http2_idle.0.is_zero() {
-        problems.key("timeouts.http2_idle", "must be more than 0; leave it out for the default");
+    let timeouts = &config.timeouts;
+    for (key, idle) in [("timeouts.http2_idle", timeouts.http2_idle), ("timeouts.tunnel_idle", timeouts.tunnel_idle)] {
+        if idle.0.is_zero() {
+            problems.key(key, "must be more than 0; leave it out for the default");
+        }
     }
     if records.batch_bytes_max.0 > tollgate_record::RAW_BYTES_MAX as u64 {
         problems.key("records.batch_bytes_max", format!("must be {} at most", tollgate_record::RAW_BYTES_MAX));

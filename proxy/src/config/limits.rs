@@ -25,6 +25,8 @@ pub struct Timeouts {
     pub first_byte: Span,
     /// Request head to last byte of the response. Tunnels are exempt.
     pub total: Span,
+    /// Silence of a tunnel, in both directions at once.
+    pub tunnel_idle: Span,
     /// Idle pooled upstream connections; keep it below the upstream's own.
     pub upstream_idle: Span,
     /// Age past which an upstream connection takes no further request.
@@ -49,6 +51,7 @@ impl Default for Timeouts {
             connect: Span::secs(5),
             first_byte: Span::secs(60),
             total: Span::mins(10),
+            tunnel_idle: Span::hours(1),
             upstream_idle: Span::secs(50),
             upstream_age: Span::mins(60),
             upstream_pending: Span::secs(1),
