@@ -106,7 +106,7 @@ fn a_new_process_takes_over_without_a_lost_connection() {
     let text = format!(
         "node_id: a\nworkers: 2\nlisteners: [{{name: a, address: \"{plain}\"}}]\nadmin: {{address: \"{admin}\"}}\n\
          services: [{{name: a, targets: [\"http://{}\"]}}]\nroutes: [{{name: a, service: a}}]\n\
-         records: {{enabled: false}}\n",
+         records: {{enabled: false}}\ntimeouts: {{drain_first_request: 20s}}\n",
         upstream.addr
     );
     std::fs::write(&file, text).unwrap();
