@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
 use crate::connection::IoFacts;
+use crate::min_rate::{MinRate, Waiting};
 use crate::normalize;
 use crate::replay::Replay;
 use crate::transaction::{BodyFault, Ending, RequestProgress, Transaction};
@@ -66,13 +67,26 @@ pub struct StreamingBody {
     advanced_at: Rc<Cell<Instant>>,
     idle: Duration,
     bytes_max: u64,
+    waiting: Option<Waiting>,
     patience: Patience,
+}
+
+/// What bounds a request body.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestBounds {
+    /// Longest silence.
+    pub idle: Duration,
+    /// Bytes in all.
+    pub bytes_max: u64,
+    /// Bytes in time.
+    pub rate_min: Option<MinRate>,
 }
 
 impl RequestBody {
     /// Wraps what the client sends. Returns the shared progress when there is a body.
     #[must_use]
-    pub fn new(inner: Incoming, client: &Arc<IoFacts>, idle: Duration, bytes_max: u64) -> (Self, Option<BodyWatch>) {
+    pub fn new(inner: Incoming, client: &Arc<IoFacts>, bounds: RequestBounds) -> (Self, Option<BodyWatch>) {
+        let RequestBounds { idle, bytes_max, rate_min } = bounds;
         if inner.is_end_stream() {
             return (Self::Empty, None);
         }
@@ -81,7 +95,8 @@ impl RequestBody {
         let watch = BodyWatch { progress: progress.clone(), advanced_at: advanced_at.clone() };
         let patience = Patience::default();
         let client = client.clone();
-        let body = StreamingBody { inner, client, progress, advanced_at, idle, bytes_max, patience };
+        let waiting = rate_min.map(Waiting::new);
+        let body = StreamingBody { inner, client, progress, advanced_at, idle, bytes_max, waiting, patience };
         (Self::Streaming(body), Some(watch))
     }
 }
@@ -158,16 +173,31 @@ impl StreamingBody {
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                let idle = self.idle;
+                let (idle, waiting, bytes) = (self.idle, &mut self.waiting, self.progress.bytes.get());
                 self.progress.awaited.set(true);
-                ready!(self.patience.poll_expired(cx, || Instant::now() + idle));
-                return Poll::Ready(Some(Err(self.fault(BodyFault::Stalled))));
+                ready!(self.patience.poll_expired(cx, || {
+                    let now = Instant::now();
+                    let left = waiting.as_mut().map(|waiting| {
+                        waiting.begin(now);
+                        waiting.left(bytes)
+                    });
+                    now + left.map_or(idle, |left| left.min(idle))
+                }));
+                let slow = self.waiting.as_mut().is_some_and(|waiting| {
+                    waiting.end(Instant::now());
+                    waiting.left(bytes).is_zero()
+                });
+                let fault = if slow { BodyFault::Slow } else { BodyFault::Stalled };
+                return Poll::Ready(Some(Err(self.fault(fault))));
             }
         };
         self.patience.reset();
         self.progress.awaited.set(false);
         let now = Instant::now();
         self.advanced_at.set(now);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.end(now);
+        }
         match frame {
             None => {
                 self.ended(now);
@@ -242,7 +272,20 @@ struct UpstreamBody {
     lease: Option<Lease>,
     idle: Duration,
     deadline: Instant,
+    /// The client, for what was handed to its connection.
+    waiting: Option<Waiting>,
     patience: Patience,
+}
+
+/// What bounds an upstream's response body.
+#[derive(Debug, Clone, Copy)]
+pub struct ResponseBounds {
+    /// Longest silence of the upstream.
+    pub idle: Duration,
+    /// Its end.
+    pub deadline: Instant,
+    /// Bytes in time that the client must take.
+    pub rate_min: Option<MinRate>,
 }
 
 /// A response body that broke off; the client's connection is cut, as its framing promised more.
@@ -263,16 +306,12 @@ impl ResponseBody {
         Self { source: Source::Whole(None), transaction: None }
     }
 
-    /// The upstream's answer. `idle` bounds its silence, `deadline` its end; `lease` returns to the pool after the last byte.
+    /// The upstream's answer; `lease` returns to the pool after the last byte.
     #[must_use]
-    pub fn upstream(
-        inner: Incoming,
-        lease: Lease,
-        idle: Duration,
-        deadline: Instant,
-        transaction: Box<Transaction>,
-    ) -> Self {
-        let body = UpstreamBody { inner, lease: Some(lease), idle, deadline, patience: Patience::default() };
+    pub fn upstream(inner: Incoming, lease: Lease, bounds: ResponseBounds, transaction: Box<Transaction>) -> Self {
+        let ResponseBounds { idle, deadline, rate_min } = bounds;
+        let (lease, waiting, patience) = (Some(lease), rate_min.map(Waiting::new), Patience::default());
+        let body = UpstreamBody { inner, lease, idle, deadline, waiting, patience };
         let mut body = Self { source: Source::Upstream(body), transaction: Some(transaction) };
         if body.is_end_stream() {
             body.upstream_ended(Instant::now());
@@ -298,6 +337,26 @@ impl ResponseBody {
         }
     }
 
+    /// Somebody asks for more: the client has taken what it was given. Whether it was too slow.
+    fn is_slow(&mut self) -> bool {
+        let Source::Upstream(body) = &mut self.source else { return false };
+        let (Some(waiting), Some(transaction)) = (&mut body.waiting, &self.transaction) else { return false };
+        if !waiting.end(Instant::now()) {
+            return false;
+        }
+        transaction.bound(Some(body.deadline));
+        waiting.left(transaction.response_bytes).is_zero()
+    }
+
+    /// The client has something to take. Should it take none of it, nobody asks for more, and the worker cuts it.
+    fn gave(&mut self, now: Instant) {
+        let Source::Upstream(body) = &mut self.source else { return };
+        if let (Some(waiting), Some(transaction)) = (&mut body.waiting, &self.transaction) {
+            waiting.begin(now);
+            transaction.bound(Some(body.deadline.min(now + waiting.left(transaction.response_bytes))));
+        }
+    }
+
     fn late(&mut self) -> BrokenOff {
         let detail = "the upstream's response stalled or took too long";
         self.broken(Termination::Gateway, ErrorClass::UpstreamTimeout, detail)
@@ -314,6 +373,9 @@ impl ResponseBody {
                 (Termination::Gateway, ErrorClass::BadRequest, "the client's body is framed wrongly")
             }
             Some(BodyFault::Stalled) => (Termination::Gateway, ErrorClass::BadRequest, "the client's body stalled"),
+            Some(BodyFault::Slow) => {
+                (Termination::Gateway, ErrorClass::BadRequest, "the client's body came too slowly")
+            }
             Some(BodyFault::TooLarge) => (Termination::Gateway, ErrorClass::TooLarge, "the client's body is too large"),
             None if error.is_parse() || is_chunk_error(error) => {
                 let detail = "the upstream's response body is framed wrongly";
@@ -342,6 +404,10 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
+        if this.is_slow() {
+            let detail = "the client read too slowly";
+            return Poll::Ready(Some(Err(this.broken(Termination::Client, ErrorClass::ClientAbort, detail))));
+        }
         let body = match &mut this.source {
             Source::Whole(bytes) => {
                 let Some(bytes) = bytes.take() else {
@@ -378,12 +444,15 @@ impl Body for ResponseBody {
                 if let (Some(data), Some(transaction)) = (frame.data_ref(), &mut this.transaction) {
                     transaction.response_bytes += data.len() as u64;
                 }
-                if body.inner.is_end_stream() {
+                let ended = body.inner.is_end_stream();
+                if ended {
                     this.upstream_ended(now);
                 } else if frame.is_trailers() {
                     // The last there is, and nobody asks again.
                     this.upstream_ended(now);
                     this.finish(Ending::COMPLETE);
+                } else {
+                    this.gave(now);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -2,20 +2,22 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass, ResponseSource, Termination};
 
-use crate::body::{BodyWatch, RequestBody, ResponseBody};
-use crate::config::{Plan, RoutePlan};
+use crate::body::{BodyWatch, RequestBody, RequestBounds, ResponseBody, ResponseBounds};
+use crate::config::{Plan, ProxyConfig, RoutePlan};
 use crate::connection::ConnectionFacts;
 use crate::forwarding::{self, Hop};
+use crate::min_rate::MinRate;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::rewrite::Rewrite;
 use crate::routing::KNOWN_METHODS;
@@ -53,8 +55,7 @@ pub async fn handle(
 struct Answer {
     response: Response<Incoming>,
     lease: Lease,
-    body_idle: Duration,
-    deadline: Instant,
+    bounds: ResponseBounds,
 }
 
 async fn forward(
@@ -89,8 +90,10 @@ async fn forward(
     let service = &plan.services[route.service];
     transaction.slot = service.caps.take(&service.name, client_ip, transaction.head_at)?;
     let upgrade = normal.upgrade.filter(|_| upgradable && service.upgrades);
+    let rates = rates_of(&plan.config, &head);
     rewrite(transaction, &mut head, route, &normal.host, upgrade.clone());
-    let (body, watch) = RequestBody::new(body, &connection.io, route.body_idle, route.request_body_bytes_max);
+    let bounds = RequestBounds { idle: route.body_idle, bytes_max: route.request_body_bytes_max, rate_min: rates.0 };
+    let (body, watch) = RequestBody::new(body, &connection.io, bounds);
     if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
         // hyper takes it that a GET has no body, unless it is told.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -122,7 +125,20 @@ async fn forward(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, protocol);
     }
-    Ok(Answer { response, lease, body_idle: route.body_idle, deadline })
+    Ok(Answer { response, lease, bounds: ResponseBounds { idle: route.body_idle, deadline, rate_min: rates.1 } })
+}
+
+/// How slow the client may be with its body, and with the answer's. Streams of gRPC last, and say little, by their nature.
+fn rates_of(config: &ProxyConfig, head: &request::Parts) -> (Option<MinRate>, Option<MinRate>) {
+    let (limits, grace) = (&config.limits, config.timeouts.rate_grace.0);
+    let rate = |least: u64| MinRate::new(least, grace);
+    let rates = (rate(limits.request_bytes_per_second_min), rate(limits.response_bytes_per_second_min));
+    let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
+    match rates {
+        (None, None) => rates,
+        _ if head.headers.get(CONTENT_TYPE).is_some_and(grpc) => (None, None),
+        _ => rates,
+    }
 }
 
 /// The route of a normalised target.
@@ -240,7 +256,7 @@ fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Uri {
 
 /// Passes the upstream's answer on; a switch of protocols becomes a tunnel.
 fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<OnUpgrade>) -> Response<ResponseBody> {
-    let Answer { response, lease, body_idle, deadline } = answer;
+    let Answer { response, lease, bounds } = answer;
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_11;
     head.headers.insert(X_REQUEST_ID, transaction.request_id.clone());
@@ -257,7 +273,7 @@ fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<On
         tokio::task::spawn_local(tunnel::run(transaction, client, upstream, lease));
         return Response::from_parts(head, ResponseBody::switched());
     }
-    Response::from_parts(head, ResponseBody::upstream(body, lease, body_idle, deadline, transaction))
+    Response::from_parts(head, ResponseBody::upstream(body, lease, bounds, transaction))
 }
 
 /// Answers in the upstream's place.
@@ -290,8 +306,8 @@ pub fn body_refusal(fault: BodyFault, route: &RoutePlan) -> Refusal {
     match fault {
         BodyFault::TooLarge => body_too_large(route),
         BodyFault::Framing => Refusal::malformed("the body's chunks cannot be parsed"),
-        BodyFault::Stalled => {
-            let detail = "the body stalled";
+        BodyFault::Stalled | BodyFault::Slow => {
+            let detail = if fault == BodyFault::Slow { "the body came too slowly" } else { "the body stalled" };
             let refusal = Refusal::gateway(StatusCode::REQUEST_TIMEOUT, ErrorClass::BadRequest, detail);
             Refusal { close: true, ..refusal }
         }

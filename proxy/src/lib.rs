@@ -37,6 +37,7 @@ mod health;
 mod lint;
 mod live;
 mod metrics;
+mod min_rate;
 mod misdirected;
 mod normalize;
 mod pool;

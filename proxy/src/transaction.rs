@@ -58,6 +58,9 @@ pub enum BodyFault {
     /// The client sent nothing for too long.
     #[error("the client's body stalled")]
     Stalled,
+    /// The client sent too few bytes for the time that it was waited for.
+    #[error("the client's body came too slowly")]
+    Slow,
     /// The body is larger than the route allows.
     #[error("the client's body is too large")]
     TooLarge,

@@ -17,6 +17,8 @@ pub struct Timeouts {
     pub http2_idle: Span,
     /// Longest silence of a body, in either direction.
     pub body_idle: Span,
+    /// How long a body may be waited for beyond what its least rate allows.
+    pub rate_grace: Span,
     /// Longest time that a client may leave the socket full.
     pub client_write: Span,
     /// Resolving, connecting and TLS towards an upstream, for one attempt.
@@ -47,6 +49,7 @@ impl Default for Timeouts {
             header_read: Span::secs(30),
             http2_idle: Span::mins(3),
             body_idle: Span::secs(60),
+            rate_grace: Span::secs(10),
             client_write: Span::secs(60),
             connect: Span::secs(5),
             first_byte: Span::secs(60),
@@ -77,6 +80,10 @@ pub struct Limits {
     pub headers_max: At<usize>,
     /// Bytes of a request body.
     pub request_body_bytes_max: ByteSize,
+    /// Bytes a second that a client must send of a body while nothing else is waited for; 0 = no bound.
+    pub request_bytes_per_second_min: u64,
+    /// Bytes a second that a client must take of a body while nothing else is waited for; 0 = no bound.
+    pub response_bytes_per_second_min: u64,
     /// Open connections of one worker to one upstream identity.
     pub upstream_connections_max: usize,
     /// Idle connections kept by one worker for one upstream identity.
@@ -98,6 +105,8 @@ impl Default for Limits {
             head_bytes_max: ByteSize::kib(64),
             headers_max: At::nowhere(100),
             request_body_bytes_max: ByteSize::gib(1),
+            request_bytes_per_second_min: 0,
+            response_bytes_per_second_min: 0,
             upstream_connections_max: 4_096,
             upstream_idle_max: 256,
             upstream_requests_per_connection_max: 0,

@@ -18,6 +18,7 @@ mod limits;
 mod operations;
 mod programs;
 mod proxy_protocol;
+mod rates;
 mod reload;
 mod reload_load;
 mod reload_tls;
