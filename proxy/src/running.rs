@@ -223,10 +223,11 @@ fn run_worker(
     let local = LocalSet::new();
     local.block_on(runtime, async {
         tokio::task::spawn_local(worker.clone().keep_house());
+        let mut accepting = Vec::new();
         for (listener, socket) in sockets.into_iter().enumerate() {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    tokio::task::spawn_local(Server::new(&worker, listener).accept(socket));
+                    accepting.push(tokio::task::spawn_local(Server::new(&worker, listener).accept(socket)));
                 }
                 Err(error) => tracing::error!(%error, "a listener could not be registered with the runtime"),
             }
@@ -246,6 +247,12 @@ fn run_worker(
             }
         });
         worker.drain.cancelled().await;
+        // One accepted while it is found that there is nothing to wait for would be lost.
+        for accepting in accepting {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "a listener ended");
+            }
+        }
         let busy = || worker.connections.get() > 0 || !worker.live.borrow().is_empty();
         while busy() && !worker.cut.is_cancelled() {
             tokio::time::sleep(DRAIN_POLL).await;

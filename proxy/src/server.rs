@@ -141,6 +141,8 @@ impl Server {
         drop(plan);
         loop {
             let (stream, peer) = tokio::select! {
+                biased;
+                () = drain.cancelled() => return,
                 connected = listener.accept() => match connected {
                     Ok(connected) => connected,
                     Err(_) => {
@@ -148,7 +150,6 @@ impl Server {
                         continue;
                     }
                 },
-                () = drain.cancelled() => return,
             };
             accepted.inc();
             let admitted = match self.admit(peer) {
