@@ -106,7 +106,11 @@ fn seed(stack: &Stack) -> anyhow::Result<Seeded> {
     post(seeded.whole.gap(9, 6, then + 1_000_000)?)?;
     post(seeded.whole.batch([15, 6, 7], then + 2_000_000)?)?;
     post(seeded.lossy.batch(1..=10, then)?)?;
-    drop(seeded.lossy.batch(11..=20, then)?);
+    // It lies in a folder of the proxy's, where it was set aside.
+    let aside = stack.dir.join("aside/deeper");
+    std::fs::create_dir_all(&aside)?;
+    std::fs::write(aside.join("2.arrows.zst"), &seeded.lossy.batch(11..=20, then)?.bytes)?;
+    std::fs::write(aside.join("notes.txt"), "no batch")?;
     post(seeded.lossy.batch(21..=30, then)?)?;
     post(seeded.doubled.batch(1..=10, then)?)?;
     post(seeded.doubled.batch(9..=12, then)?)?;
@@ -143,6 +147,9 @@ fn check_seeded(stack: &Stack, seeded: &Seeded) -> anyhow::Result<()> {
         working["open"]["runs"] == serde_json::json!([[4, 4], [6, 7]]) && working["state"] == "live",
         "{working:#}"
     );
+    let found = audit(stack, &["--set-aside", "aside"])?;
+    let lossy = of(&found, &seeded.lossy)?;
+    ensure!(lossy["missing"]["count"] == 0 && lossy["set_aside"][0]["numbers"]["count"] == 10, "{lossy:#}");
     let settled = audit(stack, &["--settle", "0s"])?;
     ensure!(of(&settled, &seeded.working)?["missing"]["count"] == 3, "with no time to settle, they are missing");
     // A cut in time: what was before it is not asked for.
@@ -284,12 +291,16 @@ fn cannot_be_told(stack: &Stack) -> anyhow::Result<()> {
         (&["audit", "--since", "1h", "--until", "2h"], "--until is not after --since"),
         (&["audit", "--settle", "soon"], "no length of time"),
         (&["audit", "--producer", "edge' OR 1=1"], "neither a node"),
+        (&["audit", "--producer", "nobody"], "`nobody` has no record in that time"),
+        (&["audit", "--journal", "data"], "no segment of a journal here"),
+        (&["audit", "--set-aside", "nowhere"], "nowhere cannot be read"),
         (&["audit", "--nonsense"], "unexpected argument"),
         (&["journal", "verify", "data"], "no segment of a journal here"),
         (&["journal", "ls", "nowhere"], "cannot be read; give the folder of `journal.dir`"),
         (&["journal", "cat", "data/journal", "--from", "99999"], "no such frame"),
         (&["dlq", "show", "data/journal", "--sink", "kafka", "--position", "7"], "no dead letter of position 7"),
         (&["dlq", "replay", "data/journal", "--sink", "kafka", "--all"], "has no dead letters"),
+        (&["dlq", "replay", "data/journal", "--sink", "kafka"], "--position <POSITION>|--all"),
     ];
     for (args, words) in cases {
         let output = tollgate(stack, args)?;
