@@ -10,6 +10,7 @@
 
 mod aside;
 mod ask;
+mod before;
 mod kafka;
 mod range;
 mod render;
@@ -30,6 +31,7 @@ use crate::audit::range::Range;
 use crate::audit::status::Status;
 use crate::audit::verdict::{Seen, Terms, Verdict, verdict};
 use crate::door::Door;
+use crate::lines::time_text;
 
 /// Exit status when something is missing or doubled.
 const NOT_WHOLE: u8 = 1;
@@ -67,6 +69,9 @@ struct Totals {
     kafka_missing: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kafka_pending: Option<u64>,
+    /// Records that Kafka has and the table has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    only_in_kafka: Option<u64>,
 }
 
 /// Runs the command.
@@ -106,21 +111,50 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Report> {
         );
     }
     let kafka = match &args.kafka {
-        Some(kafka) => Some(kafka::hold_against(kafka, args, &range, &status, &letters, &seen, &mut producers)?),
+        Some(kafka) => {
+            let is_behind = status.wait_for(args.collector.as_deref(), "kafka")?;
+            let against = kafka::Against {
+                range: &range,
+                terms: &terms,
+                who: &who,
+                is_behind,
+                letters: &letters,
+                aside: &aside,
+                seen: &seen,
+            };
+            Some(kafka::hold_against(kafka, args, &against, &mut producers)?)
+        }
         None => None,
     };
     let mut notes = status.notes();
     notes.extend(notes_on(&contents, &producers, &letters));
-    let totals = totals(&producers);
+    let mut totals = totals(&producers);
+    if let Some(kafka) = &kafka {
+        let only: u64 = kafka.only_in_kafka.values().map(|numbers| numbers.count).sum();
+        *totals.only_in_kafka.get_or_insert(0) += only;
+        notes.extend(kafka.only_in_kafka.iter().map(|(name, numbers)| {
+            format!(
+                "{name} has {} records in Kafka and none in the table in that time: they are lost to the table",
+                numbers.count
+            )
+        }));
+    }
+    if let Some(since) = range.since_us.filter(|since| *since < kept_from_us) {
+        notes.push(format!(
+            "nothing before {} was audited, though {} was asked for: the table keeps no earlier day, or there was none",
+            time_text(kept_from_us),
+            time_text(since)
+        ));
+    }
     let evicted = contents.hot_evicted;
     anyhow::ensure!(
-        evicted == 0 || totals.missing == 0,
+        evicted == 0 || totals.missing == 0 && totals.only_in_kafka.unwrap_or(0) == 0,
         "{} numbers are in no row, but {evicted} received rows wait in the journal and are in no answer: audit again after \
          the table's next commit (sinks.table.commit_every), or raise sinks.table.hot_bytes_max",
-        totals.missing
+        totals.missing.max(totals.only_in_kafka.unwrap_or(0))
     );
     producers.sort_by_key(|told| (told.is_whole(), told.producer.clone()));
-    let whole = producers.iter().all(Verdict::is_whole);
+    let whole = producers.iter().all(Verdict::is_whole) && totals.only_in_kafka.unwrap_or(0) == 0;
     Ok(Report { range, whole, totals, producers, notes, read: cost, kafka })
 }
 
@@ -147,6 +181,7 @@ fn totals(producers: &[Verdict]) -> Totals {
         if let Some(kafka) = &told.kafka {
             *totals.kafka_missing.get_or_insert(0) += kafka.missing.count;
             *totals.kafka_pending.get_or_insert(0) += kafka.pending.count;
+            *totals.only_in_kafka.get_or_insert(0) += kafka.not_in_table.count;
         }
     }
     totals

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tollgate_collector::letters::{self, DeadLetter, Place};
 
 use crate::args::{DlqArgs, DlqCommand, DlqLsArgs, DlqReplayArgs, DlqShowArgs};
-use crate::lines::{Columns, bytes_text, time_text};
+use crate::lines::{Columns, Harmless, bytes_text, time_text};
 use crate::{FAILED, USAGE};
 
 /// How often a replayed letter is looked at.
@@ -51,6 +51,7 @@ fn ls(args: &DlqLsArgs) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", serde_json::to_string_pretty(&json!({ "letters": letters, "skipped": skipped }))?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut out = Harmless(out);
     if letters.is_empty() {
         writeln!(out, "no dead letters")?;
     } else {
@@ -147,7 +148,7 @@ fn replay(args: &DlqReplayArgs) -> anyhow::Result<ExitCode> {
             format!("{} cannot be moved; run this as the collector's user", letter.payload.display())
         })?;
     }
-    let mut out = io::stdout().lock();
+    let mut out = Harmless(io::stdout().lock());
     if args.wait == 0 {
         writeln!(out, "{} letters wait in replay/ for the collector", chosen.len())?;
         return Ok(ExitCode::SUCCESS);

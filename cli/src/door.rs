@@ -9,6 +9,7 @@ use arrow::util::pretty::pretty_format_batches;
 use serde::Deserialize;
 
 use crate::args::{DoorArgs, Format};
+use crate::lines::Harmless;
 
 /// Most bytes of an answer that the command reads.
 const ANSWER_BYTES_MAX: u64 = 1 << 30;
@@ -141,7 +142,7 @@ pub fn print(answer: &Answer, format: Format) -> anyhow::Result<()> {
         } else {
             pretty_format_batches(&batches)
         };
-        writeln!(out, "{}", table.context("drawing the table")?)?;
+        writeln!(Harmless(&mut out), "{}", table.context("drawing the table")?)?;
         writeln!(out, "{rows} row{}", if rows == 1 { "" } else { "s" })?;
     } else {
         out.write_all(&answer.body)?;

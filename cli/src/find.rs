@@ -8,6 +8,7 @@ use anyhow::bail;
 use crate::FAILED;
 use crate::args::FindArgs;
 use crate::door::Door;
+use crate::lines::Harmless;
 
 /// Runs the command.
 pub fn main(args: &FindArgs) -> anyhow::Result<ExitCode> {
@@ -16,6 +17,6 @@ pub fn main(args: &FindArgs) -> anyhow::Result<ExitCode> {
     }
     let format = if args.json { "json" } else { "text" };
     let (story, found) = Door::new(&args.door).look(&format!("/v1/find/{}?format={format}", args.id))?;
-    writeln!(std::io::stdout(), "{}", story.trim_end())?;
+    writeln!(Harmless(std::io::stdout().lock()), "{}", story.trim_end())?;
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

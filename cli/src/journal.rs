@@ -12,7 +12,7 @@ use tollgate_journal::{Frame, offline};
 use tollgate_record::{DecodeLimits, decode};
 
 use crate::args::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
-use crate::lines::{Columns, bytes_text, count_text, time_text};
+use crate::lines::{Columns, Harmless, bytes_text, count_text, time_text};
 use crate::{FAILED, USAGE};
 
 /// Producers that a segment's line names.
@@ -88,6 +88,7 @@ fn ls(args: &JournalLsArgs) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut out = Harmless(out);
     let mut columns = Columns::new(&[
         "SEGMENT",
         "FROM",
@@ -167,7 +168,7 @@ fn state_text(segment: &offline::SegmentSummary) -> String {
 fn verify(args: &JournalDirArgs) -> anyhow::Result<ExitCode> {
     let dir = journal(&args.dir)?;
     let verdict = offline::verify(dir)?;
-    let mut out = io::stdout().lock();
+    let mut out = Harmless(io::stdout().lock());
     for problem in &verdict.problems {
         writeln!(out, "DAMAGED {problem}")?;
     }

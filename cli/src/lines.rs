@@ -1,8 +1,9 @@
-//! Text in columns, sizes and times, as people read them.
+//! Text in columns, sizes and times, as people read them, harmless to their terminal.
 
 use std::io::{self, Write};
 
 use arrow::array::temporal_conversions::timestamp_us_to_datetime;
+use tollgate_record::redact::text::clean_bytes;
 
 /// Rows of cells, the first of them the heads. Columns whose every cell is a number stand to the right.
 #[derive(Debug, Default)]
@@ -47,6 +48,29 @@ impl Columns {
     }
 }
 
+/// A terminal, or what stands for one: everything that is written passes with its control characters escaped, line ends
+/// excepted. Names, reasons and records come from producers; none of them may move a cursor or forge a line of its own
+/// (CWE-150). What is written must be whole UTF-8, as `write!` hands it on.
+pub struct Harmless<W>(pub W);
+
+impl<W: Write> Write for Harmless<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut clean = String::with_capacity(bytes.len());
+        for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            if at > 0 {
+                clean.push('\n');
+            }
+            clean_bytes(line, usize::MAX, &mut clean);
+        }
+        self.0.write_all(clean.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A whole number with its thousands apart.
 pub fn count_text(number: u64) -> String {
     let digits = number.to_string();
@@ -86,6 +110,19 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(count_text), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([1_023, 1_024, 64 << 20].map(bytes_text), ["1023 B", "1.0 KiB", "64.0 MiB"]);
         assert_eq!(time_text(1_795_471_200_123_456), "2026-11-23T22:00:00Z");
+    }
+
+    #[test]
+    fn nothing_that_comes_from_outside_commands_a_terminal() {
+        let mut columns = Columns::new(&["REASON"]);
+        columns.row(vec!["\x1b[2J\x1b]0;owned\x07 fine\r\u{9b}31m \u{202e}txt é".into()]);
+        let mut out = Harmless(Vec::new());
+        columns.print(&mut out).unwrap();
+        let said = String::from_utf8(out.0).unwrap();
+        assert_eq!(said, "REASON\n\\x1b[2J\\x1b]0;owned\\x07 fine\\x0d\\u{009b}31m \\u{202e}txt é\n");
+        let mut out = Harmless(Vec::new());
+        out.write_all(b"not \xff text\n").unwrap();
+        assert_eq!(out.0, "not \u{fffd} text\n".as_bytes());
     }
 
     #[test]

@@ -12,7 +12,8 @@ use tollgate_tests::net::{free_port, wait_for};
 use tollgate_tests::process::{Scripted, binary, run_any};
 use tollgate_tests::stack::{Options, Stack, TOPIC, start_collector, start_proxy};
 
-const HOUR_US: i64 = 3_600_000_000;
+const MINUTE_US: i64 = 60_000_000;
+const HOUR_US: i64 = 60 * MINUTE_US;
 
 /// Runs `tollgate` against the stack, whatever its end.
 fn tollgate(stack: &Stack, args: &[&str]) -> anyhow::Result<Output> {
@@ -78,7 +79,7 @@ fn rows(stack: &Stack) -> anyhow::Result<i64> {
 }
 
 /// Producers of an hour and a day ago: one whole with a gap, one with a loss, one with a double, one without its beginning,
-/// and one that is in the middle of its work.
+/// one that is in the middle of its work, and two with a loss around a cut in time.
 struct Seeded {
     whole: Producer,
     lossy: Producer,
@@ -86,6 +87,8 @@ struct Seeded {
     headless: Producer,
     older: Producer,
     working: Producer,
+    /// They lost three numbers around an hour ago, when one worked and the other had been idle for an hour.
+    crossing: [Producer; 2],
 }
 
 fn seed(stack: &Stack) -> anyhow::Result<Seeded> {
@@ -98,6 +101,7 @@ fn seed(stack: &Stack) -> anyhow::Result<Seeded> {
         headless: Producer::new(start, 3),
         older: Producer::new(start - 400 * 24 * HOUR_US, 0),
         working: Producer::new(start, 4),
+        crossing: [Producer::new(start, 5), Producer::new(start, 6)],
     };
     let post = |batch| post(&stack.dir.join("tls"), stack.ports.ingest, &batch);
     let then = now - HOUR_US;
@@ -118,6 +122,10 @@ fn seed(stack: &Stack) -> anyhow::Result<Seeded> {
     // The day on which the others started is one that is kept.
     post(seeded.older.batch(1_000..=1_010, start)?)?;
     post(seeded.working.batch([1, 2, 3, 5, 8], now)?)?;
+    for (producer, before) in seeded.crossing.iter_mut().zip([then - 5 * MINUTE_US, start + 5 * MINUTE_US]) {
+        post(producer.batch(1..=10, before)?)?;
+        post(producer.batch(14..=20, then + 5 * MINUTE_US)?)?;
+    }
     wait_for("the rows to be in the table's files", || {
         let table = curl(&[&format!("http://127.0.0.1:{}/v1/table", stack.ports.query)])?;
         let table: Value = serde_json::from_slice(&table.body)?;
@@ -157,7 +165,21 @@ fn check_seeded(stack: &Stack, seeded: &Seeded) -> anyhow::Result<()> {
     let recent: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(of(&recent, &seeded.lossy).is_err() && of(&recent, &seeded.working).is_ok(), "{recent:#}");
     ensure!(output.status.success(), "nothing of the last five minutes is missing for sure: {}", text(&output));
+    let hour = tollgate(stack, &["audit", "--since", "1h", "--format", "json"])?;
+    let hour: Value = serde_json::from_slice(&hour.stdout)?;
+    for producer in &seeded.crossing {
+        let told = of(&hour, producer)?;
+        ensure!(told["first_seq"] == 11 && told["missing"]["runs"] == serde_json::json!([[11, 13]]), "{told:#}");
+    }
     one_of_many(stack, seeded)?;
+    are_refused(
+        stack,
+        &[
+            (&["audit", "--producer", "nobody"], "`nobody` has no record in that time"),
+            (&["audit", "--journal", "data"], "no segment of a journal here"),
+            (&["audit", "--set-aside", "nowhere"], "nowhere cannot be read"),
+        ],
+    )?;
     question_agrees(stack, &report)
 }
 
@@ -291,9 +313,6 @@ fn cannot_be_told(stack: &Stack) -> anyhow::Result<()> {
         (&["audit", "--since", "1h", "--until", "2h"], "--until is not after --since"),
         (&["audit", "--settle", "soon"], "no length of time"),
         (&["audit", "--producer", "edge' OR 1=1"], "neither a node"),
-        (&["audit", "--producer", "nobody"], "`nobody` has no record in that time"),
-        (&["audit", "--journal", "data"], "no segment of a journal here"),
-        (&["audit", "--set-aside", "nowhere"], "nowhere cannot be read"),
         (&["audit", "--nonsense"], "unexpected argument"),
         (&["journal", "verify", "data"], "no segment of a journal here"),
         (&["journal", "ls", "nowhere"], "cannot be read; give the folder of `journal.dir`"),
@@ -302,6 +321,10 @@ fn cannot_be_told(stack: &Stack) -> anyhow::Result<()> {
         (&["dlq", "replay", "data/journal", "--sink", "kafka", "--all"], "has no dead letters"),
         (&["dlq", "replay", "data/journal", "--sink", "kafka"], "--position <POSITION>|--all"),
     ];
+    are_refused(stack, cases)
+}
+
+fn are_refused(stack: &Stack, cases: &[(&[&str], &str)]) -> anyhow::Result<()> {
     for (args, words) in cases {
         let output = tollgate(stack, args)?;
         let said = text(&output);
@@ -388,10 +411,36 @@ fn kafka_is_held_against_the_table_and_dead_letters_are_replayed() -> anyhow::Re
     let kafka = kafka_of(&stack, &producer)?;
     ensure!(kafka["present"] == 27 && kafka["dead_lettered"] == 0 && kafka["missing"]["count"] == 0, "{kafka:#}");
     ensure!(text(&tollgate(&stack, &["dlq", "ls", "data/journal"])?).contains("no dead letters"));
+    lost_to_the_table(&stack, &producer, &brokers)?;
     Ok(())
 }
 
 /// A batch whose records do not fit into a message of 1,000 bytes.
+/// What Kafka has and the table has not was lost: also beyond the highest number of a producer, also of an unknown one.
+fn lost_to_the_table(stack: &Stack, producer: &Producer, brokers: &str) -> anyhow::Result<()> {
+    let unknown = format!("{NODE}/{:x}/9", now_us());
+    for (name, seq) in [(&producer.name, 31), (&unknown, 1)] {
+        let message = stack.dir.join("message");
+        std::fs::write(&message, "{}")?;
+        let headers = [format!("tollgate.producer={name}"), format!("tollgate.seq={seq}")];
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-P", "-b", brokers, "-t", TOPIC, "-H", &headers[0], "-H", &headers[1]]).arg(&message);
+        let sent = run_any(&mut kcat)?;
+        ensure!(sent.status.success(), "{}", text(&sent));
+    }
+    let kafka = ["--kafka", brokers, "--kafka-topic", TOPIC];
+    let young = audit(stack, &kafka)?;
+    ensure!(young["whole"] == true, "they are too young to say: {young:#}");
+    let told = audit(stack, &[&kafka[..], &["--settle", "0s"]].concat())?;
+    ensure!(told["whole"] == false && told["totals"]["only_in_kafka"] == 2, "{told:#}");
+    let of_known = &of(&told, producer)?["kafka"]["not_in_table"]["runs"];
+    ensure!(of_known == &serde_json::json!([[31, 31]]), "{told:#}");
+    ensure!(told["kafka"]["only_in_kafka"][&unknown]["count"] == 1, "{told:#}");
+    let said = text(&tollgate(stack, &[&["audit", "--settle", "0s"], &kafka[..]].concat())?);
+    ensure!(said.contains("2 in Kafka and not in the table") && said.contains(&unknown), "{said}");
+    Ok(())
+}
+
 fn wide(
     producer: &mut Producer,
     seqs: std::ops::RangeInclusive<i64>,

@@ -14,17 +14,19 @@ use tollgate_queries::Contents;
 use tollgate_queries::account::Account;
 use tollgate_record::id::is_node_id;
 
-use super::SeenBy;
 use super::range::Range;
 use super::verdict::Seen;
+use super::{SeenBy, before};
 use crate::door::Door;
 
 /// How far around the range rows are read. A request's time is that of its first byte, and its number is given when its head
 /// is complete: around a cut in time, numbers and times are not in the same order by as much as reading a head takes.
-const AROUND_US: i64 = 10 * 60 * 1_000_000;
+pub(super) const AROUND_US: i64 = 10 * 60 * 1_000_000;
 /// Rows of a day that one query reads at most: a day with more is read in equal parts.
 const PIECE_ROWS_MAX: u64 = 50_000_000;
-const DAY_US: i64 = 86_400 * 1_000_000;
+pub(super) const DAY_US: i64 = 86_400 * 1_000_000;
+/// The last number that a row covers.
+pub(super) const LAST: &str = "seq + CASE WHEN kind = 'gap' THEN coalesce(gap_count, 1) - 1 ELSE 0 END";
 /// What the door's warning begins with when producers were cut off.
 const CUT_WARNING: &str = "the answer has more rows";
 
@@ -74,7 +76,13 @@ impl Who {
         self.producer.as_ref().is_none_or(|producer| producer == name)
     }
 
-    fn condition(&self) -> String {
+    /// Whether this producer, of which nothing may have been read, is audited.
+    pub fn is_meant(&self, name: &str) -> bool {
+        let of_node = |node: &String| name.strip_prefix(node.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.is_asked(name) && self.node.as_ref().is_none_or(of_node)
+    }
+
+    pub(super) fn condition(&self) -> String {
         self.node.as_ref().map_or_else(String::new, |node| format!(" AND starts_with(producer, '{node}/')"))
     }
 }
@@ -93,6 +101,7 @@ pub fn read(door: &Door, range: &Range, who: &Who) -> anyhow::Result<Read> {
         let late = format!("kind = 'gap' AND time >= {}", time_literal(until + AROUND_US));
         merge(door, &sql(range, who, &late), &mut seen, &mut cost)?;
     }
+    before::look_back(door, range, who, &contents, &mut seen, &mut cost)?;
     Ok(Read { seen, contents, cost })
 }
 
@@ -102,7 +111,7 @@ pub fn kept_from_us(contents: &Contents, now_us: i64) -> i64 {
     first.unwrap_or_else(|| now_us - now_us.rem_euclid(DAY_US))
 }
 
-fn day_us(date: &str) -> Option<i64> {
+pub(super) fn day_us(date: &str) -> Option<i64> {
     string_to_timestamp_nanos(date).ok().map(|nanos| nanos / 1_000)
 }
 
@@ -122,7 +131,7 @@ fn pieces(contents: &Contents, range: &Range) -> Vec<(Option<i64>, Option<i64>)>
     starts.zip(ends).collect()
 }
 
-fn piece_condition(from: Option<i64>, to: Option<i64>) -> String {
+pub(super) fn piece_condition(from: Option<i64>, to: Option<i64>) -> String {
     let from = from.map(|from| format!("time >= {}", time_literal(from)));
     let to = to.map(|to| format!("time < {}", time_literal(to)));
     let both: Vec<String> = from.into_iter().chain(to).collect();
@@ -135,13 +144,14 @@ fn time_literal(us: i64) -> String {
 
 fn sql(range: &Range, who: &Who, condition: &str) -> String {
     let in_range = piece_condition(range.since_us, range.until_us);
-    let last = "seq + CASE WHEN kind = 'gap' THEN coalesce(gap_count, 1) - 1 ELSE 0 END";
     let settled = time_literal(range.settled_before_us);
+    let before = range.since_us.map_or_else(|| "false".to_owned(), |since| format!("time < {}", time_literal(since)));
     format!(
         "SELECT producer, seq_account(seq, kind, gap_count, gap_reason) AS account, \
          min(CASE WHEN kind <> 'gap' AND {in_range} THEN seq END) AS first_seq, \
-         max(CASE WHEN {in_range} THEN {last} END) AS last_seq, \
-         max(CASE WHEN time < {settled} THEN {last} END) AS settled_seq, \
+         max(CASE WHEN {before} THEN {LAST} END) AS before_seq, \
+         max(CASE WHEN {in_range} THEN {LAST} END) AS last_seq, \
+         max(CASE WHEN time < {settled} THEN {LAST} END) AS settled_seq, \
          max(time) AS newest, count(*) AS read \
          FROM transactions WHERE {condition}{} GROUP BY producer",
         who.condition()
@@ -149,14 +159,9 @@ fn sql(range: &Range, who: &Who, condition: &str) -> String {
 }
 
 fn merge(door: &Door, sql: &str, seen: &mut SeenBy, cost: &mut Cost) -> anyhow::Result<()> {
-    let answer =
-        door.post("/v1/sql", &json!({ "sql": sql, "format": "arrow" }), Some(sql)).context("asking the table")?;
-    if let Some(cut) = answer.warnings.iter().find(|warning| warning.starts_with(CUT_WARNING)) {
-        bail!("there are too many producers for one answer ({cut}): audit one node at a time with --producer");
-    }
     cost.queries += 1;
-    for batch in StreamReader::try_new(answer.body.as_slice(), None).context("reading the answer")? {
-        for (producer, part, read) in rows(&batch.context("reading the answer")?)? {
+    for batch in answer(door, sql)? {
+        for (producer, part, read) in rows(&batch)? {
             cost.rows += read;
             match seen.get_mut(&producer) {
                 Some(known) => known.merge(part),
@@ -167,23 +172,51 @@ fn merge(door: &Door, sql: &str, seen: &mut SeenBy, cost: &mut Cost) -> anyhow::
     Ok(())
 }
 
-fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<(String, Seen, u64)>> {
-    let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the answer has no column {name}"));
-    let number = |name: &str, row: usize| -> anyhow::Result<Option<i64>> {
-        let column = column(name)?.as_primitive_opt::<Int64Type>().with_context(|| format!("{name} is no number"))?;
+/// The whole answer to a query, or an error.
+pub(super) fn answer(door: &Door, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
+    let answer =
+        door.post("/v1/sql", &json!({ "sql": sql, "format": "arrow" }), Some(sql)).context("asking the table")?;
+    if let Some(cut) = answer.warnings.iter().find(|warning| warning.starts_with(CUT_WARNING)) {
+        bail!("there are too many producers for one answer ({cut}): audit one node at a time with --producer");
+    }
+    let batches = StreamReader::try_new(answer.body.as_slice(), None).context("reading the answer")?;
+    batches.collect::<Result<_, _>>().context("reading the answer")
+}
+
+/// Columns of an answer, by name.
+pub(super) struct Columns<'b>(pub &'b RecordBatch);
+
+impl Columns<'_> {
+    fn column(&self, name: &str) -> anyhow::Result<&dyn Array> {
+        self.0.column_by_name(name).map(AsRef::as_ref).with_context(|| format!("the answer has no column {name}"))
+    }
+
+    pub(super) fn number(&self, name: &str, row: usize) -> anyhow::Result<Option<i64>> {
+        let column =
+            self.column(name)?.as_primitive_opt::<Int64Type>().with_context(|| format!("{name} is no number"))?;
         Ok(column.is_valid(row).then(|| column.value(row)))
-    };
-    let producers = column("producer")?.as_string_opt::<i32>().context("producer is no text")?;
-    let newest = column("newest")?.as_primitive_opt::<TimestampMicrosecondType>().context("newest is no time")?;
+    }
+
+    pub(super) fn producer(&self, row: usize) -> anyhow::Result<String> {
+        let producers = self.column("producer")?.as_string_opt::<i32>().context("producer is no text")?;
+        Ok(producers.value(row).to_owned())
+    }
+}
+
+fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<(String, Seen, u64)>> {
+    let columns = Columns(batch);
+    let newest =
+        columns.column("newest")?.as_primitive_opt::<TimestampMicrosecondType>().context("newest is no time")?;
     let of_row = |row: usize| {
         let seen = Seen {
-            account: Account::read(column("account")?, row)?,
-            first: number("first_seq", row)?,
-            last: number("last_seq", row)?,
-            settled: number("settled_seq", row)?,
+            account: Account::read(columns.column("account")?, row)?,
+            before: columns.number("before_seq", row)?,
+            first: columns.number("first_seq", row)?,
+            last: columns.number("last_seq", row)?,
+            settled: columns.number("settled_seq", row)?,
             newest_us: newest.is_valid(row).then(|| newest.value(row)),
         };
-        Ok((producers.value(row).to_owned(), seen, number("read", row)?.unwrap_or(0) as u64))
+        Ok((columns.producer(row)?, seen, columns.number("read", row)?.unwrap_or(0) as u64))
     };
     (0..batch.num_rows()).map(of_row).collect()
 }
@@ -257,6 +290,7 @@ mod tests {
         assert!(node.is_asked("edge-1/65f/0") && node.condition().contains("'edge-1/'"));
         let one = Who::parse(Some("edge-1/65f/0")).expect("name");
         assert!(one.is_asked("edge-1/65f/0") && !one.is_asked("edge-1/65f/1") && one.condition() == node.condition());
+        assert!(node.is_meant("edge-1/65f/1") && !node.is_meant("edge-10/65f/1") && !one.is_meant("edge-1/65f/1"));
         for wrong in ["edge' OR 1=1", "edge-1/'", ""] {
             assert!(Who::parse(Some(wrong)).is_err(), "{wrong}");
         }

@@ -6,7 +6,7 @@ use super::Report;
 use super::range::Range;
 use super::verdict::{Numbers, Verdict};
 use crate::args::{AuditArgs, AuditFormat};
-use crate::lines::{Columns, count_text, time_text};
+use crate::lines::{Columns, Harmless, count_text, time_text};
 
 /// Columns of the CSV form.
 const CSV_COLUMNS: [&str; 17] = [
@@ -34,8 +34,8 @@ pub fn print(report: &Report, args: &AuditArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match args.format {
         AuditFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(report)?)?,
-        AuditFormat::Csv => csv(report, &mut out)?,
-        AuditFormat::Table => table(report, args.ranges, &mut out)?,
+        AuditFormat::Csv => csv(report, &mut Harmless(out))?,
+        AuditFormat::Table => table(report, args.ranges, &mut Harmless(out))?,
     }
     Ok(())
 }
@@ -162,7 +162,9 @@ fn details(told: &Verdict, ranges: usize, out: &mut impl Write) -> io::Result<()
         if kafka.dead_lettered > 0 {
             lines.push(format!("refused by the kafka sink, in its dead letters: {}", count_text(kafka.dead_lettered)));
         }
-        if kafka.beyond_table.count > 0 {
+        if kafka.not_in_table.count > 0 {
+            lines.push(format!("LOST, in Kafka and not in the table: {}", numbers_text(&kafka.not_in_table, ranges)));
+        } else if kafka.beyond_table.count > 0 {
             lines.push(format!("in Kafka, not in the table: {}", numbers_text(&kafka.beyond_table, ranges)));
         }
     }
@@ -202,7 +204,8 @@ fn conclusion(report: &Report) -> String {
         count_text(totals.set_aside),
         count_text(totals.missing),
     );
-    let verdict = if report.producers.is_empty() {
+    let only_in_kafka = totals.only_in_kafka.unwrap_or(0);
+    let verdict = if report.producers.is_empty() && only_in_kafka == 0 {
         "Nothing was issued, as far as the table tells: there is nothing to account for.".to_owned()
     } else if report.whole {
         "All accounted for, each once.".to_owned()
@@ -216,6 +219,9 @@ fn conclusion(report: &Report) -> String {
         }
         if let Some(missing @ 1..) = totals.kafka_missing {
             wrong.push(format!("{} not in Kafka", count_text(missing)));
+        }
+        if only_in_kafka > 0 {
+            wrong.push(format!("{} in Kafka and not in the table", count_text(only_in_kafka)));
         }
         format!("NOT all accounted for: {}.", wrong.join(", "))
     };

@@ -1,6 +1,7 @@
 //! What the collector says of itself: which sinks are behind, what it refused, what is damaged.
 
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
@@ -9,6 +10,10 @@ use serde::Deserialize;
 const ADDRESS: &str = "http://127.0.0.1:9902";
 /// Longest wait for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a sink is given to deliver what is in the journal.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The parts of `/status` that an audit is interested in.
 #[derive(Debug, Default, Deserialize)]
@@ -27,11 +32,13 @@ pub struct Status {
 #[derive(Debug, Deserialize)]
 struct Journal {
     quarantined: u64,
+    next_position: u64,
 }
 
 #[derive(Debug, Deserialize)]
 struct Sink {
     name: String,
+    next_position: u64,
     lag_frames: u64,
     lag_age_seconds: f64,
 }
@@ -52,15 +59,34 @@ impl Status {
         }
     }
 
-    /// Whether the sink has frames before it; `None` if that is not known.
-    pub fn is_behind(&self, sink: &str) -> Option<bool> {
-        self.sinks.iter().find(|known| known.name == sink).map(|known| known.lag_frames > 0)
+    /// Waits until the sink has delivered all that the journal holds now, and so all rows that were read before; whether it
+    /// is still behind then. Under traffic a sink is always some frames behind: that alone tells nothing.
+    pub fn wait_for(&self, address: Option<&str>, sink: &str) -> anyhow::Result<bool> {
+        if self.unread.is_some() {
+            return Ok(false);
+        }
+        let asked = address.unwrap_or(ADDRESS).trim_end_matches('/');
+        let first = fetch(asked)?;
+        let goal = first.journal.as_ref().map_or(0, |journal| journal.next_position);
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        let mut now = first;
+        loop {
+            let at = now.sinks.iter().find(|known| known.name == sink).map(|known| known.next_position);
+            if at.is_none_or(|at| at >= goal) {
+                return Ok(false);
+            }
+            if Instant::now() >= deadline {
+                return Ok(true);
+            }
+            sleep(LOOK_EVERY);
+            now = fetch(asked)?;
+        }
     }
 
     /// What a reader should know of it.
     pub fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.unread.iter().cloned().collect();
-        if let Some(Journal { quarantined: runs @ 1.. }) = self.journal {
+        if let Some(Journal { quarantined: runs @ 1.., .. }) = self.journal {
             notes.push(format!(
                 "the journal set {runs} damaged runs of bytes aside: `tollgate journal verify` names the positions"
             ));

@@ -20,6 +20,8 @@ use tollgate_record::runs::{Run, Runs};
 pub struct Seen {
     /// Its rows, those around the range too.
     pub account: Account,
+    /// Largest number that a row before the range covers, as far as that was looked for.
+    pub before: Option<i64>,
     /// Smallest number of a record in the range.
     pub first: Option<i64>,
     /// Largest number that a row in the range covers.
@@ -34,6 +36,7 @@ impl Seen {
     /// Adds what was read of the same producer elsewhere.
     pub fn merge(&mut self, other: Self) {
         self.account.merge(other.account);
+        self.before = self.before.max(other.before);
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.last = self.last.max(other.last);
         self.settled = self.settled.max(other.settled);
@@ -102,8 +105,11 @@ pub struct KafkaVerdict {
     pub dead_lettered: u64,
     /// Messages beyond the first of each number. Delivery to Kafka is at least once.
     pub copies: u64,
-    /// Numbers in Kafka that the table does not have.
+    /// Numbers in Kafka, within those of the range, that the table does not have.
     pub beyond_table: Numbers,
+    /// Settled records of the range that Kafka has and the table has not, those beyond its highest number too: they were
+    /// received, and lost.
+    pub not_in_table: Numbers,
 }
 
 /// What is told of one producer.
@@ -152,7 +158,8 @@ pub struct Verdict {
 impl Verdict {
     /// Whether each number is accounted for, once.
     pub fn is_whole(&self) -> bool {
-        let in_kafka = self.kafka.as_ref().is_none_or(|kafka| kafka.missing.count == 0);
+        let in_kafka =
+            self.kafka.as_ref().is_none_or(|kafka| kafka.missing.count == 0 && kafka.not_in_table.count == 0);
         self.missing.count == 0 && self.doubled.count == 0 && in_kafka
     }
 
@@ -184,7 +191,9 @@ pub fn verdict(
     let start_us = ProducerName::parse(name).ok().map(|name| name.start_us);
     let started_in_range = start_us.is_some_and(|start| start >= terms.complete_from_us);
     let lowest = seen.first.or_else(|| seen.account.shed.first().map(|shed| shed.run.first)).unwrap_or(last);
-    let first = if started_in_range { lowest.min(1) } else { lowest };
+    // Its numbers go on where they ended before the range: what is lost in between belongs to the range that follows.
+    let begins = if started_in_range { Some(1) } else { seen.before.map(|before| before.saturating_add(1)) };
+    let first = begins.map_or(lowest, |begins| lowest.min(begins));
     let is_ended = start_us.zip(later_start_us).is_some_and(|(start, later)| later > start);
     let is_young = seen.newest_us.is_some_and(|newest| newest >= terms.settled_before_us);
     let state = match (is_young, is_ended) {
@@ -294,6 +303,7 @@ pub fn against_kafka(
         dead_lettered: dead.count(),
         copies: consumed.added().saturating_sub(consumed.runs().count()),
         beyond_table: Numbers::of(&numbers.without(expected)),
+        not_in_table: Numbers::default(),
     }
 }
 
@@ -316,7 +326,7 @@ mod tests {
         let runs = runs(pairs);
         let (first, last) = (runs.first(), runs.last());
         let account = Account { rows: runs.count(), runs, ..Account::default() };
-        Seen { account, first, last, settled: last, newest_us: Some(999) }
+        Seen { account, before: None, first, last, settled: last, newest_us: Some(999) }
     }
 
     fn shed(first: i64, last: i64, reason: &str) -> Shed {
@@ -346,6 +356,23 @@ mod tests {
         let within = Terms { complete_from_us: START, ..TERMS };
         let told = verdict(NAME, &producer, &within, None, &[]).expect("in the range");
         assert_eq!((told.missing.runs, told.first_seq, told.issued), (vec![(1, 3)], 1, 10));
+    }
+
+    #[test]
+    fn a_loss_around_a_cut_in_time_is_missing_in_the_range_that_follows() {
+        let mut producer = seen(&[(95, 99), (103, 110)]);
+        producer.first = Some(103);
+        assert_eq!(judged(&producer).missing.count, 0, "nothing is known of what was before");
+        producer.before = Some(99);
+        let told = judged(&producer);
+        assert_eq!((told.first_seq, told.missing.runs, told.issued), (100, vec![(100, 102)], 11));
+        // Numbers and times are not in the same order: one before the cut may be higher.
+        producer.before = Some(105);
+        assert_eq!(judged(&producer).first_seq, 103);
+        // A producer of this range begins with 1, whatever else.
+        let within = Terms { complete_from_us: START, ..TERMS };
+        let told = verdict(NAME, &producer, &within, None, &[]).expect("in the range");
+        assert_eq!(told.first_seq, 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedHeaders, Headers, Message};
+use rdkafka::message::{BorrowedHeaders, Headers, Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::config::{ConfigFault, KafkaConfig};
@@ -30,6 +30,9 @@ pub struct Identity<'m> {
     pub producer: &'m str,
     /// The number.
     pub seq: i64,
+    /// The record's time in milliseconds since 1970, or when it was received if that was earlier; `None` if the topic puts
+    /// the broker's time in its place.
+    pub time_ms: Option<i64>,
 }
 
 /// What was read.
@@ -101,7 +104,11 @@ pub fn consume_identities(
                 let Some((at, end)) = left.get_mut(&message.partition()) else { continue };
                 if message.offset() < *end {
                     consumed.messages += 1;
-                    match message.headers().and_then(identity) {
+                    let time_ms = match message.timestamp() {
+                        Timestamp::CreateTime(ms) => Some(ms),
+                        Timestamp::LogAppendTime(_) | Timestamp::NotAvailable => None,
+                    };
+                    match message.headers().and_then(|headers| identity(headers, time_ms)) {
                         Some(identity) => each(identity),
                         None => consumed.without_identity += 1,
                     }
@@ -164,9 +171,9 @@ fn assign(
     Ok(ranges)
 }
 
-fn identity(headers: &BorrowedHeaders) -> Option<Identity<'_>> {
+fn identity(headers: &BorrowedHeaders, time_ms: Option<i64>) -> Option<Identity<'_>> {
     let value = |name: &str| headers.iter().find(|header| header.key == name)?.value;
     let producer = std::str::from_utf8(value(HEADER_PRODUCER)?).ok()?;
     let seq = std::str::from_utf8(value(HEADER_SEQ)?).ok()?.parse().ok()?;
-    Some(Identity { producer, seq })
+    Some(Identity { producer, seq, time_ms })
 }
