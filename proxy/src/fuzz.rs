@@ -2,12 +2,14 @@
 //! `proxy/fuzz` drives them for as long as one likes, a property test here for a moment.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Version, request};
 
-use crate::config::{AcceptedVersion, Cidr, Forwarding, ProxyProtocol};
+use crate::config::{AcceptedVersion, Cidr, Forwarding, Plan, ProxyProtocol};
 use crate::proxy_protocol::{decode, encode};
+use crate::ship::BatchName;
 use crate::{forwarding, normalize, spelling};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -120,6 +122,29 @@ pub fn forwarded(bytes: &[u8]) {
     }
 }
 
+/// A configuration: whatever it says, the answer is a plan or problems that name the file, and what was accepted is read
+/// the same again.
+pub fn configuration(text: &str) {
+    let path = Path::new("/nowhere/gate.yaml");
+    match Plan::parse(path, text.to_owned()) {
+        Ok(plan) => {
+            assert!(!plan.listeners.is_empty());
+            let again = Plan::parse(path, text.to_owned()).map(|again| again.revision);
+            assert_eq!(again.ok(), Some(plan.revision));
+        }
+        Err(error) => assert!(error.to_string().contains("gate.yaml"), "{error}"),
+    }
+}
+
+/// Names of files in a spool or a quarantine folder: one that is a batch's is spelt in this one way, and stays in its folder.
+pub fn batch_file_name(name: &str) {
+    if let Some(parsed) = BatchName::parse(name) {
+        assert_eq!(parsed.to_string(), name);
+        assert!(!name.contains(['/', '\\', '\0']) && name.ends_with(".arrows.zst"));
+        assert!(Path::new(name).file_name().is_some_and(|file| file == name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -206,7 +231,107 @@ mod tests {
         b"1.1.1.1:80",
     ];
 
+    const NAMES: &[&[u8]] = &[
+        b"gate-1",
+        b"-",
+        b".",
+        b"..",
+        b"/",
+        b"\\",
+        b"\0",
+        b"64a1f3c2b8e00",
+        b"0",
+        b"17",
+        b"4096",
+        b"9ae0daaf",
+        b"+",
+        b"00",
+        b".arrows.zst",
+        b".tmp",
+        b".json",
+        b"A",
+        b"-0-17.4096-9ae0daaf.arrows.zst",
+    ];
+    const CONFIGURATION: &str = "\
+node_id: gate-1
+listeners:
+  - {name: plain, address: \"127.0.0.1:8080\", caps: {connections_max: 9}}
+services:
+  - {name: api, targets: [\"http://127.0.0.1:9000\"], caps: {concurrent_max: 5}}
+routes:
+  - {name: all, service: api, hosts: [\"*.a.b\"], paths: [\"/members/{id}\"], methods: [GET], timeouts: {total: 10s}}
+timeouts: {total: 1m}
+records: {batch_age_max: 1s, spool: {dir: spool, bytes_max: 1 GiB}}
+";
+    /// What stands in a configuration, and what hardly should.
+    const PARTS: &[&str] = &[
+        "",
+        "\n",
+        "  ",
+        "- ",
+        ": ",
+        ", ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        "#",
+        "&a ",
+        "*a",
+        "0",
+        "-1",
+        "1e9",
+        "9999999999999999999",
+        "1s",
+        "1d",
+        "0s",
+        "1 GiB",
+        "a",
+        "/",
+        "/{",
+        "/{id}/{id}",
+        "*",
+        "**",
+        "[::1]:0",
+        "http://",
+        "https://a:0",
+        "null",
+        "true",
+        "hosts",
+        "targets",
+        "weight",
+        "é",
+        "\u{7}",
+    ];
+
     proptest! {
+        #[test]
+        fn any_configuration(text in ".{0,200}") {
+            configuration(&text);
+        }
+
+        #[test]
+        fn nearly_configurations(
+            changes in vec((any::<prop::sample::Index>(), 0_usize..6, select(PARTS)), 1..6)
+        ) {
+            configuration(CONFIGURATION);
+            let mut text: Vec<char> = CONFIGURATION.chars().collect();
+            for (at, gone, part) in changes {
+                let at = at.index(text.len());
+                let end = (at + gone).min(text.len());
+                text.splice(at..end, part.chars());
+            }
+            configuration(&text.into_iter().collect::<String>());
+        }
+
+        #[test]
+        fn nearly_names(bytes in words(NAMES)) {
+            let name = String::from_utf8_lossy(&bytes);
+            batch_file_name(&name);
+            batch_file_name(&format!("{name}-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst"));
+        }
+
         #[test]
         fn any_bytes(bytes in vec(any::<u8>(), 0..300)) {
             proxy_header(&bytes);

@@ -1,0 +1,4 @@
+//! Configurations: see `tollgate_proxy::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &str| tollgate_proxy::fuzz::configuration(text));
