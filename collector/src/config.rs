@@ -154,9 +154,9 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             skip_when_full: Vec::new(),
-            recent_bytes_max: ByteSize::mib(64),
+            recent_bytes_max: ByteSize::mib(32),
             frames_max: 64,
-            rows_max: 65_536,
+            rows_max: 32_768,
             retry_min: Span::millis(100),
             retry_max: Span::secs(30),
             cursor_interval: Span::millis(200),
@@ -181,7 +181,7 @@ fn batch_bytes_max() -> ByteSize {
 }
 
 fn batch_raw_bytes_max() -> ByteSize {
-    ByteSize::mib(64)
+    ByteSize::mib(16)
 }
 
 fn batch_rows_max() -> usize {
@@ -197,7 +197,7 @@ fn posts_max() -> u32 {
 }
 
 fn inflight_bytes_max() -> ByteSize {
-    ByteSize::mib(512)
+    ByteSize::mib(96)
 }
 
 fn decoders_max() -> usize {
