@@ -149,3 +149,21 @@ fn diff_shows_what_changes() {
     edit(new.path(), "proxy.yaml", "drain", "drian");
     assert_eq!(run(&["diff", a, b], old.path()).0, Some(2));
 }
+
+#[test]
+fn folders_have_bounds_of_depth_and_number() {
+    let dir = folder();
+    let main = dir.path().join("proxy.yaml");
+    let deep = dir.path().join("apis/1/2/3/4/5/6/7/8");
+    std::fs::create_dir_all(deep.join("9")).unwrap();
+    let error = Plan::load(&main).unwrap_err().to_string();
+    assert!(error.contains("proxy.yaml:2:11: key `include[0]`: "), "{error}");
+    assert!(error.contains("is more than 8 folders deep; move its files up"), "{error}");
+    std::fs::remove_dir(deep.join("9")).unwrap();
+    Plan::load(&main).unwrap();
+    for nth in 0..=tollgate_config::FILES_MAX {
+        std::fs::File::create(deep.join(format!("{nth}.yaml"))).unwrap();
+    }
+    let error = Plan::load(&main).unwrap_err().to_string();
+    assert!(error.contains("there are more than 50000 files; write several APIs into one"), "{error}");
+}
