@@ -48,7 +48,7 @@ fn all() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     generate(dir.path(), SERVICES)?;
     println!("{SERVICES} services, {} routes; median of {ROUNDS} loads, each by a process of its own", SERVICES * 4);
-    for kind in ["one", "many", "check-one"] {
+    for kind in ["one", "many"] {
         let mut loads = Vec::new();
         for _ in 0..ROUNDS {
             let path = dir.path().join(kind);

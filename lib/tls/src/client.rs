@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{Identity, Roots, TlsError, TlsVersions, provider};
+
+/// Sessions of one server: rustls keeps up to 8 tickets of each.
+const SESSIONS_OF_ONE_SERVER: usize = 8;
 
 /// What a client asks of a server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +63,17 @@ impl ClientPolicy {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+
+    /// [`ClientPolicy::config`] for connections to one server name: the sessions of another would displace its own. The
+    /// general store takes 15 kB, too much where each of thousands of servers has a configuration of its own.
+    ///
+    /// # Errors
+    /// rustls refuses the combination.
+    pub fn config_to_one_server(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let mut config = Arc::unwrap_or_clone(self.config()?);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS_OF_ONE_SERVER);
         Ok(Arc::new(config))
     }
 }

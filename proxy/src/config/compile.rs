@@ -34,16 +34,17 @@ pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&P
     let mut compiled = None;
     let loaded = loaded.checked(|config, problems| compiled = compile(config, before, problems))?;
     match compiled {
-        Some(mut plan) => {
-            plan.revision = loaded.revision;
-            plan.source = source.to_owned();
-            Ok(plan)
-        }
+        Some(finish) => Ok(finish(loaded.value, loaded.revision, source.to_owned())),
         None => Err(ConfigError::of_file(&loaded.path, "the configuration cannot be compiled")),
     }
 }
 
-fn compile(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<'_>) -> Option<Plan> {
+/// What makes the plan, once it is given the configuration itself, its revision and its source.
+fn compile(
+    config: &ProxyConfig,
+    before: Option<&Plan>,
+    problems: &mut Problems<'_>,
+) -> Option<impl FnOnce(ProxyConfig, String, PathBuf) -> Plan + use<>> {
     check_scalars(config, problems);
     let caps = Caps::after(before, &config.limits.clients_max, problems);
     let mut listeners = listeners(config, before, &caps, problems);
@@ -66,21 +67,25 @@ fn compile(config: &ProxyConfig, before: Option<&Plan>, problems: &mut Problems<
     let records = records(&config.records, problems);
     let admin = address(&config.admin.address, problems);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Some(Plan {
-        config: config.clone(),
-        revision: String::new(),
-        source: PathBuf::new(),
-        workers: config.workers.map_or(cores, At::into_inner),
+    let workers = config.workers.map_or(cores, At::into_inner);
+    let (upstreams, router, records, admin) = (upstreams.plans, router?, records?, admin?);
+    let query_policy = QueryPolicy::new(Vec::<String>::new());
+    // The configuration of thousands of services is moved, not copied.
+    Some(move |config, revision, source| Plan {
+        config,
+        revision,
+        source,
+        workers,
         listeners,
         services,
         routes,
-        router: router?,
-        upstreams: upstreams.plans,
+        router,
+        upstreams,
         trusted_hops,
-        query_policy: QueryPolicy::new(Vec::<String>::new()),
+        query_policy,
         hmac,
-        records: records?,
-        admin: admin?,
+        records,
+        admin,
     })
 }
 

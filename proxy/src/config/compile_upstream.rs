@@ -45,10 +45,10 @@ impl<'a> Upstreams<'a> {
         let plan = match self.before.get(&key) {
             Some(plan) => Arc::clone(plan),
             None => {
-                let tls = key.tls.as_ref().map(|(policy, _)| policy.config()).transpose()?;
+                let tls = key.tls.as_ref().map(|(policy, _)| policy.config_to_one_server()).transpose()?;
                 let http1 = |policy: &ClientPolicy| ClientPolicy { alpn: alpn(Protocol::Http1), ..policy.clone() };
                 let tls_http1 = match (&key.tls, key.protocol) {
-                    (Some((policy, _)), Protocol::Auto) => Some(http1(policy).config()?),
+                    (Some((policy, _)), Protocol::Auto) => Some(http1(policy).config_to_one_server()?),
                     _ => tls.clone(),
                 };
                 let state = UpstreamState::new(&key.endpoint);

@@ -162,9 +162,11 @@ pub(super) fn next_segment(path: &str) -> Option<(&str, &str)> {
     let mut rest = path;
     loop {
         let inner = rest.strip_prefix('/')?;
-        let (segment, after) = inner.split_at(inner.find('/').unwrap_or(inner.len()));
+        // Segments are short: a plain loop is done before a search of many bytes at a time has begun.
+        let end = inner.bytes().position(|byte| byte == b'/').unwrap_or(inner.len());
+        let (segment, after) = inner.split_at(end);
         rest = after;
-        if !name_of(segment).is_empty() {
+        if !segment.is_empty() && !segment.starts_with(';') {
             return Some((segment, after));
         }
     }
@@ -172,5 +174,5 @@ pub(super) fn next_segment(path: &str) -> Option<(&str, &str)> {
 
 /// A segment without its parameters: many upstreams pass over them.
 pub(super) fn name_of(segment: &str) -> &str {
-    memchr::memchr(b';', segment.as_bytes()).map_or(segment, |end| &segment[..end])
+    segment.bytes().position(|byte| byte == b';').map_or(segment, |end| &segment[..end])
 }
