@@ -91,7 +91,7 @@ async fn forward(
     transaction.slot = service.caps.take(&service.name, client_ip, transaction.head_at)?;
     let upgrade = normal.upgrade.filter(|_| upgradable && service.upgrades);
     let rates = rates_of(&plan.config, &head);
-    rewrite(transaction, &mut head, route, &normal.host, upgrade.clone());
+    rewrite(transaction, &mut head, route, &normal.host, upgrade.clone())?;
     let bounds = RequestBounds { idle: route.body_idle, bytes_max: route.request_body_bytes_max, rate_min: rates.0 };
     let (body, watch) = RequestBody::new(body, &connection.io, bounds);
     if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
@@ -211,11 +211,11 @@ fn rewrite(
     route: &RoutePlan,
     host: &HeaderValue,
     upgrade: Option<HeaderValue>,
-) {
+) -> Result<(), Refusal> {
     let connection = &transaction.connection;
     let plan: &Plan = &transaction.plan;
     let rewrite = route.paths.get(transaction.path).and_then(|path| path.rewrite.as_ref());
-    head.uri = upstream_uri(&head.uri, rewrite);
+    head.uri = upstream_uri(&head.uri, rewrite)?;
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let headers = &mut head.headers;
@@ -239,19 +239,23 @@ fn rewrite(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
+    Ok(())
 }
 
-/// Origin form, rewritten as the route asks for.
-fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Uri {
+/// Origin form, rewritten as the route asks for; or the refusal of a target that no request can have then.
+fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Result<Uri, Refusal> {
     if let Some(path) = rewrite.and_then(|rewrite| rewrite.apply(uri.path())) {
         let target = uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-        return target.parse().unwrap_or_else(|_| Uri::from_static("/"));
+        return target.parse().map_err(|_| {
+            let detail = "the request target is too long once it is rewritten";
+            Refusal { status: StatusCode::URI_TOO_LONG, ..normalize::too_large(detail) }
+        });
     }
     if uri.authority().is_none() {
-        return uri.clone();
+        return Ok(uri.clone());
     }
     let target = uri.path_and_query().filter(|target| !target.as_str().is_empty()).cloned();
-    target.map_or_else(|| Uri::from_static("/"), Uri::from)
+    Ok(target.map_or_else(|| Uri::from_static("/"), Uri::from))
 }
 
 /// Passes the upstream's answer on; a switch of protocols becomes a tunnel.
@@ -325,6 +329,20 @@ mod tests {
     use super::*;
     use crate::routing::PathPattern;
 
+    fn sent(from: &str, rewrite: Option<&Rewrite>) -> String {
+        upstream_uri(&from.parse().unwrap(), rewrite).map_or_else(|refusal| refusal.detail, |uri| uri.to_string())
+    }
+
+    #[test]
+    fn a_target_that_a_rewrite_makes_too_long_is_refused_and_not_another() {
+        let rewrite = Rewrite::parse(&PathPattern::parse("/a").unwrap(), "/longer").unwrap();
+        // `/longer?` and these are as long as a URI may be for the http crate: 65,534 bytes.
+        let longest = format!("/a?{}", "q".repeat(65_526));
+        assert_eq!(sent(&longest, Some(&rewrite)).len(), 65_534);
+        let refusal = upstream_uri(&format!("{longest}q").parse().unwrap(), Some(&rewrite)).map(drop).unwrap_err();
+        assert_eq!((refusal.status, refusal.class), (StatusCode::URI_TOO_LONG, ErrorClass::TooLarge));
+    }
+
     #[test]
     fn the_path_is_rewritten_and_the_query_stays() {
         let prefix = PathPattern::parse("/members").unwrap();
@@ -338,12 +356,12 @@ mod tests {
             ("//members;v=1//7?q", "/7?q"),
         ];
         for (from, to) in table {
-            assert_eq!(upstream_uri(&from.parse().unwrap(), Some(&strip)).to_string(), to, "{from}");
+            assert_eq!(sent(from, Some(&strip)), to, "{from}");
         }
         let whole = Rewrite::parse(&PathPattern::any(), "/").unwrap();
-        assert_eq!(upstream_uri(&"*".parse().unwrap(), Some(&whole)).to_string(), "*");
-        assert_eq!(upstream_uri(&"http://host".parse().unwrap(), None).to_string(), "/");
-        assert_eq!(upstream_uri(&"https://host/a?b".parse().unwrap(), None).to_string(), "/a?b");
-        assert_eq!(upstream_uri(&"*".parse().unwrap(), None).to_string(), "*");
+        assert_eq!(sent("*", Some(&whole)), "*");
+        assert_eq!(sent("http://host", None), "/");
+        assert_eq!(sent("https://host/a?b", None), "/a?b");
+        assert_eq!(sent("*", None), "*");
     }
 }
