@@ -74,6 +74,12 @@ impl Client {
         Self { reader, writer }
     }
 
+    /// Sends PINGs until it is cut.
+    pub async fn ping(gate: &Gate) {
+        let ping = frame(PING, 0, 0, &[7; 8]);
+        assert!(calmed(&Self::connect(gate).await.flood(Vec::new(), move |_| ping.clone()).await));
+    }
+
     /// Sends the first frames with one GET, and returns whether DATA came before the end.
     pub async fn get_first(&mut self) -> bool {
         let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &request(GET));

@@ -190,20 +190,6 @@ fn two_client_identities_never_share_an_upstream_connection() {
 }
 
 #[test]
-fn an_upstream_whose_certificate_is_not_trusted() {
-    let dir = tempfile::tempdir().unwrap();
-    let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
-    let stranger = DemoCa::open(&dir.path().join("stranger")).unwrap();
-    let upstream = tls_upstream(&stranger, "localhost");
-    let targets = [format!("https://localhost:{}", upstream.addr.port())];
-    let collector = crate::collector::Collector::start(&ca);
-    let setup = Setup { targets: &targets, service: "    tls: {ca: tls/ca.pem}", ..Setup::default() };
-    let gate = Gate::around(dir, ca, collector, &setup);
-    assert!(gate.get("/api").starts_with("HTTP/1.1 502"));
-    assert_row(&gate.one_record(), json!({"error.type": "upstream_tls", "tollgate.termination": "upstream"}));
-}
-
-#[test]
 fn plain_requests_do_not_carry_forged_certificate_fields() {
     let upstream = Upstream::start(|mut stream, _| {
         let request = read_request(&mut stream).unwrap().to_ascii_lowercase();
@@ -215,18 +201,4 @@ fn plain_requests_do_not_carry_forged_certificate_fields() {
         gate.exchange("GET /api HTTP/1.1\r\nHost: a\r\nX-Client-Cert-Subject: root\r\nConnection: close\r\n\r\n");
     assert!(answer.ends_with("clean!"));
     assert_eq!(gate.finish().len(), 1);
-}
-
-#[test]
-fn a_handshake_that_the_client_refuses_is_ended_by_the_client() {
-    let gate = Gate::before(&Upstream::echo(), "");
-    let dir = tempfile::tempdir().unwrap();
-    let stranger = DemoCa::open(&dir.path().join("tls")).unwrap();
-    let config = tollgate_tls::client(Some(stranger.roots()), None, &["http/1.1"]).unwrap();
-    let mut connection = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-    let mut stream = std::net::TcpStream::connect(gate.tls).unwrap();
-    connection.complete_io(&mut stream).unwrap_err();
-    gate.rows(1);
-    let row = gate.one_record();
-    assert_row(&row, json!({"tollgate.kind": "handshake_failed", "tollgate.termination": "client"}));
 }

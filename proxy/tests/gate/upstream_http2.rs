@@ -167,7 +167,7 @@ fn what_an_upstream_that_goes_away_has_not_looked_at_is_sent_again_with_its_body
 }
 
 /// An upstream that refuses the first stream.
-fn refusing(reason: h2::Reason) -> H2Upstream {
+pub fn refusing(reason: h2::Reason) -> H2Upstream {
     H2Upstream::start(
         |_| {},
         move |mut connection, _, streams| async move {

@@ -1,0 +1,217 @@
+//! The gateway refused before it looked for an upstream.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use tollgate_record::vocabulary::ErrorClass;
+
+use super::{Bytes, GET, NO_HEAD, OK, REFUSED, Way, asked, begins, gate, gateway, refused, while_one_waits};
+use crate::rig::{Gate, Upstream};
+
+pub fn ways() -> Vec<Way> {
+    [heads(), large(), turned_away(), handshakes()].concat()
+}
+
+fn heads() -> Vec<Way> {
+    const BAD: Way = Way { ended: gateway(ErrorClass::BadRequest), status: Some(400), ..REFUSED };
+    const NO_HEAD: Way = Way { ended: gateway(ErrorClass::BadRequest), status: Some(400), ..super::NO_HEAD };
+    vec![
+        Way {
+            name: "no route",
+            provoke: || {
+                let request = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
+                refused("", request)
+            },
+            ended: gateway(ErrorClass::NoRoute),
+            detail: "no route for this host, path and fields",
+            status: Some(404),
+            ..REFUSED
+        },
+        Way { name: "no Host", provoke: || refused("", "GET /api HTTP/1.1\r\n\r\n"), detail: "Host", ..BAD },
+        Way {
+            name: "an expectation that is not met",
+            provoke: || refused("", "GET /api HTTP/1.1\r\nHost: a\r\nExpect: x\r\nConnection: close\r\n\r\n"),
+            detail: "the only expectation served is 100-continue",
+            status: Some(417),
+            ..BAD
+        },
+        Way {
+            name: "a transfer coding that is not served",
+            provoke: || {
+                refused("", "POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
+            },
+            detail: "ransfer",
+            status: Some(501),
+            ..BAD
+        },
+        Way {
+            name: "an unknown method",
+            provoke: || refused("", "FROB /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            detail: "the method is unknown",
+            status: Some(405),
+            ..BAD
+        },
+        Way {
+            name: "no HTTP at all",
+            provoke: || refused("", "NOT HTTP AT ALL\r\n\r\n"),
+            detail: "the request head cannot be parsed",
+            ..NO_HEAD
+        },
+        Way {
+            name: "HTTP/2 where HTTP/1.1 is served",
+            provoke: || refused("", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+            detail: "the client speaks HTTP/2",
+            status: None,
+            source: None,
+            ..NO_HEAD
+        },
+        Way {
+            name: "a head that never ends",
+            provoke: || refused("timeouts: {header_read: 200ms}", "GET /api HTTP/1.1\r\nHos"),
+            detail: "the request head did not arrive in time",
+            status: None,
+            source: None,
+            waited: Some(("total_us", 150_000)),
+            ..NO_HEAD
+        },
+    ]
+}
+
+fn large() -> Vec<Way> {
+    const LARGE: Way = Way { ended: gateway(ErrorClass::TooLarge), ..REFUSED };
+    const NO_HEAD: Way = Way { ended: gateway(ErrorClass::TooLarge), ..super::NO_HEAD };
+    vec![
+        Way {
+            name: "a head that is too large",
+            provoke: || {
+                let field = "x".repeat(20_000);
+                refused("limits: {head_bytes_max: 8 KiB}", &format!("GET /api HTTP/1.1\r\nX: {field}\r\n\r\n"))
+            },
+            detail: "the request head is too large",
+            status: Some(431),
+            ..NO_HEAD
+        },
+        Way {
+            name: "a target that is too long",
+            provoke: || {
+                let path = "x".repeat(65_600);
+                refused("limits: {head_bytes_max: 128 KiB}", &format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            },
+            detail: "the request head is too large",
+            status: Some(414),
+            ..NO_HEAD
+        },
+        Way {
+            name: "a target that a rewrite makes too long",
+            provoke: || {
+                let route = "    rewrite: /longer-than-before";
+                let gate = gate("http://127.0.0.1:9", ["", route, "limits: {head_bytes_max: 128 KiB}"]);
+                let query = "q".repeat(65_520);
+                asked(gate, &format!("GET /api?{query} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            },
+            detail: "the request target is too long once it is rewritten",
+            status: Some(414),
+            ..LARGE
+        },
+        Way {
+            name: "more fields than there may be",
+            provoke: || {
+                refused("limits: {headers_max: 5}", &GET.replace("Host", "A: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nHost"))
+            },
+            detail: "fields",
+            status: Some(431),
+            ..LARGE
+        },
+        Way {
+            name: "a body that announces to be too large",
+            provoke: || {
+                let gate = gate("http://127.0.0.1:9", ["", "    request_body_bytes_max: 10", ""]);
+                asked(gate, "POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n01234567890")
+            },
+            detail: "the body is larger than 10 bytes",
+            status: Some(413),
+            ..LARGE
+        },
+    ]
+}
+
+fn turned_away() -> Vec<Way> {
+    const LIMITED: Way = Way { ended: gateway(ErrorClass::RateLimited), status: Some(429), ..REFUSED };
+    vec![
+        Way {
+            name: "no client certificate for a route that needs one",
+            provoke: || refused("", &GET.replace("/api", "/secure")),
+            ended: gateway(ErrorClass::Auth),
+            detail: "this API needs a client certificate",
+            status: Some(401),
+            ..REFUSED
+        },
+        Way {
+            name: "too many requests",
+            provoke: || {
+                let service = "    caps: {requests_per_second_max: 0.001, request_burst_max: 1}";
+                let gate = gate(&format!("http://{}", Upstream::answering(OK).addr), [service, "", ""]);
+                gate.exchange(GET);
+                asked(gate, GET)
+            },
+            detail: "service api is at its request rate",
+            row: (1, 2),
+            ..LIMITED
+        },
+        Way {
+            name: "too many at one time",
+            provoke: || while_one_waits(["    caps: {concurrent_max: 1}", "", ""]),
+            detail: "service api is at its concurrent_max of 1",
+            status: Some(503),
+            row: (0, 2),
+            ..LIMITED
+        },
+        Way {
+            name: "a flood of HTTP/2 control frames",
+            provoke: || {
+                let gate = Gate::before(&begins(b""), "http2: {control_frame_burst_max: 20}");
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(crate::floods::Client::ping(&gate));
+                (gate, String::new())
+            },
+            detail: "too many HTTP/2 control frames",
+            status: None,
+            source: None,
+            times: &[],
+            bytes: (Bytes::Null, Bytes::Null),
+            ..LIMITED
+        },
+    ]
+}
+
+fn handshakes() -> Vec<Way> {
+    const REFUSED: Way =
+        Way { ended: gateway(ErrorClass::TlsHandshake), status: None, source: None, attempts: None, ..NO_HEAD };
+    vec![
+        Way {
+            name: "plain HTTP where TLS is served",
+            provoke: || {
+                let gate = Gate::before(&begins(b""), "");
+                let mut stream = TcpStream::connect(gate.tls).unwrap();
+                stream.write_all(GET.as_bytes()).unwrap();
+                let _an_alert = stream.read_to_end(&mut Vec::new());
+                (gate, String::new())
+            },
+            detail: "not_tls",
+            ..REFUSED
+        },
+        Way {
+            name: "a handshake that never ends",
+            provoke: || {
+                let gate = Gate::before(&begins(b""), "timeouts: {handshake: 200ms}");
+                let mut stream = TcpStream::connect(gate.tls).unwrap();
+                stream.write_all(&[0x16, 3, 1]).unwrap();
+                let _closed = stream.read_to_end(&mut Vec::new());
+                (gate, String::new())
+            },
+            detail: "timeout",
+            waited: Some(("total_us", 150_000)),
+            ..REFUSED
+        },
+    ]
+}
