@@ -31,6 +31,11 @@ pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
             out.push_str(REDACTED_SEGMENT);
             continue;
         }
+        // Common case: nothing to escape.
+        if name.len() <= end.saturating_sub(out.len()) && name.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            out.push_str(name);
+            continue;
+        }
         for c in name.chars() {
             if !push_clean(c, end, out) {
                 return;
@@ -41,6 +46,10 @@ pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
 
 /// Whether a segment of a path looks like personal data or a secret.
 pub fn is_sensitive(segment: &str) -> bool {
+    // Whatever is looked for has a digit or an at sign, plain or encoded; most segments are words.
+    if !segment.bytes().any(|byte| byte.is_ascii_digit() || matches!(byte, b'@' | b'%')) {
+        return false;
+    }
     let mut look = Look::default();
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
