@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
+use crate::alarm::Alarm;
 use crate::connection::IoFacts;
 use crate::min_rate::{MinRate, Waiting};
 use crate::normalize;
@@ -23,7 +23,7 @@ use crate::upstream::Lease;
 /// A timer that exists only once something was waited for.
 #[derive(Debug, Default)]
 struct Patience {
-    sleep: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Alarm>,
     armed: bool,
 }
 
@@ -36,14 +36,14 @@ impl Patience {
     /// Ready once `until` has passed; `until` is asked when a wait begins.
     fn poll_expired(&mut self, cx: &mut Context<'_>, until: impl FnOnce() -> Instant) -> Poll<()> {
         if !self.armed {
-            let until = until().into();
-            match &mut self.sleep {
-                Some(sleep) => sleep.as_mut().reset(until),
-                None => self.sleep = Some(Box::pin(tokio::time::sleep_until(until))),
+            let until = until();
+            match &mut self.alarm {
+                Some(alarm) => alarm.move_to(until),
+                None => self.alarm = Some(Alarm::at(until)),
             }
             self.armed = true;
         }
-        self.sleep.as_mut().map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+        self.alarm.as_mut().map_or(Poll::Pending, |alarm| Pin::new(alarm).poll(cx))
     }
 }
 
@@ -53,9 +53,9 @@ pub enum RequestBody {
     /// There is none.
     Empty,
     /// Passed through.
-    Streaming(StreamingBody),
+    Streaming(Box<StreamingBody>),
     /// Passed through, and kept for another sending.
-    Replay(Replay),
+    Replay(Box<Replay>),
 }
 
 /// A request body that is passed through.
@@ -97,7 +97,7 @@ impl RequestBody {
         let client = client.clone();
         let waiting = rate_min.map(Waiting::new);
         let body = StreamingBody { inner, client, progress, advanced_at, idle, bytes_max, waiting, patience };
-        (Self::Streaming(body), Some(watch))
+        (Self::Streaming(Box::new(body)), Some(watch))
     }
 }
 
@@ -259,7 +259,6 @@ pub struct ResponseBody {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation for every response")]
 enum Source {
     /// The gateway's own words.
     Whole(Option<Bytes>),
@@ -269,7 +268,7 @@ enum Source {
 #[derive(Debug)]
 struct UpstreamBody {
     inner: Incoming,
-    lease: Option<Lease>,
+    lease: Option<Box<Lease>>,
     idle: Duration,
     deadline: Instant,
     /// The client, for what was handed to its connection.
@@ -308,7 +307,7 @@ impl ResponseBody {
 
     /// The upstream's answer; `lease` returns to the pool after the last byte.
     #[must_use]
-    pub fn upstream(inner: Incoming, lease: Lease, bounds: ResponseBounds, transaction: Box<Transaction>) -> Self {
+    pub fn upstream(inner: Incoming, lease: Box<Lease>, bounds: ResponseBounds, transaction: Box<Transaction>) -> Self {
         let ResponseBounds { idle, deadline, rate_min } = bounds;
         let (lease, waiting, patience) = (Some(lease), rate_min.map(Waiting::new), Patience::default());
         let body = UpstreamBody { inner, lease, idle, deadline, waiting, patience };
@@ -325,7 +324,7 @@ impl ResponseBody {
         let (Some(transaction), Some(lease)) = (&mut self.transaction, body.lease.take()) else { return };
         transaction.upstream.last_byte_at = Some(now);
         match transaction.request_body.as_ref().filter(|body| body.ended_at.get().is_none()) {
-            None => transaction.plan.pool.give_back(lease),
+            None => transaction.plan.pool.give_back(lease, now),
             // An early answer: what the client goes on sending is not passed on, and the connection not used again.
             Some(body) => body.useless.set(true),
         }

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use http::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
+use crate::alarm::Alarm;
 use crate::caps::Admitted;
 use crate::config::Http2;
 use crate::frames::Meter;
@@ -200,7 +200,7 @@ pub struct Watched<IO> {
     facts: Arc<IoFacts>,
     epoch: Instant,
     write_max: Option<Duration>,
-    stall: Option<Pin<Box<Sleep>>>,
+    stall: Option<Alarm>,
     meter: Option<Box<Meter>>,
 }
 
@@ -222,8 +222,8 @@ impl<IO> Watched<IO> {
             return poll;
         }
         let Some(write_max) = self.write_max else { return Poll::Pending };
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_max)));
-        ready!(stall.as_mut().poll(cx));
+        let stall = self.stall.get_or_insert_with(|| Alarm::at(Instant::now() + write_max));
+        ready!(Pin::new(stall).poll(cx));
         self.facts.write_stalled.store(true, Relaxed);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -18,9 +18,9 @@ use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::time::timeout_at;
 use tollgate_record::vocabulary::ErrorClass;
 
+use crate::alarm::within;
 use crate::balance::{self, Tried};
 use crate::body::{BodyWatch, RequestBody};
 use crate::config::{Balance, RoutePlan, TargetPlan};
@@ -58,7 +58,7 @@ pub async fn run(
     watch: Option<&BodyWatch>,
     tunnel: bool,
     deadline: Instant,
-) -> Result<(Response<Incoming>, Lease), Refusal> {
+) -> Result<(Response<Incoming>, Box<Lease>), Refusal> {
     let plan = transaction.plan.clone();
     let retryable = watch.is_none() && head.method.is_idempotent();
     let mut request = Request::from_parts(head, body);
@@ -68,9 +68,9 @@ pub async fn run(
         let obtained = {
             // Where it is, and not moved into the timer: it is large.
             let obtaining = std::pin::pin!(obtain(transaction, route, &mut attempts));
-            timeout_at(deadline.into(), obtaining).await
+            within(deadline, obtaining).await
         };
-        let mut lease = obtained.unwrap_or_else(|_| Err(late(transaction, route)))?;
+        let mut lease = obtained.unwrap_or_else(|| Err(late(transaction, route)))?;
         let http2 = lease.sender.is_http2();
         dress(&mut request, transaction, route, http2);
         if http2 && rewind.is_none() {
@@ -140,7 +140,11 @@ fn may_retry(transaction: &Transaction, upstream: usize) -> bool {
 }
 
 /// A pooled connection, or a new one; of several targets, the next that can be connected to.
-async fn obtain(transaction: &mut Transaction, route: &RoutePlan, attempts: &mut Attempts) -> Result<Lease, Refusal> {
+async fn obtain(
+    transaction: &mut Transaction,
+    route: &RoutePlan,
+    attempts: &mut Attempts,
+) -> Result<Box<Lease>, Refusal> {
     let (worker, plan) = (transaction.worker.clone(), transaction.plan.clone());
     let service = &plan.services[route.service];
     let connection = transaction.connection.clone();
@@ -149,6 +153,7 @@ async fn obtain(transaction: &mut Transaction, route: &RoutePlan, attempts: &mut
         tunnel: attempts.tunnel,
         client: (connection.client, connection.local.unwrap_or(connection.client)),
         patience: route.connect,
+        now: transaction.head_at,
     };
     let mut last: Option<Refusal> = None;
     loop {
@@ -248,8 +253,8 @@ fn dress(request: &mut Request<RequestBody>, transaction: &Transaction, route: &
 fn keep(request: &mut Request<RequestBody>, bytes_max: usize) -> Option<Rewind> {
     match std::mem::replace(request.body_mut(), RequestBody::Empty) {
         RequestBody::Streaming(body) => {
-            let (sending, rewind) = Rewind::begin(body, bytes_max);
-            *request.body_mut() = RequestBody::Replay(sending);
+            let (sending, rewind) = Rewind::begin(*body, bytes_max);
+            *request.body_mut() = RequestBody::Replay(Box::new(sending));
             Some(rewind)
         }
         other => {
@@ -262,7 +267,7 @@ fn keep(request: &mut Request<RequestBody>, bytes_max: usize) -> Option<Rewind> 
 /// The copied head with its body from the beginning; `None` if that cannot be sent again.
 fn with_body(mut copy: Request<RequestBody>, rewind: Option<&Rewind>) -> Option<Request<RequestBody>> {
     if let Some(rewind) = rewind {
-        *copy.body_mut() = RequestBody::Replay(rewind.again()?);
+        *copy.body_mut() = RequestBody::Replay(Box::new(rewind.again()?));
     }
     Some(copy)
 }
@@ -302,10 +307,10 @@ async fn wait<T>(
     let mut sending = std::pin::pin!(sending);
     loop {
         let until = deadline.min(since + first_byte);
-        match timeout_at(until.into(), sending.as_mut()).await {
-            Ok(sent) => return Some(sent),
-            Err(_) if Instant::now() >= deadline => return None,
-            Err(_) => match watch {
+        match within(until, sending.as_mut()).await {
+            Some(sent) => return Some(sent),
+            None if Instant::now() >= deadline => return None,
+            None => match watch {
                 // A client that pauses has its own deadline, `body_idle`.
                 Some(watch) if watch.is_awaited() => since = Instant::now(),
                 Some(watch) if watch.advanced_at() > since => since = watch.advanced_at(),

@@ -21,6 +21,7 @@ use crate::min_rate::MinRate;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::rewrite::Rewrite;
 use crate::routing::KNOWN_METHODS;
+use crate::survey::{self, Survey};
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -35,12 +36,13 @@ pub async fn handle(
     connection: Rc<ConnectionFacts>,
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let has = Survey::of(request.headers());
+    let upgrade = has.may_have(survey::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let mut transaction = Transaction::begin(&worker, &connection, &head, !body.is_end_stream());
+    let mut transaction = Transaction::begin(&worker, &connection, &head, has, !body.is_end_stream());
     let worn_out = transaction.plan.is_worn_out(&connection);
     worker.room().await;
-    let outcome = forward(&mut transaction, head, body, upgrade.is_some()).await;
+    let outcome = forward(&mut transaction, head, has, body, upgrade.is_some()).await;
     let mut response = match outcome {
         Ok(answer) => respond(transaction, answer, upgrade),
         Err(refusal) => refuse(transaction, &refusal),
@@ -54,13 +56,14 @@ pub async fn handle(
 /// An upstream's answer with what is needed to pass it on.
 struct Answer {
     response: Response<Incoming>,
-    lease: Lease,
+    lease: Box<Lease>,
     bounds: ResponseBounds,
 }
 
 async fn forward(
     transaction: &mut Transaction,
     mut head: request::Parts,
+    has: Survey,
     body: Incoming,
     upgradable: bool,
 ) -> Result<Answer, Refusal> {
@@ -68,14 +71,17 @@ async fn forward(
     let hold = transaction.plan.clone();
     let plan: &Plan = &hold;
     normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
-    let normal = normalize::request(&mut head, plan.config.http2.header_list_bytes_max)?;
+    let normal = normalize::surveyed(&mut head, has, plan.config.http2.header_list_bytes_max)?;
     transaction.request_head_bytes = normal.head_bytes;
     transaction.host = Some(normal.host.clone());
     let connection = transaction.connection.clone();
     let client = forwarding::client(connection.client.ip(), &head.headers, &plan.trusted_hops);
     let client_ip = client.map_or(connection.client.ip(), |(ip, _)| ip);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
-    transaction.trace = trace::of(&head.headers, plan.config.trace.sampling.value, &mut worker.random.borrow_mut());
+    let sampling = plan.config.trace.sampling.value;
+    if sampling > 0.0 || has.may_have(survey::TRACEPARENT) {
+        transaction.trace = trace::of(&head.headers, sampling, &mut worker.random.borrow_mut());
+    }
     let listener = &plan.listeners[connection.listener];
     listener.caps.requests.take(("listener", &listener.name), client_ip, transaction.head_at)?;
     if let Some(names) = &listener.tls {
@@ -86,12 +92,14 @@ async fn forward(
     transaction.headers_json = redaction::headers(&head.headers, &route.headers);
     credentials::take(transaction, plan.hmac.as_deref(), &head.headers);
     authenticate(transaction, route)?;
-    check_length(&head, route)?;
+    if has.may_have(survey::CONTENT_LENGTH) {
+        check_length(&head, route)?;
+    }
     let service = &plan.services[route.service];
     transaction.slot = service.caps.take(&service.name, client_ip, transaction.head_at)?;
     let upgrade = normal.upgrade.filter(|_| upgradable && service.upgrades);
     let rates = rates_of(&plan.config, &head);
-    rewrite(transaction, &mut head, route, &normal.host, upgrade.clone())?;
+    rewrite(transaction, &mut head, has, route, &normal.host, upgrade.clone())?;
     let bounds = RequestBounds { idle: route.body_idle, bytes_max: route.request_body_bytes_max, rate_min: rates.0 };
     let (body, watch) = RequestBody::new(body, &connection.io, bounds);
     if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
@@ -111,7 +119,7 @@ async fn forward(
     }
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     transaction.upstream.status = Some(status.as_u16());
-    let switched_to = response.headers().get(UPGRADE).cloned();
+    let switched_to = if switches { response.headers().get(UPGRADE).cloned() } else { None };
     if switches && !normalize::is_offered(switched_to.as_ref(), upgrade.as_ref()) {
         let detail = "the upstream switched to a protocol that it was not offered";
         return Err(Refusal::upstream(ErrorClass::UpstreamProtocol, detail));
@@ -208,6 +216,7 @@ fn body_too_large(route: &RoutePlan) -> Refusal {
 fn rewrite(
     transaction: &Transaction,
     head: &mut request::Parts,
+    has: Survey,
     route: &RoutePlan,
     host: &HeaderValue,
     upgrade: Option<HeaderValue>,
@@ -220,7 +229,8 @@ fn rewrite(
     head.extensions.clear();
     let headers = &mut head.headers;
     let (peer, peer_value) = (connection.client.ip(), &connection.client_value);
-    let hop = Hop { peer, peer_value, secure: connection.tls.is_some(), host };
+    let told = has.may_have(survey::FORWARDED);
+    let hop = Hop { peer, peer_value, secure: connection.tls.is_some(), host, told };
     forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
     if let Some(tls) = &connection.tls {
         client_cert::write(headers, &tls.client_fields);

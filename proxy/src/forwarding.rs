@@ -111,22 +111,28 @@ pub struct Hop<'a> {
     pub secure: bool,
     /// The host that the client asked for.
     pub host: &'a HeaderValue,
+    /// Whether the request may have fields of other hops; else they are not looked for.
+    pub told: bool,
 }
 
 /// Writes the forwarding fields for the upstream.
 pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, trusted: &[Cidr]) {
-    let believed = is_trusted(hop.peer, trusted);
+    let believed = hop.told && is_trusted(hop.peer, trusted);
     let scheme = HeaderValue::from_static(if hop.secure { "https" } else { "http" });
     if believed {
         agree(headers, policy, trusted);
     }
-    if !believed || !policy.x_forwarded {
+    if hop.told && (!believed || !policy.x_forwarded) {
         normalize::strip(headers, |name| is_x_forwarded(name.as_str()));
     }
-    if !believed || !(policy.x_forwarded || policy.forwarded) {
+    if hop.told && (!believed || !(policy.x_forwarded || policy.forwarded)) {
         headers.remove(FORWARDED);
     }
-    if policy.x_forwarded {
+    if policy.x_forwarded && !hop.told {
+        headers.insert(X_FORWARDED_FOR, hop.peer_value.clone());
+        headers.insert(X_FORWARDED_PROTO, scheme);
+        headers.insert(X_FORWARDED_HOST, hop.host.clone());
+    } else if policy.x_forwarded {
         append(headers, X_FORWARDED_FOR, hop.peer_value);
         headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
         headers.entry(X_FORWARDED_HOST).or_insert_with(|| hop.host.clone());
@@ -230,7 +236,8 @@ mod tests {
         let tell = |peer: &'static str, fields: &[(&'static str, &'static str)]| {
             let mut map = headers(fields);
             let (peer_value, host) = (HeaderValue::from_static(peer), HeaderValue::from_static("api"));
-            let hop = Hop { peer: peer.parse().unwrap(), peer_value: &peer_value, secure: true, host: &host };
+            let hop =
+                Hop { peer: peer.parse().unwrap(), peer_value: &peer_value, secure: true, host: &host, told: true };
             write(&mut map, &hop, &policy, &trusted);
             map
         };
@@ -262,7 +269,8 @@ mod tests {
         let policy = Forwarding { forwarded: true, x_forwarded: false, ..Forwarding::default() };
         let mut map = headers(&[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "1.1.1.1")]);
         let (peer_value, host) = (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("api"));
-        let hop = Hop { peer: "10.0.0.1".parse().unwrap(), peer_value: &peer_value, secure: false, host: &host };
+        let hop =
+            Hop { peer: "10.0.0.1".parse().unwrap(), peer_value: &peer_value, secure: false, host: &host, told: true };
         write(&mut map, &hop, &policy, &trusted);
         assert_eq!(map["forwarded"], "for=1.1.1.1, for=10.0.0.1;host=\"api\";proto=http");
         assert!(!map.contains_key("x-forwarded-for"));
@@ -308,7 +316,13 @@ mod tests {
         for (policy, fields, xff, forwarded) in table {
             let mut map = headers(fields);
             let (peer_value, host) = (HeaderValue::from_static("10.0.0.1"), HeaderValue::from_static("api"));
-            let hop = Hop { peer: "10.0.0.1".parse().unwrap(), peer_value: &peer_value, secure: false, host: &host };
+            let hop = Hop {
+                peer: "10.0.0.1".parse().unwrap(),
+                peer_value: &peer_value,
+                secure: false,
+                host: &host,
+                told: true,
+            };
             write(&mut map, &hop, policy, &trusted);
             let field = |name: &str| map.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(field("x-forwarded-for"), *xff, "{fields:?}");

@@ -100,7 +100,7 @@ pub fn forwarded(bytes: &[u8]) {
     let (Ok(peer_value), host) = (HeaderValue::from_str(&peer.to_string()), HeaderValue::from_static("a")) else {
         return;
     };
-    let hop = forwarding::Hop { peer, peer_value: &peer_value, secure: true, host: &host };
+    let hop = forwarding::Hop { peer, peer_value: &peer_value, secure: true, host: &host, told: true };
     // A chain that is as long as can be read is not read to its end by the next.
     let short = rest.iter().filter(|byte| b",\n".contains(byte)).count() < 20;
     for (x_forwarded, also_forwarded) in [(true, false), (true, true), (false, true)] {

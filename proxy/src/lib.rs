@@ -14,6 +14,7 @@
 //! * The request path waits for a collector only if the configuration says `overflow: block`.
 
 mod admin;
+mod alarm;
 mod balance;
 mod body;
 mod caps;
@@ -43,6 +44,7 @@ mod normalize;
 mod pool;
 mod proxy_protocol;
 pub mod quarantine;
+mod quiet;
 mod redaction;
 mod refusal;
 mod reload;
@@ -55,6 +57,7 @@ mod server;
 mod ship;
 mod sockets;
 mod spelling;
+mod survey;
 mod trace;
 mod transaction;
 mod tunnel;

@@ -20,6 +20,7 @@ use http::{Method, StatusCode, Uri, Version, request};
 use tollgate_record::vocabulary::ErrorClass;
 
 use crate::refusal::Refusal;
+use crate::survey::{self, Survey};
 use crate::{client_cert, forwarding, spelling};
 
 /// Fields that belong to one connection. Compared by text: that tells most names apart by their length alone.
@@ -53,25 +54,42 @@ pub struct Normalized {
 /// # Errors
 /// The refusal to answer with.
 pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<Normalized, Refusal> {
-    let head_bytes = request_bytes(head);
+    let survey = Survey::of(&head.headers);
+    surveyed(head, survey, header_list_bytes_max)
+}
+
+/// As [`request`], of a head that was looked at.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn surveyed(head: &mut request::Parts, has: Survey, header_list_bytes_max: u32) -> Result<Normalized, Refusal> {
+    let head_bytes = line_bytes(head) + has.bytes;
     if head.version == Version::HTTP_2 && list_bytes(&head.headers, head_bytes) > i64::from(header_list_bytes_max) {
         let detail = format!("the header list is larger than {header_list_bytes_max} bytes");
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Refusal::gateway(status, ErrorClass::TooLarge, detail));
     }
     check_target(head)?;
-    check_transfer_encoding(&head.headers)?;
+    if has.may_have(survey::TRANSFER_ENCODING) {
+        check_transfer_encoding(&head.headers)?;
+    }
     let host = host_of(head)?;
-    take_expect(head)?;
-    let upgrade = upgrade_of(head);
-    let trailers = wants_trailers(&head.headers);
-    strip_hop_by_hop(&mut head.headers);
-    strip(&mut head.headers, |name| is_disguised(name) || client_cert::is_field(name.as_str()));
-    one_request_length(&mut head.headers);
+    if has.may_have(survey::EXPECT) {
+        take_expect(head)?;
+    }
+    let upgrade = if has.may_have(survey::UPGRADE) { upgrade_of(head) } else { None };
+    let trailers = has.may_have(survey::TE) && wants_trailers(&head.headers);
+    strip_hop_by_hop(&mut head.headers, has);
+    if has.may_have(survey::UNDERSCORE | survey::CLIENT_CERT) {
+        strip(&mut head.headers, |name| is_disguised(name) || client_cert::is_field(name.as_str()));
+    }
+    if has.may_have(survey::CONTENT_LENGTH) {
+        one_request_length(&mut head.headers);
+    }
     if trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    if head.version == Version::HTTP_2 {
+    if head.version == Version::HTTP_2 && has.may_have(survey::COOKIE) {
         join_cookies(&mut head.headers);
     }
     Ok(Normalized { host, upgrade, head_bytes })
@@ -82,13 +100,17 @@ pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<
 /// # Errors
 /// A sentence about a transfer coding that cannot be passed on.
 pub fn response(headers: &mut HeaderMap) -> Result<(), &'static str> {
-    if let Some(coding) = headers.get(TRANSFER_ENCODING)
+    let has = Survey::of(headers);
+    if has.may_have(survey::TRANSFER_ENCODING)
+        && let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
         return Err("the upstream answered with a transfer coding other than chunked");
     }
-    one_length(headers);
-    strip_hop_by_hop(headers);
+    if has.may_have(survey::CONTENT_LENGTH) {
+        one_length(headers, has.may_have(survey::TRANSFER_ENCODING));
+    }
+    strip_hop_by_hop(headers, has);
     Ok(())
 }
 
@@ -116,13 +138,17 @@ fn one_request_length(headers: &mut HeaderMap) {
 
 /// Leaves a response no length beside `chunked`, and one length where its upstream said the same several times
 /// (RFC 9112 section 6.3); lengths that differ were refused when the head was parsed.
-fn one_length(headers: &mut HeaderMap) {
-    if headers.contains_key(TRANSFER_ENCODING) {
+fn one_length(headers: &mut HeaderMap, chunked: bool) {
+    if chunked {
         headers.remove(CONTENT_LENGTH);
         return;
     }
-    let Some(length) = headers.get(CONTENT_LENGTH) else { return };
-    let several = headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return };
+    let several = lengths.next().is_some();
+    if !several && length.as_bytes().iter().all(u8::is_ascii_digit) {
+        return;
+    }
     let text = length.to_str().unwrap_or_default();
     let first = text.split(',').next().unwrap_or_default().trim();
     if (several || first.len() != text.len())
@@ -267,7 +293,19 @@ fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+fn strip_hop_by_hop(headers: &mut HeaderMap, has: Survey) {
+    if has.may_have(survey::CONNECTION) {
+        strip_nominated(headers);
+        headers.remove(CONNECTION);
+    }
+    if has.may_have(survey::HOP_BY_HOP & !survey::CONNECTION) {
+        // One look at each name costs less than a look-up for each field that may be there.
+        strip(headers, is_hop_by_hop);
+    }
+}
+
+/// Removes the fields that Connection names.
+fn strip_nominated(headers: &mut HeaderMap) {
     let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
     let mut options = headers.get_all(CONNECTION).iter();
     if options.next().is_some_and(|first| !usual(first) || options.next().is_some()) {
@@ -280,8 +318,6 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    // One look at each name costs less than a look-up for each field that may be there.
-    strip(headers, is_hop_by_hop);
 }
 
 /// Fields that upstreams decide by; Connection cannot take them away.
@@ -302,7 +338,8 @@ pub fn strip(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 /// Removes from a request's trailers what could not pass as a field of its head, or frames, routes or authenticates it
 /// (RFC 9110 section 6.5.1).
 pub fn trailers(trailers: &mut HeaderMap) {
-    strip_hop_by_hop(trailers);
+    let has = Survey::of(trailers);
+    strip_hop_by_hop(trailers, has);
     strip(trailers, |name| is_protected(name) || forwarding::speaks_of_client(name.as_str()));
 }
 
@@ -317,29 +354,24 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Bytes of a head as HTTP/1.1 would write it.
-fn request_bytes(head: &request::Parts) -> i64 {
+/// Bytes of a request line.
+fn line_bytes(head: &request::Parts) -> i64 {
     let uri = &head.uri;
     let target = uri.path_and_query().map_or(1, |p| p.as_str().len());
     let target = target + uri.scheme_str().map_or(0, |s| s.len() + 3) + uri.authority().map_or(0, |a| a.as_str().len());
-    (head.method.as_str().len() + target + " HTTP/1.1\r\n ".len()) as i64 + fields_bytes(&head.headers)
+    (head.method.as_str().len() + target + " HTTP/1.1\r\n ".len()) as i64
 }
 
 /// Bytes of a response head as HTTP/1.1 would write it.
 #[must_use]
 pub fn response_bytes(status: StatusCode, headers: &HeaderMap) -> i64 {
     let reason = status.canonical_reason().map_or(0, str::len);
-    ("HTTP/1.1 200 \r\n".len() + reason) as i64 + fields_bytes(headers)
+    ("HTTP/1.1 200 \r\n".len() + reason) as i64 + Survey::of(headers).bytes
 }
 
 /// Bytes of an HTTP/2 header list: each field counts 32 more than its octets (RFC 9113 section 6.5.2).
 fn list_bytes(headers: &HeaderMap, head_bytes: i64) -> i64 {
     head_bytes + 32 * (headers.len() as i64 + 4)
-}
-
-fn fields_bytes(headers: &HeaderMap) -> i64 {
-    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
-    (fields + "\r\n".len()) as i64
 }
 
 /// A refusal for a body or head that is too large.

@@ -80,7 +80,7 @@ pub struct Slot {
     upstream: Arc<UpstreamPlan>,
     /// Set once no plan to come has this upstream.
     closed: Cell<bool>,
-    idle: RefCell<Vec<(Lease, Instant)>>,
+    idle: RefCell<Vec<(Box<Lease>, Instant)>>,
     /// HTTP/2 connections.
     pub shared: RefCell<Vec<Rc<Shared>>>,
     /// An HTTP/2 connection on its way.
@@ -232,7 +232,7 @@ impl Slot {
     }
 
     /// An idle connection for `client`, ready to send: the one used last.
-    async fn take_idle(&self, bounds: &Bounds, client: Option<Ends>) -> Option<Lease> {
+    async fn take_idle(&self, bounds: &Bounds, client: Option<Ends>, now: Instant) -> Option<Box<Lease>> {
         loop {
             let (mut lease, since) = {
                 let mut idle = self.idle.borrow_mut();
@@ -244,7 +244,6 @@ impl Slot {
                     }
                 }
             };
-            let now = Instant::now();
             if lease.sender.is_closed()
                 || now.saturating_duration_since(since) > bounds.idle_time_max
                 || !bounds.allow(now, lease.opened_at, lease.requests)
@@ -263,7 +262,7 @@ impl Slot {
     }
 
     /// A stream of a shared connection for `client`.
-    fn take_shared(&self, bounds: &Bounds, upstream: usize, client: Option<Ends>) -> Option<Lease> {
+    fn take_shared(&self, bounds: &Bounds, upstream: usize, client: Option<Ends>) -> Option<Box<Lease>> {
         let mut shared = self.shared.borrow_mut();
         if shared.is_empty() {
             return None;
@@ -362,24 +361,23 @@ impl Pool {
 
     /// A connection that is open and takes a request of `client` now. `client` is asked for where connections begin
     /// with a PROXY header.
-    pub async fn take(&self, upstream: usize, client: Option<Ends>) -> Option<Lease> {
+    pub async fn take(&self, upstream: usize, client: Option<Ends>, now: Instant) -> Option<Box<Lease>> {
         let slot = self.slot(upstream);
         if let Some(lease) = slot.take_shared(&self.bounds, upstream, client) {
             return Some(lease);
         }
-        slot.take_idle(&self.bounds, client).await
+        slot.take_idle(&self.bounds, client, now).await
     }
 
     /// Keeps a connection whose exchange is complete.
-    pub fn give_back(&self, mut lease: Lease) {
+    pub fn give_back(&self, mut lease: Box<Lease>, now: Instant) {
         lease.finished();
-        self.keep_ready(lease);
+        self.keep_ready(lease, now);
     }
 
     /// Keeps a connection that is not in use.
-    pub fn keep_ready(&self, lease: Lease) {
+    pub fn keep_ready(&self, lease: Box<Lease>, now: Instant) {
         let slot = self.slot(lease.upstream);
-        let now = Instant::now();
         let keep = lease.poolable
             && !slot.closed.get()
             && !lease.sender.is_closed()

@@ -16,6 +16,7 @@ use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
 use crate::checks;
 use crate::config::Plan;
 use crate::metrics::Metrics;
+use crate::quiet::Quiet;
 use crate::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
 use crate::server::Server;
 use crate::ship::{self, Outbox, Sealer, Shipper};
@@ -246,7 +247,7 @@ fn run_worker(
                 let _given_up = adopted.try_send(());
             }
         });
-        worker.drain.cancelled().await;
+        Quiet::cancelled(&worker.drain).await;
         // One accepted while it is found that there is nothing to wait for would be lost.
         for accepting in accepting {
             if let Err(error) = accepting.await {

@@ -20,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
 
+use crate::alarm::Alarms;
 use crate::caps::Admitted;
 use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::proxy_protocol::receive::{ProxyHeaders, receive};
+use crate::quiet::Quiet;
 use crate::worker::Worker;
 use crate::{forward, forwarding, handshake};
 
@@ -97,7 +99,7 @@ impl Protocols {
     pub fn new(config: &ProxyConfig) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
+            .timer(Alarms)
             .header_read_timeout(config.timeouts.header_read.0)
             .max_buf_size((config.limits.head_bytes_max.0 as usize).max(8 * 1024));
         let headers_max = config.limits.headers_max.value;
@@ -325,7 +327,7 @@ impl Server {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = self.worker.drain.cancelled() => {
+                () = Quiet::cancelled(&self.worker.drain) => {
                     // hyper would close what was accepted just now, before it reads the request that is on its way.
                     // Every answer ends its connection by now, so that it need not be told.
                     let grace = self.worker.plan().config.timeouts.drain_first_request.0;
@@ -342,7 +344,7 @@ impl Server {
         let ended = tokio::select! {
             biased;
             ended = served => ended,
-            () = facts.cut.cancelled() => return,
+            () = Quiet::cancelled(&facts.cut) => return,
         };
         if let Err(error) = ended {
             self.note_malformed(&facts, &error);

@@ -21,6 +21,7 @@ use crate::caps::slots::Slot;
 use crate::connection::ConnectionFacts;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::server::cut_of;
+use crate::survey::{self, Survey};
 use crate::trace::TraceContext;
 use crate::upstream::PeerAddr;
 use crate::worker::Worker;
@@ -210,6 +211,7 @@ impl Transaction {
         worker: &Rc<Worker>,
         connection: &Rc<ConnectionFacts>,
         head: &request::Parts,
+        has: Survey,
         has_body: bool,
     ) -> Box<Self> {
         let head_at = Instant::now();
@@ -218,7 +220,7 @@ impl Transaction {
         let began_at = first_byte_at.unwrap_or(head_at);
         connection.requests.set(connection.requests.get() + 1);
         connection.open.set(connection.open.get() + 1);
-        let (seq, time_us) = worker.issue(head_at - began_at);
+        let (seq, time_us) = worker.issue(began_at);
         let cut = cut_of(connection);
         let live = worker.live.borrow_mut().insert(seq, time_us, cut.clone());
         Box::new(Self {
@@ -234,8 +236,8 @@ impl Transaction {
             uri: head.uri.clone(),
             version: head.version,
             host: None,
-            user_agent: head.headers.get(USER_AGENT).cloned(),
-            correlation: correlation_of(&head.headers),
+            user_agent: if has.may_have(survey::USER_AGENT) { head.headers.get(USER_AGENT).cloned() } else { None },
+            correlation: if has.may_have(survey::CORRELATION) { correlation_of(&head.headers) } else { None },
             headers_json: None,
             trace: None,
             client_ip: None,

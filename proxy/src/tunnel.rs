@@ -16,8 +16,8 @@ use crate::upstream::Lease;
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Joins client and upstream, and ends the transaction with them.
-pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream: OnUpgrade, lease: Lease) {
-    let Lease { tunnel: _counted, .. } = lease;
+pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream: OnUpgrade, lease: Box<Lease>) {
+    let Lease { tunnel: _counted, .. } = *lease;
     let drain = transaction.worker.cut.clone();
     let upstream = match upstream.await {
         Ok(upstream) => upstream,

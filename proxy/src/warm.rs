@@ -38,11 +38,11 @@ async fn one(worker: Rc<Worker>, plan: Rc<WorkerPlan>, upstream: usize) {
     let slot = plan.pool.slot(upstream);
     let patience = plan.config.timeouts.connect.0;
     let nobody = ([0, 0, 0, 0], 0).into();
-    let wanted = Wanted { fresh: true, tunnel: false, client: (nobody, nobody), patience };
+    let wanted = Wanted { fresh: true, tunnel: false, client: (nobody, nobody), patience, now: Instant::now() };
     if let Some(open) = plan.pool.open(upstream) {
         let (deadline, mut facts) = (Instant::now() + patience, UpstreamFacts::default());
         match dial::dial(&worker, &plan, upstream, &wanted, deadline, open, &mut facts).await {
-            Ok(lease) => plan.pool.keep_ready(lease),
+            Ok(lease) => plan.pool.keep_ready(lease, Instant::now()),
             // Whoever needs one will see, and say, why there is none.
             Err(_) => slot.warm_after.set(Some(Instant::now() + RETRY)),
         }

@@ -24,6 +24,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::redaction;
 use crate::ship::{Outbox, Rows, SealJobs};
 use crate::transaction::{Ending, Transaction, header_of, now_us};
+use crate::upstream::PeerAddr;
 use crate::worker_plan::WorkerPlan;
 
 /// How often counts are added to the shared ones and idle connections are swept.
@@ -56,6 +57,9 @@ pub struct Worker {
     pub ports: Vec<u16>,
     tag: u32,
     seq: Cell<i64>,
+    /// Microseconds since 1970 at the epoch, by the clock of the wall as it was at the last housekeeping: one clock is
+    /// read for each transaction, not two.
+    epoch_us: Cell<i64>,
     plan: RefCell<Rc<WorkerPlan>>,
     records: RecordLimits,
     outbox: Arc<Outbox>,
@@ -75,6 +79,8 @@ struct Batch {
     query: String,
     correlation: String,
     user_agent: String,
+    /// The upstream address of the record before, and its text: most are the same.
+    addr_of: Option<PeerAddr>,
     addr: String,
 }
 
@@ -106,8 +112,9 @@ impl Worker {
         let level = config.records.compression_level.value;
         let mut random = SmallRng::from_os_rng();
         let worker_plan = WorkerPlan::new(plan.clone(), None, metrics, random.random::<u32>() as usize);
+        let epoch = Instant::now();
         Rc::new(Self {
-            epoch: Instant::now(),
+            epoch,
             resolver: Resolver::new(config.timeouts.dns_cache.0, config.timeouts.dns_stale.0),
             metrics: WorkerMetrics::new(metrics.clone()),
             live: RefCell::default(),
@@ -119,6 +126,7 @@ impl Worker {
             ports,
             tag: producer_tag(&header.producer),
             seq: Cell::new(0),
+            epoch_us: Cell::new(epoch_us(epoch)),
             plan: RefCell::new(worker_plan),
             records: RecordLimits { enabled: config.records.enabled, age_max: config.records.batch_age_max.0 },
             outbox: jobs.outbox.clone(),
@@ -128,6 +136,7 @@ impl Worker {
                 query: String::new(),
                 correlation: String::new(),
                 user_agent: String::new(),
+                addr_of: None,
                 addr: String::new(),
             }),
         })
@@ -148,11 +157,11 @@ impl Worker {
         self.plan.replace(next);
     }
 
-    /// The next number, and the time of a transaction whose first byte came `ago`.
-    pub fn issue(&self, ago: Duration) -> (i64, i64) {
+    /// The next number, and the time of a transaction that began then. The wall's clock is followed every 500 ms.
+    pub fn issue(&self, began_at: Instant) -> (i64, i64) {
         let seq = self.seq.get() + 1;
         self.seq.set(seq);
-        (seq, now_us() - ago.as_micros() as i64)
+        (seq, self.epoch_us.get() + began_at.saturating_duration_since(self.epoch).as_micros() as i64)
     }
 
     /// The request id of a number issued at a time.
@@ -196,8 +205,11 @@ impl Worker {
             transaction.correlation.as_ref().map(|value| redaction::text(value, &mut batch.correlation));
         record.user_agent = transaction.user_agent.as_ref().map(|value| redaction::text(value, &mut batch.user_agent));
         if let Some(addr) = &transaction.upstream.addr {
-            batch.addr.clear();
-            let _infallible = write!(batch.addr, "{addr}");
+            if batch.addr_of.as_ref() != Some(addr) {
+                batch.addr.clear();
+                let _infallible = write!(batch.addr, "{addr}");
+                batch.addr_of = Some(addr.clone());
+            }
             record.upstream_addr = Some(&batch.addr);
         }
         crate::row::transaction(&mut record, transaction, ending, ended_at, plan);
@@ -210,7 +222,7 @@ impl Worker {
         let took = began_at.elapsed();
         // The client hung up, or sent an alert.
         let by_client = reason == "closed" || reason.starts_with("peer_");
-        let (seq, time_us) = self.issue(took);
+        let (seq, time_us) = self.issue(began_at);
         let mut record = Record { kind: Kind::HandshakeFailed, seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);
         let plan = self.plan();
@@ -246,7 +258,7 @@ impl Worker {
     pub fn malformed(&self, connection: &ConnectionFacts, status: Option<u16>, class: ErrorClass, detail: &str) {
         let now = Instant::now();
         let began_at = connection.io.take_first_byte_at(self.epoch, false).unwrap_or(now);
-        let (seq, time_us) = self.issue(now - began_at);
+        let (seq, time_us) = self.issue(began_at);
         let mut record = Record { seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);
         let by_client = class == ErrorClass::ClientAbort;
@@ -284,6 +296,7 @@ impl Worker {
             self.batch.borrow_mut().rows.seal_due(false);
             if swept_at.elapsed() >= HOUSEKEEPING {
                 swept_at = Instant::now();
+                self.epoch_us.set(epoch_us(self.epoch));
                 let plan = self.plan();
                 plan.pool.sweep(&self.resolver);
                 crate::warm::up(&self, &plan);
@@ -301,6 +314,11 @@ impl Worker {
         self.plan().counts.flush();
         self.metrics.flush(0);
     }
+}
+
+/// Microseconds since 1970 at `epoch`, by the wall's clock as it is now.
+fn epoch_us(epoch: Instant) -> i64 {
+    now_us() - epoch.elapsed().as_micros() as i64
 }
 
 fn batch_header(plan: &Plan, worker: u32, start_us: i64) -> BatchHeader {

@@ -65,7 +65,7 @@ pub async fn dial(
     deadline: Instant,
     open: OpenConnection,
     facts: &mut UpstreamFacts,
-) -> Result<Lease, Refusal> {
+) -> Result<Box<Lease>, Refusal> {
     let slot = plan.pool.slot(upstream);
     let target = slot.upstream();
     let header = encode::header(target.key.proxy_protocol, wanted.client.0, wanted.client.1);
@@ -220,7 +220,7 @@ struct Opening {
 
 impl Opening {
     /// Starts HTTP/1.1; its task ends with the connection.
-    async fn http1<IO>(self, stream: IO, open: OpenConnection) -> hyper::Result<Lease>
+    async fn http1<IO>(self, stream: IO, open: OpenConnection) -> hyper::Result<Box<Lease>>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -235,7 +235,7 @@ impl Opening {
             let _ended = if switches { connection.with_upgrades().await } else { connection.await };
             drop(open);
         });
-        Ok(Lease {
+        Ok(Box::new(Lease {
             sender: Sender::Http1(sender),
             io,
             upstream: self.upstream,
@@ -249,11 +249,11 @@ impl Opening {
             changes: self.changes,
             stream: None,
             in_flight: None,
-        })
+        }))
     }
 
     /// Starts HTTP/2 and shares the connection.
-    async fn http2<IO>(self, stream: IO, open: OpenConnection, slot: &Slot, config: &Http2) -> hyper::Result<Lease>
+    async fn http2<IO>(self, stream: IO, open: OpenConnection, slot: &Slot, config: &Http2) -> hyper::Result<Box<Lease>>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

@@ -173,6 +173,8 @@ pub struct Wanted {
     pub client: Ends,
     /// Time to resolve, connect and shake hands.
     pub patience: Duration,
+    /// About now: age and idle time of what is in the pool are told by it.
+    pub now: Instant,
 }
 
 /// A connection to `upstream`, noting how long each step took.
@@ -185,11 +187,11 @@ pub async fn lease(
     upstream: usize,
     wanted: &Wanted,
     facts: &mut UpstreamFacts,
-) -> Result<Lease, Refusal> {
+) -> Result<Box<Lease>, Refusal> {
     let (pool, slot) = (&plan.pool, plan.pool.slot(upstream));
     let client = (slot.upstream().key.proxy_protocol != ProxyProtocol::None).then_some(wanted.client);
     if !wanted.fresh
-        && let Some(lease) = pool.take(upstream, client).await
+        && let Some(lease) = pool.take(upstream, client, wanted.now).await
     {
         return Ok(lease);
     }
@@ -223,7 +225,7 @@ pub async fn lease(
             wait_for_place(slot, pool.bounds(), patience_ends).await?;
         }
         if !wanted.fresh
-            && let Some(lease) = pool.take(upstream, client).await
+            && let Some(lease) = pool.take(upstream, client, Instant::now()).await
         {
             return Ok(lease);
         }

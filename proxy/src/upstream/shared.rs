@@ -96,10 +96,10 @@ impl Shared {
 
     /// One exchange's share of it.
     #[must_use]
-    pub fn lease(self: &Rc<Self>, upstream: usize, places: Rc<Places>) -> Lease {
+    pub fn lease(self: &Rc<Self>, upstream: usize, places: Rc<Places>) -> Box<Lease> {
         self.streams.set(self.streams.get() + 1);
         let before = self.requests.replace(self.requests.get() + 1);
-        Lease {
+        Box::new(Lease {
             sender: Sender::Http2(self.sender.clone()),
             io: self.io.clone(),
             upstream,
@@ -113,7 +113,7 @@ impl Shared {
             changes: self.changes,
             stream: Some(Stream { shared: self.clone(), places }),
             in_flight: None,
-        }
+        })
     }
 }
 
