@@ -15,11 +15,6 @@ use tollgate_proxy::{inherited_sockets, quarantine, start_on};
 
 use crate::commands::Format;
 
-/// A request allocates some dozens of small pieces, all on its worker's thread: this allocator takes about half the
-/// time of the system's for them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Exit status for a configuration that is refused.
 const EXIT_CONFIG: u8 = 2;
 
