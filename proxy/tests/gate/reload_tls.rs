@@ -12,6 +12,7 @@ use tollgate_tls::{ClientPolicy, Roots, ServerVerify, TlsVersions};
 use crate::collector::Collector;
 use crate::programs::s_client;
 use crate::rig::{Gate, PATIENCE, Setup, Upstream};
+use crate::upstream_pool::held;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 const NAMES: &str = r#"
@@ -46,12 +47,7 @@ fn world() -> World {
 impl World {
     /// One request by `openssl s_client`.
     fn ask(&self, version: &str, name: &str, shown: Option<&Issued>, more: &[&str]) -> Option<String> {
-        let mut all = vec![version, "-servername", name];
-        if let Some(Issued { cert, key }) = shown {
-            all.extend(["-cert", cert.to_str().unwrap(), "-key", key.to_str().unwrap()]);
-        }
-        all.extend(more);
-        s_client(self.gate.tls, name, &all)
+        ask(&self.gate, version, name, shown, more)
     }
 
     /// Another certificate for the gate, in the same files.
@@ -65,20 +61,40 @@ impl World {
 
     /// A connection that is kept, with alice's certificate.
     fn keep(&self, name: &'static str) -> StreamOwned<ClientConnection, TcpStream> {
-        tollgate_tls::install_provider();
-        let (roots, identity) = (Roots::load(self.gate.ca.roots()).unwrap(), self.alice.identity().unwrap());
-        let (alpn, versions) = (vec!["http/1.1".to_owned()], TlsVersions::Tls12And13);
-        let policy = ClientPolicy { roots, identity: Some(identity), alpn, versions, verify: ServerVerify::None };
-        let connection = ClientConnection::new(policy.config().unwrap(), name.try_into().unwrap()).unwrap();
-        let stream = TcpStream::connect(self.gate.tls).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        StreamOwned::new(connection, stream)
+        keep(&self.gate, &self.alice, name)
     }
+}
+
+/// One request by `openssl s_client`.
+fn ask(gate: &Gate, version: &str, name: &str, shown: Option<&Issued>, more: &[&str]) -> Option<String> {
+    let mut all = vec![version, "-servername", name];
+    if let Some(Issued { cert, key }) = shown {
+        all.extend(["-cert", cert.to_str().unwrap(), "-key", key.to_str().unwrap()]);
+    }
+    all.extend(more);
+    s_client(gate.tls, name, &all)
+}
+
+/// A connection that is kept, with this certificate.
+fn keep(gate: &Gate, shown: &Issued, name: &'static str) -> StreamOwned<ClientConnection, TcpStream> {
+    tollgate_tls::install_provider();
+    let (roots, identity) = (Roots::load(gate.ca.roots()).unwrap(), shown.identity().unwrap());
+    let (alpn, versions) = (vec!["http/1.1".to_owned()], TlsVersions::Tls12And13);
+    let policy = ClientPolicy { roots, identity: Some(identity), alpn, versions, verify: ServerVerify::None };
+    let connection = ClientConnection::new(policy.config().unwrap(), name.try_into().unwrap()).unwrap();
+    let stream = TcpStream::connect(gate.tls).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(connection, stream)
 }
 
 /// The status of one request, and whether the connection is closed after it.
 fn status_on(stream: &mut StreamOwned<ClientConnection, TcpStream>, host: &str) -> (String, bool) {
     write!(stream, "GET /api HTTP/1.1\r\nhost: {host}\r\n\r\n").unwrap();
+    answer_on(stream)
+}
+
+/// The status of the answer to what was asked, and whether the connection is closed after it.
+fn answer_on(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> (String, bool) {
     let (mut answer, mut part) = (String::new(), [0; 1024]);
     while !answer.ends_with("hello") {
         match stream.read(&mut part).unwrap() {
@@ -167,4 +183,46 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_in_force() {
     gate.running().reload().unwrap();
     let said = world.ask("-tls1_3", "open.example.com", None, &[]).unwrap();
     assert!(said.contains("HTTP/1.1 200") && showed(&said, &certificate), "{said}");
+}
+
+#[test]
+fn who_is_revoked_gets_the_answer_that_is_under_way_and_no_other() {
+    for version in ["-tls1_2", "-tls1_3"] {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
+        let [alice, bob] = ["alice", "bob"].map(|name| ca.client(name, name, &[], Lifetime::days(1)).unwrap());
+        ca.revoke("clients", &[], Lifetime::days(1)).unwrap();
+        let (upstream, came, go) = held();
+        let targets = [format!("http://{}", upstream.addr)];
+        let (collector, tls) = (Collector::start(&ca), "      client_crl: {files: [tls/clients.crl]}");
+        let setup = Setup { targets: &targets, client_auth: "required", tls, ..Setup::default() };
+        let gate = Gate::around(dir, ca, collector, &setup);
+        let session = gate.dir.path().join("session").to_str().unwrap().to_owned();
+        go.send(()).unwrap();
+        let Some(said) = ask(&gate, version, "localhost", Some(&alice), &["-sess_out", &session]) else { return };
+        assert!(said.contains("HTTP/1.1 200"), "{said}");
+        came.recv_timeout(PATIENCE).unwrap();
+        let mut kept = keep(&gate, &alice, "localhost");
+        write!(kept, "GET /api/under-way HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        came.recv_timeout(PATIENCE).unwrap();
+        gate.ca.revoke("clients", &[&alice], Lifetime::days(1)).unwrap();
+        gate.running().reload().unwrap();
+        // A fresh handshake is refused, and so is the session from before the list.
+        for more in [&[][..], &["-sess_in", &session]] {
+            let said = ask(&gate, version, "localhost", Some(&alice), more).unwrap();
+            assert!(!said.contains("HTTP/1.1 200") && !said.contains("Reused, "), "{version} {more:?}: {said}");
+        }
+        go.send(()).unwrap();
+        assert_eq!(answer_on(&mut kept), ("200".to_owned(), false), "{version}: what was under way is not dropped");
+        assert_eq!(status_on(&mut kept, "localhost"), ("421".to_owned(), true), "{version}");
+        go.send(()).unwrap();
+        let said = ask(&gate, version, "localhost", Some(&bob), &[]).unwrap();
+        assert!(said.contains("HTTP/1.1 200"), "{version}: {said}");
+        let rows = gate.finish();
+        assert_eq!(rows.len(), 6, "{version}: {rows:#?}");
+        let revoked = rows.iter().filter(|row| row["tollgate.auth_fail_reason"] == "cert_revoked");
+        assert_eq!(revoked.count(), 2, "{version}: {rows:#?}");
+        let under_way = rows.iter().find(|row| row["url.path"] == "/api/under-way").unwrap();
+        assert_eq!(under_way["tollgate.termination"], "complete");
+    }
 }

@@ -21,7 +21,7 @@ fn opened(upstream: &Upstream) -> usize {
 }
 
 /// An upstream that says when a request is there, and answers when it is told to.
-fn held() -> (Upstream, Receiver<()>, SyncSender<()>) {
+pub fn held() -> (Upstream, Receiver<()>, SyncSender<()>) {
     let (came, heard) = sync_channel(64);
     let (go, told) = sync_channel::<()>(64);
     let told = std::sync::Mutex::new(told);
