@@ -55,6 +55,8 @@ pub fn transaction<'a>(
     if let Some(trace) = &facts.trace {
         record.trace_id = Some(&trace.trace_id);
         record.span_id = Some(&trace.span_id);
+        record.parent_span_id = trace.parent.as_ref();
+        record.trace_sampled = Some(trace.is_sampled());
     }
     if let Some((ip, source)) = &facts.client_ip {
         record.client_ip = Some(ip);

@@ -16,27 +16,38 @@ pub struct TraceContext {
     pub trace_id: [u8; 16],
     /// The span of this transaction; the parent of what the upstream does.
     pub span_id: [u8; 8],
+    /// The caller's span; `None` where the trace begins here.
+    pub parent: Option<[u8; 8]>,
     /// Flags; bit 0 = sampled.
     pub flags: u8,
 }
 
+/// Bit of [`TraceContext::flags`]: whoever began the trace wants its spans kept.
+const SAMPLED: u8 = 1;
+
 /// The trace of a request, if it is in one: the caller's, or a new one for a share of `sampling`.
 pub fn of(headers: &HeaderMap, sampling: f64, random: &mut SmallRng) -> Option<TraceContext> {
     let inherited = headers.get(TRACEPARENT).and_then(|value| parse(value.as_bytes()));
-    let (trace_id, flags) = match inherited {
-        Some((trace_id, flags)) => (trace_id, flags),
+    let (trace_id, parent, flags) = match inherited {
+        Some((trace_id, parent, flags)) => (trace_id, Some(parent), flags),
         None if sampling > 0.0 && random.random::<f64>() < sampling => {
             let mut trace_id = [0; 16];
             random.fill_bytes(&mut trace_id);
-            (trace_id, 1)
+            (trace_id, None, SAMPLED)
         }
         None => return None,
     };
     let span_id = (random.next_u64() | 1).to_be_bytes();
-    Some(TraceContext { trace_id, span_id, flags })
+    Some(TraceContext { trace_id, span_id, parent, flags })
 }
 
 impl TraceContext {
+    /// Whether the spans of this trace are to be kept.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
     /// The header to send upstream.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
@@ -48,7 +59,8 @@ impl TraceContext {
     }
 }
 
-fn parse(text: &[u8]) -> Option<([u8; 16], u8)> {
+/// Trace, span of the caller, flags.
+fn parse(text: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let later_version = text.len() > 55 && text[55] == b'-' && &text[..2] != b"00";
     if (text.len() != 55 && !later_version) || text[2] != b'-' || text[35] != b'-' || text[52] != b'-' {
         return None;
@@ -58,7 +70,7 @@ fn parse(text: &[u8]) -> Option<([u8; 16], u8)> {
     read_hex(&text[3..35], &mut trace_id)?;
     read_hex(&text[36..52], &mut parent)?;
     read_hex(&text[53..55], &mut flags)?;
-    (version[0] != 0xff && trace_id != [0; 16] && parent != [0; 8]).then_some((trace_id, flags[0]))
+    (version[0] != 0xff && trace_id != [0; 16] && parent != [0; 8]).then_some((trace_id, parent, flags[0]))
 }
 
 fn read_hex(text: &[u8], bytes: &mut [u8]) -> Option<()> {
@@ -102,6 +114,7 @@ mod tests {
         assert_eq!(&sent[..36], &PARENT[..36]);
         assert_ne!(&sent[36..52], &PARENT[36..52]);
         assert_eq!(&sent[52..], "-01");
+        assert_eq!((context.parent, context.is_sampled()), (Some(0x00f0_67aa_0ba9_02b7_u64.to_be_bytes()), true));
     }
 
     #[test]
@@ -116,8 +129,10 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
         ] {
             assert_eq!(context(bad, 0.0), None, "{bad}");
-            assert_eq!(context(bad, 1.0).unwrap().flags, 1, "{bad}");
+            let begun = context(bad, 1.0).unwrap();
+            assert_eq!((begun.flags, begun.is_sampled(), begun.parent), (1, true, None), "{bad}");
         }
-        assert!(context("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00-x", 0.0).is_some());
+        let later = context("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02-x", 0.0).unwrap();
+        assert!(!later.is_sampled() && later.parent.is_some());
     }
 }

@@ -79,6 +79,8 @@ macro_rules! record_columns {
             correlation_id(correlation_id): text nullable, 128, _, "labels.correlation_id", "The caller's own id of the request.";
             trace_id(trace_id): (bytes 16) nullable, 16, "trace.id", "trace.id", "W3C trace id, when the caller sent one or sampling made one.";
             span_id(span_id): (bytes 8) nullable, 8, "span.id", "span.id", "W3C span id of the gateway's part of the trace.";
+            parent_span_id(parent_span_id): (bytes 8) nullable, 8, _, "parent.id", "W3C span id of the caller, from its traceparent; null where the trace began here.";
+            trace_sampled(trace_sampled): boolean nullable, 0, _, _, "Whether the trace is sampled: the flag that the caller sent, or true where the trace began here.";
             service(service): dictionary nullable, 256, _, "service.target.name", "The proxied API.";
             route(route): dictionary nullable, 256, _, _, "The route that matched.";
             http_route(http_route): dictionary nullable, 512, "http.route", _, "Template of the path, as /members/{id}.";

@@ -40,7 +40,8 @@ fn complete() {
         row,
         json!({
             "tollgate.kind": "transaction", "tollgate.seq": 2, "http.request.id": id, "tollgate.correlation_id": "mine",
-            "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736", "tollgate.service": "api", "tollgate.route": "api",
+            "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736", "tollgate.parent_span_id": "00f067aa0ba902b7",
+            "tollgate.trace_sampled": true, "tollgate.service": "api", "tollgate.route": "api",
             "http.route": "/api/{rest}", "service.namespace": "team-a", "client.address": "127.0.0.1",
             "tollgate.client_ip_source": "peer", "server.port": port, "server.address": "api.example.com",
             "network.protocol.version": "1.1", "tls.protocol.version": null, "http.request.method": "POST",
