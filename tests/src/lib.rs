@@ -21,6 +21,7 @@ pub mod prober;
 pub mod process;
 pub mod relay;
 pub mod soak;
+pub mod spans;
 pub mod stack;
 pub mod trace;
 pub mod traffic;

@@ -104,6 +104,8 @@ impl Upstreams {
 pub struct Options {
     /// Port of a running Kafka that the collector delivers to.
     pub kafka: Option<u16>,
+    /// Port of a receiver of spans; half of the traces go there, and all failed transactions.
+    pub spans: Option<u16>,
 }
 
 /// Upstreams, proxy and collector, running.
@@ -221,6 +223,9 @@ fn collector_yaml(ports: &Ports, options: Options) -> String {
     let kafka = options
         .kafka
         .map_or(String::new(), |port| format!("  kafka:\n    brokers: [\"127.0.0.1:{port}\"]\n    topic: {TOPIC}\n"));
+    let spans = options.spans.map_or(String::new(), |port| {
+        format!("  spans: {{endpoint: \"http://127.0.0.1:{port}\", ratio: 0.5, errors: always}}\n")
+    });
     format!(
         "ingest:
   address: 127.0.0.1:{ingest}
@@ -230,7 +235,7 @@ admin: {{address: 127.0.0.1:{collector_admin}}}
 sinks:
   table: {{dir: data/table, commit_every: 1s}}
   metrics: {{}}
-{kafka}queries:
+{kafka}{spans}queries:
   postgres: {{address: 127.0.0.1:{postgres}}}
   http: {{address: 127.0.0.1:{query}}}
 "

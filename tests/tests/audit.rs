@@ -358,7 +358,7 @@ fn kafka_is_held_against_the_table_and_dead_letters_are_replayed() -> anyhow::Re
     let dir = tempfile::tempdir()?;
     let port = free_port()?;
     let _kafka = Scripted::start("kafka.sh", &dir.path().join("kafka"), &["--port", &port.to_string()])?;
-    let mut stack = Stack::start(dir.path(), Options { kafka: Some(port) })?;
+    let mut stack = Stack::start(dir.path(), Options { kafka: Some(port), ..Options::default() })?;
     let mut producer = Producer::new(now_us() - 2 * HOUR_US, 7);
     let then = now_us() - HOUR_US;
     let tls = stack.dir.join("tls");

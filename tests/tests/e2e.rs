@@ -290,7 +290,7 @@ fn one_record_from_socket_to_page() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (kafka, prometheus, alertmanager) = (free_port()?, free_port()?, free_port()?);
     let _kafka = Scripted::start("kafka.sh", &dir.path().join("kafka"), &["--port", &kafka.to_string()])?;
-    let mut stack = Stack::start(dir.path(), Options { kafka: Some(kafka) })?;
+    let mut stack = Stack::start(dir.path(), Options { kafka: Some(kafka), ..Options::default() })?;
     let pages = Pages::listen()?;
     let webhook = format!("http://{}/", pages.addr);
     let _alertmanager = Scripted::start(

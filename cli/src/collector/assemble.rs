@@ -12,6 +12,7 @@ use tollgate_queries::{Engine, serve_http, serve_postgres};
 use tollgate_sink::{Sink, Tail};
 use tollgate_sink_kafka::KafkaSink;
 use tollgate_sink_metrics::MetricsSink;
+use tollgate_sink_spans::SpansSink;
 use tollgate_sink_table::Table;
 use tollgate_telemetry::register_build_info;
 
@@ -50,6 +51,9 @@ pub async fn start(file: CollectorFile) -> anyhow::Result<Assembled> {
     }
     if let Some(config) = &file.sinks.metrics {
         sinks.push(Box::new(MetricsSink::new(config, &metrics)?));
+    }
+    if let Some(config) = &file.sinks.spans {
+        sinks.push(Box::new(SpansSink::new(config.clone(), &metrics)?));
     }
     let table_metrics = match &table {
         Some(table) => Some(tokio::spawn(TableMetrics::new(&metrics)?.follow(Arc::clone(table)))),

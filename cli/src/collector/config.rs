@@ -6,6 +6,7 @@ use tollgate_config::{At, ByteSize, ConfigPath, Problems, Span};
 use tollgate_queries::Limits;
 use tollgate_sink_kafka::KafkaConfig;
 use tollgate_sink_metrics::MetricsConfig;
+use tollgate_sink_spans::SpansConfig;
 use tollgate_sink_table::TableConfig;
 use tollgate_tls::{Identity, Roots};
 
@@ -44,6 +45,9 @@ pub struct Sinks {
     /// Metrics derived from records.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
+    /// Transactions as spans, over OTLP.
+    #[serde(default)]
+    pub spans: Option<SpansConfig>,
 }
 
 /// The table.
@@ -200,6 +204,7 @@ impl CollectorFile {
             ("table", self.sinks.table.is_some()),
             ("kafka", self.sinks.kafka.is_some()),
             ("metrics", self.sinks.metrics.is_some()),
+            ("spans", self.sinks.spans.is_some()),
         ];
         let present: Vec<&str> = sinks.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
         for name in &self.delivery.skip_when_full {
@@ -235,6 +240,11 @@ impl CollectorFile {
         {
             problems.key(&format!("sinks.kafka.{}", fault.key), fault.problem);
         }
+        if let Some(spans) = &self.sinks.spans
+            && let Err(fault) = spans.check()
+        {
+            problems.key(&format!("sinks.spans.{}", fault.key), fault.problem);
+        }
     }
 }
 
@@ -250,7 +260,7 @@ mod tests {
 
     const SMALLEST: &str = "ingest: {tls: {certificate: c.pem, key: c.key, client_ca: ca.pem}}
 journal: {dir: j}
-sinks: {table: {dir: t}, metrics: {}, kafka: {brokers: [\"b:9092\"], tls: {}, sasl: {mechanism: PLAIN, username: u, password_file: p}}}
+sinks: {table: {dir: t}, metrics: {}, kafka: {brokers: [\"b:9092\"], tls: {}, sasl: {mechanism: PLAIN, username: u, password_file: p}}, spans: {endpoint: \"http://r:4318\"}}
 queries: {}
 ";
 

@@ -193,6 +193,12 @@ registry! {
         "data files of the table's current version";
     TABLE_DOUBLES_TOTAL = "tollgate_table_doubles_total" Collector Counter, [],
         "rows left out of the table because another collector had stored their batch";
+    SPANS_EXPORTED_TOTAL = "tollgate_spans_exported_total" Collector Counter, [],
+        "spans that the receiver of spans took, those of stages included";
+    SPANS_SAMPLED_OUT_TOTAL = "tollgate_spans_sampled_out_total" Collector Counter, [],
+        "transactions in a trace that were not exported: not sampled, or not in the ratio";
+    SPANS_REFUSED_TOTAL = "tollgate_spans_refused_total" Collector Counter, [],
+        "spans that the receiver of spans refused in requests of which it took the rest";
 
     TRANSACTIONS_TOTAL = "tollgate_transactions_total" Records Counter, ["service", "status_class"],
         "transactions; 499 counts as 4xx, service is _none if none matched and _other past the cap";

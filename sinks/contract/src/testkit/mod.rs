@@ -98,15 +98,20 @@ pub fn frames(count: usize, rows: usize) -> Vec<Delivery> {
         ..BatchHeader::default()
     };
     let mut builder = BatchBuilder::new(header, SealLimits::default());
-    let mut seq = 0;
+    let mut seq: i64 = 0;
     let frame = |position| {
         for _ in 0..rows {
             seq += 1;
             // 2026-01-02T03:04:05Z and a millisecond for each.
             let time_us = 1_767_323_045_000_000 + seq * 1_000;
+            // A span for those who export them, its id told from the number.
+            let span_id = seq.to_be_bytes();
             builder.append(&Record {
                 time_us,
                 seq,
+                trace_id: Some(&[7; 16]),
+                span_id: Some(&span_id),
+                trace_sampled: Some(true),
                 service: Some("members"),
                 path: Some("/members/{id}"),
                 status: Some(200),
