@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cases/*.yaml      raw HTTP/1 bytes, the answer they must get, and the bytes that must reach the upstream
-//! expected/*.yaml   what differs on purpose: from nginx, from HAProxy, from h2spec's and smugglex' opinion
+//! expected/*.yaml   what differs on purpose: from nginx, from HAProxy, from h2spec's opinion
 //! python/*.py       clients and servers of other makers: gRPC, WebSocket
 //! tests/            one runner for each of these
 //! ```

@@ -59,6 +59,56 @@ impl Peer {
     }
 }
 
+/// nginx as an origin: it answers every path, reads bodies by its own rules, and keeps its connections.
+#[derive(Debug)]
+pub struct Site {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    _process: Process,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    /// Starts it; `None` where it is not installed, see [`tool::find`].
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start() -> anyhow::Result<Option<Self>> {
+        let Some(program) = tool::find("nginx", "run scripts/install-deps.sh test") else { return Ok(None) };
+        let dir = tempfile::tempdir()?;
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let file = dir.path().join("nginx");
+        std::fs::write(&file, site(&dir.path().display().to_string(), addr))?;
+        let mut command = Command::new(program);
+        command.arg("-e").arg(dir.path().join("error.log")).arg("-c").arg(&file);
+        let process = Process::start("nginx", dir.path(), &mut command)?;
+        wait_listening(addr)?;
+        Ok(Some(Self { addr, _process: process, _dir: dir }))
+    }
+}
+
+fn site(dir: &str, addr: SocketAddr) -> String {
+    format!(
+        r#"
+daemon off;
+master_process off;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log crit;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
+  uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+  server {{
+    listen {addr};
+    location = / {{ return 200 "hello"; }}
+    location / {{ return 404 "no such page"; }}
+  }}
+}}
+"#
+    )
+}
+
 fn nginx(dir: &str, addr: SocketAddr, origin: SocketAddr) -> String {
     format!(
         r#"

@@ -5,4 +5,5 @@ mod grpc;
 mod h2spec;
 mod http1;
 mod peers;
+mod smugglex;
 mod websocket;
