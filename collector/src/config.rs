@@ -154,9 +154,9 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             skip_when_full: Vec::new(),
-            recent_bytes_max: ByteSize::mib(32),
+            recent_bytes_max: ByteSize::mib(16),
             frames_max: 64,
-            rows_max: 32_768,
+            rows_max: 16_384,
             retry_min: Span::millis(100),
             retry_max: Span::secs(30),
             cursor_interval: Span::millis(200),
@@ -177,11 +177,11 @@ fn ingest_address() -> SocketAddr {
 }
 
 fn batch_bytes_max() -> ByteSize {
-    ByteSize::mib(8)
+    ByteSize::mib(2)
 }
 
 fn batch_raw_bytes_max() -> ByteSize {
-    ByteSize::mib(16)
+    ByteSize::mib(6)
 }
 
 fn batch_rows_max() -> usize {
@@ -197,7 +197,7 @@ fn posts_max() -> u32 {
 }
 
 fn inflight_bytes_max() -> ByteSize {
-    ByteSize::mib(96)
+    ByteSize::mib(32)
 }
 
 fn decoders_max() -> usize {

@@ -393,7 +393,7 @@ fn default_queue_messages_max() -> u32 {
 }
 
 fn default_queue_bytes_max() -> ByteSize {
-    ByteSize::mib(32)
+    ByteSize::mib(16)
 }
 
 fn default_message_bytes_max() -> ByteSize {
