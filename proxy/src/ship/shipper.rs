@@ -68,6 +68,8 @@ struct Shared {
     forbidden: Forbidden,
     metrics: Arc<Metrics>,
     backoff: (Duration, Duration),
+    /// The process ends: what waits for its next try is tried now, and waits no longer than the first wait after that.
+    finish: CancellationToken,
     /// Posters hand back what they hold.
     stop: CancellationToken,
 }
@@ -76,7 +78,6 @@ struct Shared {
 pub struct Shipper {
     shared: Arc<Shared>,
     thread: std::thread::JoinHandle<()>,
-    finish: CancellationToken,
     deadline: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -119,20 +120,21 @@ impl Shipper {
             forbidden: Forbidden::new(&plan.config.node_id, records.backoff_max.0),
             metrics,
             backoff: (records.backoff_min.0, records.backoff_max.0),
+            finish: CancellationToken::new(),
             stop: CancellationToken::new(),
         });
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Runtime)?;
-        let (finish, deadline) = (CancellationToken::new(), Arc::new(Mutex::new(None)));
-        let task = run(shared.clone(), records.posts_in_flight_max.value, finish.clone(), deadline.clone());
+        let deadline = Arc::new(Mutex::new(None));
+        let task = run(shared.clone(), records.posts_in_flight_max.value, deadline.clone());
         let thread = std::thread::Builder::new().name("shipper".into()).spawn(move || runtime.block_on(task));
-        Ok(Self { shared, thread: thread.map_err(StartError::Runtime)?, finish, deadline })
+        Ok(Self { shared, thread: thread.map_err(StartError::Runtime)?, deadline })
     }
 
     /// Ships what is left until `deadline`; the rest goes to the spool, or is counted as shed. Blocks.
     pub fn stop(self, deadline: Instant) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
-        self.finish.cancel();
+        self.shared.finish.cancel();
         if self.thread.join().is_err() {
             tracing::error!("the shipper panicked; records in memory are lost");
         }
@@ -155,7 +157,7 @@ pub fn link(plan: &Plan) -> Option<Link> {
     Some(Link::new(collectors, tls, times))
 }
 
-async fn run(shared: Arc<Shared>, posters: usize, finish: CancellationToken, deadline: Arc<Mutex<Option<Instant>>>) {
+async fn run(shared: Arc<Shared>, posters: usize, deadline: Arc<Mutex<Option<Instant>>>) {
     let mut tasks = JoinSet::new();
     if shared.link.is_some() {
         for _ in 0..posters {
@@ -165,7 +167,7 @@ async fn run(shared: Arc<Shared>, posters: usize, finish: CancellationToken, dea
     if shared.spool.is_some() {
         tasks.spawn(spill_all(shared.clone()));
     }
-    finish.cancelled().await;
+    shared.finish.cancelled().await;
     let until = deadline.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now);
     while shared.link.is_some() && !shared.outbox.is_empty() && Instant::now() < until {
         let left = shared.outbox.left.notified();
@@ -265,10 +267,13 @@ impl Shared {
                 Answer::Forbidden { reason } => return self.forbidden(load, &reason),
                 Answer::Again { cause, after } => {
                     self.metrics.ship_errors.with_label_values(&[cause]).inc();
-                    let jittered = wait.mul_f64(rand::rng().random_range(0.5..1.0));
-                    wait = (wait * 2).min(self.backoff.1);
+                    let ending = self.finish.is_cancelled();
+                    let wait_max = if ending { self.backoff.0 } else { self.backoff.1 };
+                    let jittered = wait.min(wait_max).mul_f64(rand::rng().random_range(0.5..1.0));
+                    wait = (wait * 2).min(wait_max);
                     tokio::select! {
                         () = tokio::time::sleep(after.unwrap_or(jittered)) => {}
+                        () = self.finish.cancelled(), if !ending => {}
                         () = self.stop.cancelled() => return self.hand_back(load),
                     }
                 }

@@ -292,8 +292,7 @@ records:
   collectors: [{collectors}]
   tls: {{ca: tls/ca.pem, certificate: tls/gate-client.pem, key: tls/gate-client.key}}
   batch_age_max: 20ms
-  backoff_min: 10ms
-  backoff_max: 50ms
+{backoff}
 {records}
 {extra}
 "#,
@@ -306,6 +305,7 @@ records:
         node = setup.node,
         service = setup.service,
         route = setup.route,
+        backoff = if setup.records.contains("backoff_") { "" } else { "  backoff_min: 10ms\n  backoff_max: 50ms" },
         records = setup.records,
         extra = setup.extra,
     )

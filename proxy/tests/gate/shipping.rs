@@ -45,6 +45,20 @@ fn what_the_collector_cannot_take_now_is_sent_again() {
 }
 
 #[test]
+fn a_proxy_that_stops_tries_at_once_what_waits_for_its_next_try() {
+    // The next try is long after the end; there is no spool that could keep it.
+    let mut gate = gate_with("  backoff_min: 1h\n  backoff_max: 1h");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    send(&gate, 1);
+    wait_for("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
+    gate.collector.state.lock().unwrap().always = None;
+    gate.stop(PATIENCE);
+    let rows = gate.collector.rows();
+    assert_eq!(rows.len(), 1);
+    assert_row(&rows[0], json!({"tollgate.seq": 1, "tollgate.kind": "transaction"}));
+}
+
+#[test]
 fn what_the_collector_refuses_is_set_aside_and_reported() {
     let gate = gate_with("  quarantine_dir: quarantine");
     gate.collector.state.lock().unwrap().script = vec![400];
