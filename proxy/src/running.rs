@@ -26,8 +26,6 @@ use crate::worker::Worker;
 
 /// Queries for transactions in flight that wait for a worker.
 const QUERIES_MAX: usize = 4;
-/// Time to ship what is left, after the drain.
-const SHIP_REST: Duration = Duration::from_secs(5);
 /// How often a draining worker looks whether its connections are gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
@@ -198,7 +196,7 @@ impl Running {
         }
         // The workers are gone, and with them all that it had to wait for.
         self.sealer.stop();
-        self.shipper.stop(Instant::now() + SHIP_REST);
+        self.shipper.stop(Instant::now() + self.in_force.plan().config.records.stop_timeout.0);
         self.end.cancel();
         if self.health_thread.join().is_err() {
             tracing::error!("the health checks panicked");

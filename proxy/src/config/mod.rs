@@ -357,6 +357,9 @@ pub struct Records {
     /// Time within which a collector must answer a batch.
     #[serde(default = "default_post_timeout")]
     pub post_timeout: Span,
+    /// Time, after the drain, to ship what is left; the rest goes to the spool.
+    #[serde(default = "default_stop_timeout")]
+    pub stop_timeout: Span,
     /// First wait before a batch is sent again; doubles up to `backoff_max`, with jitter.
     #[serde(default = "default_backoff_min")]
     pub backoff_min: Span,
@@ -469,6 +472,9 @@ fn default_ring() -> ByteSize {
 }
 fn default_posts() -> At<usize> {
     At::nowhere(4)
+}
+fn default_stop_timeout() -> Span {
+    Span::secs(5)
 }
 fn default_post_timeout() -> Span {
     Span::secs(10)
