@@ -3,6 +3,7 @@
 //! Their configuration says what ours says (see [`crate::gate`]) in their words, and is theirs by default otherwise.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use tollgate_tests::net::{free_port, wait_listening};
@@ -45,7 +46,7 @@ impl Peer {
         let mut command = Command::new(program);
         match kind {
             Kind::Nginx => {
-                std::fs::write(&file, nginx(&dir.path().display().to_string(), addr, origin))?;
+                std::fs::write(&file, nginx_conf(dir.path(), &nginx(addr, origin)))?;
                 command.arg("-e").arg(dir.path().join("error.log")).arg("-c").arg(&file);
             }
             Kind::Haproxy => {
@@ -78,7 +79,7 @@ impl Site {
         let dir = tempfile::tempdir()?;
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let file = dir.path().join("nginx");
-        std::fs::write(&file, site(&dir.path().display().to_string(), addr))?;
+        std::fs::write(&file, nginx_conf(dir.path(), &site(addr)))?;
         let mut command = Command::new(program);
         command.arg("-e").arg(dir.path().join("error.log")).arg("-c").arg(&file);
         let process = Process::start("nginx", dir.path(), &mut command)?;
@@ -87,7 +88,9 @@ impl Site {
     }
 }
 
-fn site(dir: &str, addr: SocketAddr) -> String {
+/// A whole configuration of nginx: `http` is what its http section says.
+fn nginx_conf(dir: &Path, http: &str) -> String {
+    let dir = dir.display();
     format!(
         r#"
 daemon off;
@@ -99,28 +102,26 @@ http {{
   access_log off;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+{http}}}
+"#
+    )
+}
+
+fn site(addr: SocketAddr) -> String {
+    format!(
+        r#"
   server {{
     listen {addr};
     location = / {{ return 200 "hello"; }}
     location / {{ return 404 "no such page"; }}
   }}
-}}
 "#
     )
 }
 
-fn nginx(dir: &str, addr: SocketAddr, origin: SocketAddr) -> String {
+fn nginx(addr: SocketAddr, origin: SocketAddr) -> String {
     format!(
         r#"
-daemon off;
-master_process off;
-pid {dir}/nginx.pid;
-error_log {dir}/error.log crit;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
-  uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
   client_header_timeout 2s; client_body_timeout 2s; proxy_read_timeout 5s;
   client_max_body_size 1g;
   map $http_upgrade $passed_connection {{ default upgrade; '' close; }}
@@ -141,7 +142,6 @@ http {{
       proxy_set_header Host $host;
     }}
   }}
-}}
 "#
     )
 }
