@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::{Buf, Bytes};
 use http::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,12 @@ pub struct ConnectionFacts {
 }
 
 impl ConnectionFacts {
+    /// Whether it waits for its client to begin a request.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.open.get() == 0 && self.io.is_between_requests()
+    }
+
     /// Returns once no transaction was open for `idle`.
     pub async fn idle_for(&self, idle: Duration) {
         loop {
@@ -129,6 +136,8 @@ pub struct IoFacts {
     /// A request was taken whose body goes on.
     receiving: AtomicBool,
     write_stalled: AtomicBool,
+    /// Something was read or written, or is to be, since this was last asked.
+    moved: AtomicBool,
     /// What is wrong with an HTTP/2 connection that is cut for it.
     flood: OnceLock<(&'static str, String)>,
     /// Bytes read in all.
@@ -168,6 +177,22 @@ impl IoFacts {
         self.responding.load(Relaxed) || self.receiving.load(Relaxed)
     }
 
+    /// Neither a request goes on, nor has one begun.
+    #[must_use]
+    pub fn is_between_requests(&self) -> bool {
+        !self.in_request() && self.first_byte_us.load(Relaxed) == 0
+    }
+
+    /// Whether anything was read or written, or could not be written, since this was last asked.
+    pub fn take_moved(&self) -> bool {
+        self.moved.swap(false, Relaxed)
+    }
+
+    /// A head has begun of which nothing is known but bytes that hyper had read: no later than `at`.
+    pub fn note_begun(&self, epoch: Instant, at: Instant) {
+        self.first_byte_us.store(at.saturating_duration_since(epoch).as_micros() as u64 + 1, Relaxed);
+    }
+
     /// Whether the client left the socket full for too long.
     #[must_use]
     pub fn write_stalled(&self) -> bool {
@@ -187,6 +212,7 @@ impl IoFacts {
 
     fn note_read(&self, epoch: Instant, bytes: usize) {
         self.read_bytes.fetch_add(bytes as u64, Relaxed);
+        self.moved.store(true, Relaxed);
         if self.first_byte_us.load(Relaxed) == 0 && !self.in_request() {
             self.first_byte_us.store(epoch.elapsed().as_micros() as u64 + 1, Relaxed);
         }
@@ -197,6 +223,8 @@ impl IoFacts {
 #[derive(Debug)]
 pub struct Watched<IO> {
     io: IO,
+    /// Read already, and to be read again before what the socket has.
+    ahead: Bytes,
     facts: Arc<IoFacts>,
     epoch: Instant,
     write_max: Option<Duration>,
@@ -207,7 +235,12 @@ pub struct Watched<IO> {
 impl<IO> Watched<IO> {
     /// Watches `io`; `write_max` bounds a write without progress.
     pub fn new(io: IO, facts: Arc<IoFacts>, epoch: Instant, write_max: Option<Duration>) -> Self {
-        Self { io, facts, epoch, write_max, stall: None, meter: None }
+        Self { io, ahead: Bytes::new(), facts, epoch, write_max, stall: None, meter: None }
+    }
+
+    /// Has what was read be read again.
+    pub fn unread(&mut self, ahead: Bytes) {
+        self.ahead = ahead;
     }
 
     /// Also counts the frames of a client that speaks HTTP/2.
@@ -216,11 +249,18 @@ impl<IO> Watched<IO> {
         Self { meter: Some(Box::new(Meter::new(bounds))), ..self }
     }
 
+    /// Whether there is something to be read again.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     fn check_write<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.stall = None;
             return poll;
         }
+        self.facts.moved.store(true, Relaxed);
         let Some(write_max) = self.write_max else { return Poll::Pending };
         let stall = self.stall.get_or_insert_with(|| Alarm::at(Instant::now() + write_max));
         ready!(Pin::new(stall).poll(cx));
@@ -231,6 +271,12 @@ impl<IO> Watched<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let part = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..part]);
+            self.ahead.advance(part);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let read = buf.filled().len() - before;
@@ -255,6 +301,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.facts.moved.store(true, Relaxed);
         let poll = Pin::new(&mut self.io).poll_write(cx, buf);
         if let (Some(meter), Poll::Ready(Ok(written))) = (&mut self.meter, &poll) {
             meter.sent(&buf[..*written]);
@@ -267,6 +314,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.facts.moved.store(true, Relaxed);
         let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         if let (Some(meter), Poll::Ready(Ok(written))) = (&mut self.meter, &poll) {
             let mut left = *written;
@@ -289,6 +337,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.facts.moved.store(true, Relaxed);
         let poll = Pin::new(&mut self.io).poll_shutdown(cx);
         self.check_write(cx, poll)
     }

@@ -24,11 +24,11 @@ pub async fn shake(
     names: &ServerNames,
     fields: ClientCertFields,
     facts: &mut TlsFacts,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<Box<TlsStream<TcpStream>>> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     facts.sni = start.client_hello().server_name().map(str::to_owned);
     let policy = names.policy(facts.sni.as_deref()).clone();
-    let stream = start.into_stream(policy.config().clone()).await?;
+    let stream = Box::new(start.into_stream(policy.config().clone()).await?);
     facts.policy = Some(policy);
     note(stream.get_ref().1, fields, facts)?;
     Ok(stream)

@@ -28,6 +28,7 @@ pub struct Metrics {
     pub registry: Registry,
     pub connections: IntCounterVec,
     pub connections_open: IntGaugeVec,
+    pub connections_resting: IntGaugeVec,
     pub connections_refused: IntCounterVec,
     pub handshake_failures: IntCounterVec,
     pub proxy_headers_refused: IntCounterVec,
@@ -75,6 +76,7 @@ impl Metrics {
         Ok(Arc::new(Self {
             connections: counter_vec(r, names::PROXY_CONNECTIONS_TOTAL)?,
             connections_open: int_gauge_vec(r, names::PROXY_CONNECTIONS_OPEN)?,
+            connections_resting: int_gauge_vec(r, names::PROXY_CONNECTIONS_RESTING)?,
             connections_refused: counter_vec(r, names::PROXY_CONNECTIONS_REFUSED_TOTAL)?,
             handshake_failures: counter_vec(r, names::PROXY_HANDSHAKE_FAILURES_TOTAL)?,
             proxy_headers_refused: counter_vec(r, names::PROXY_HEADERS_REFUSED_TOTAL)?,

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
@@ -25,7 +26,7 @@ use crate::caps::Admitted;
 use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::proxy_protocol::receive::{ProxyHeaders, receive};
-use crate::quiet::Quiet;
+use crate::rest::Awake;
 use crate::worker::Worker;
 use crate::{forward, forwarding, handshake};
 
@@ -82,14 +83,22 @@ struct Ends {
 /// One listener of one worker.
 #[derive(Debug)]
 pub struct Server {
-    worker: Rc<Worker>,
+    pub(crate) worker: Rc<Worker>,
     listener: usize,
+    /// Its HTTP/1 connections that are not at rest.
+    pub(crate) awake: Rc<Awake>,
+}
+
+/// A connection that is ready for its first request.
+enum Greeted {
+    Plain(TcpStream, Rc<ConnectionFacts>),
+    Tls(Box<TlsStream<TcpStream>>, Rc<ConnectionFacts>),
 }
 
 /// Both protocols towards clients.
 #[derive(Debug)]
 pub struct Protocols {
-    http1: http1::Builder,
+    pub(crate) http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
 }
 
@@ -128,7 +137,7 @@ impl Server {
     /// For this listener of the plan.
     #[must_use]
     pub fn new(worker: &Rc<Worker>, listener: usize) -> Rc<Self> {
-        Rc::new(Self { worker: worker.clone(), listener })
+        Rc::new(Self { worker: worker.clone(), listener, awake: Rc::default() })
     }
 
     /// Accepts until the worker drains.
@@ -141,6 +150,7 @@ impl Server {
             (metrics.connections.with_label_values(&[name]), metrics.connections_open.with_label_values(&[name]));
         let refused_at = name.clone();
         drop(plan);
+        tokio::task::spawn_local(self.awake.clone().look_after(self.worker.clone()));
         loop {
             let (stream, peer) = tokio::select! {
                 biased;
@@ -162,10 +172,7 @@ impl Server {
                 }
             };
             let counted = Counted::new(self.worker.clone(), open.clone(), admitted);
-            let server = self.clone();
-            tokio::task::spawn_local(async move {
-                server.serve(stream, peer, counted).await;
-            });
+            tokio::task::spawn_local(self.clone().serve(stream, peer, counted));
         }
     }
 
@@ -182,10 +189,20 @@ impl Server {
         listener.caps.admit(ip, shared)
     }
 
-    async fn serve(&self, mut stream: TcpStream, peer: SocketAddr, mut counted: Counted) {
-        if stream.set_nodelay(true).is_err() {
-            return;
+    async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
+        // In boxes, what is large and over before the connection is: its task keeps room for whatever it ever waited in.
+        let greeted = Box::pin(self.greet(stream, peer, counted)).await;
+        match greeted {
+            None => {}
+            Some(Greeted::Plain(stream, facts)) => self.serve_http1(stream, facts).await,
+            Some(Greeted::Tls(stream, facts)) if facts.http2 => Box::pin(self.serve_http2(stream, facts)).await,
+            Some(Greeted::Tls(stream, facts)) => self.serve_http1(stream, facts).await,
         }
+    }
+
+    /// Everything before the first request; `None` = there will be none.
+    async fn greet(&self, mut stream: TcpStream, peer: SocketAddr, mut counted: Counted) -> Option<Greeted> {
+        stream.set_nodelay(true).ok()?;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let mut ends = Ends { peer, client: peer, source: ClientIpSource::Peer, local: stream.local_addr().ok() };
         let plan = self.worker.plan();
@@ -196,17 +213,14 @@ impl Server {
         if let Some(headers) = proxy_headers {
             let began_at = Instant::now();
             if !self.take_proxy_header(&mut stream, &headers, handshake, &mut ends, &mut counted).await {
-                return;
+                return None;
             }
             handshake = handshake.saturating_sub(began_at.elapsed());
         }
         let tls = self.worker.plan().listeners[self.listener].tls.clone();
         match tls {
-            None => {
-                let facts = self.facts(ends, None, false, counted);
-                self.serve_http1(stream, facts).await;
-            }
-            Some(tls) => self.serve_tls(stream, ends, tls, handshake, counted).await,
+            None => Some(Greeted::Plain(stream, self.facts(ends, None, false, counted))),
+            Some(tls) => self.shake(stream, ends, tls, handshake, counted).await,
         }
     }
 
@@ -248,21 +262,22 @@ impl Server {
         served.is_ok()
     }
 
-    async fn serve_tls(
+    /// Shakes hands; a handshake that fails is recorded.
+    async fn shake(
         &self,
         stream: TcpStream,
         ends: Ends,
         names: Arc<ServerNames>,
         handshake: Duration,
         counted: Counted,
-    ) {
+    ) -> Option<Greeted> {
         self.worker.room().await;
         let began_at = Instant::now();
         let deadline = began_at + handshake;
         // Who connects and sends nothing has begun no transaction.
         match tokio::time::timeout_at(deadline.into(), stream.peek(&mut [0])).await {
             Ok(Ok(bytes)) if bytes > 0 => {}
-            _ => return,
+            _ => return None,
         }
         let mut tls = TlsFacts::default();
         let fields = self.worker.plan().config.forwarding.client_cert;
@@ -270,11 +285,7 @@ impl Server {
         let failure = match shaken {
             Ok(Ok(stream)) => {
                 let http2 = tls.alpn.as_deref() == Some("h2");
-                let facts = self.facts(ends, Some(tls), http2, counted);
-                return match http2 {
-                    true => self.serve_http2(stream, facts).await,
-                    false => self.serve_http1(stream, facts).await,
-                };
+                return Some(Greeted::Tls(stream, self.facts(ends, Some(tls), http2, counted)));
             }
             Ok(Err(error)) => error,
             Err(_) => std::io::ErrorKind::TimedOut.into(),
@@ -283,6 +294,7 @@ impl Server {
         let facts = self.facts(ends, Some(tls), false, counted);
         let detail = format!("{reason}: {failure}");
         self.worker.handshake_failed(&facts, began_at, reason, &detail);
+        None
     }
 
     fn facts(&self, ends: Ends, tls: Option<TlsFacts>, http2: bool, counted: Counted) -> Rc<ConnectionFacts> {
@@ -307,78 +319,18 @@ impl Server {
         })
     }
 
-    fn watched<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO, facts: &ConnectionFacts) -> TokioIo<Watched<IO>> {
+    pub(crate) fn watched<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO, facts: &ConnectionFacts) -> Watched<IO> {
         let plan = self.worker.plan();
         let write_max = Some(plan.config.timeouts.client_write.0);
         let watched = Watched::new(io, facts.io.clone(), self.worker.epoch, write_max);
-        TokioIo::new(if facts.http2 { watched.metered(&plan.config.http2) } else { watched })
-    }
-
-    async fn serve_http1<IO>(&self, io: IO, facts: Rc<ConnectionFacts>)
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let io = self.watched(io, &facts);
-        let service = service_fn(|request| forward::handle(self.worker.clone(), facts.clone(), request));
-        let connection = self.worker.plan().protocols.http1.serve_connection(io, service).with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        let served = async {
-            // In order: drawing lots for it would cost every request.
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => ended,
-                () = Quiet::cancelled(&self.worker.drain) => {
-                    // hyper would close what was accepted just now, before it reads the request that is on its way.
-                    // Every answer ends its connection by now, so that it need not be told.
-                    let grace = self.worker.plan().config.timeouts.drain_first_request.0;
-                    if facts.io.read_bytes.load(Relaxed) == 0
-                        && let Ok(ended) = tokio::time::timeout(grace, connection.as_mut()).await
-                    {
-                        return ended;
-                    }
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
-        };
-        let ended = tokio::select! {
-            biased;
-            ended = served => ended,
-            () = Quiet::cancelled(&facts.cut) => return,
-        };
-        if let Err(error) = ended {
-            self.note_malformed(&facts, &error);
-        }
-    }
-
-    /// Records the request whose head hyper refused or never got to the end of: it made no service call.
-    fn note_malformed(&self, facts: &ConnectionFacts, error: &hyper::Error) {
-        let worker = &self.worker;
-        // hyper names these two in words only.
-        let words = error.to_string();
-        if error.is_parse_too_large() {
-            let status = if words.contains("URI") { 414 } else { 431 };
-            worker.malformed(facts, Some(status), ErrorClass::TooLarge, "the request head is too large");
-        } else if error.is_parse() && words.contains("HTTP2 preface") {
-            let detail = "the client speaks HTTP/2 where HTTP/1.1 is served; closed without an answer";
-            worker.malformed(facts, None, ErrorClass::BadRequest, detail);
-        } else if error.is_parse() {
-            let detail = format!("the request head cannot be parsed: {error}");
-            worker.malformed(facts, Some(400), ErrorClass::BadRequest, &detail);
-        } else if facts.io.has_partial_head() && error.is_timeout() {
-            let detail = "the request head did not arrive in time";
-            worker.malformed(facts, None, ErrorClass::BadRequest, detail);
-        } else if facts.io.has_partial_head() {
-            let detail = "the client left before its request head was complete";
-            worker.malformed(facts, Some(499), ErrorClass::ClientAbort, detail);
-        }
+        if facts.http2 { watched.metered(&plan.config.http2) } else { watched }
     }
 
     async fn serve_http2<IO>(&self, io: IO, facts: Rc<ConnectionFacts>)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = self.watched(io, &facts);
+        let io = TokioIo::new(self.watched(io, &facts));
         let service = {
             let (worker, facts) = (self.worker.clone(), facts.clone());
             service_fn(move |request| forward::handle(worker.clone(), facts.clone(), request))

@@ -92,6 +92,8 @@ registry! {
         "connections accepted";
     PROXY_CONNECTIONS_OPEN = "tollgate_proxy_connections_open" Proxy Gauge, ["listener"],
         "connections open now";
+    PROXY_CONNECTIONS_RESTING = "tollgate_proxy_connections_resting" Proxy Gauge, ["listener"],
+        "HTTP/1.1 connections open now that gave up their buffers until the next request";
     PROXY_CONNECTIONS_REFUSED_TOTAL = "tollgate_proxy_connections_refused_total" Proxy Counter, ["listener", "cap"],
         "connections closed at once, by the cap that was reached: worker, listener or client";
     PROXY_HANDSHAKE_FAILURES_TOTAL = "tollgate_proxy_handshake_failures_total" Proxy Counter, ["listener", "reason"],

@@ -148,7 +148,11 @@ fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
         }
     }
     let timeouts = &config.timeouts;
-    for (key, idle) in [("timeouts.http2_idle", timeouts.http2_idle), ("timeouts.tunnel_idle", timeouts.tunnel_idle)] {
+    for (key, idle) in [
+        ("timeouts.http1_rest", timeouts.http1_rest),
+        ("timeouts.http2_idle", timeouts.http2_idle),
+        ("timeouts.tunnel_idle", timeouts.tunnel_idle),
+    ] {
         if idle.0.is_zero() {
             problems.key(key, "must be more than 0; leave it out for the default");
         }

@@ -13,6 +13,8 @@ pub struct Timeouts {
     pub drain_first_request: Span,
     /// A request head, and the wait for the next one on an HTTP/1.1 connection.
     pub header_read: Span,
+    /// How long an HTTP/1.1 connection keeps its buffers without a request.
+    pub http1_rest: Span,
     /// An HTTP/2 connection without a stream.
     pub http2_idle: Span,
     /// Longest silence of a body, in either direction.
@@ -47,6 +49,7 @@ impl Default for Timeouts {
             handshake: Span::secs(10),
             drain_first_request: Span::secs(1),
             header_read: Span::secs(30),
+            http1_rest: Span::secs(1),
             http2_idle: Span::mins(3),
             body_idle: Span::secs(60),
             rate_grace: Span::secs(10),

@@ -23,6 +23,7 @@ mod rates;
 mod reload;
 mod reload_load;
 mod reload_tls;
+mod rest;
 mod rig;
 mod routes;
 mod shipping;
