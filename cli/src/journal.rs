@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tollgate_collector::{CURSOR_DIR, decode_cursor};
 use tollgate_journal::{Frame, offline};
+use tollgate_record::json::Rows;
 use tollgate_record::{DecodeLimits, decode};
 
 use crate::args::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
@@ -259,10 +260,11 @@ fn print(frame: &Frame, args: &JournalCatArgs, out: &mut impl Write) -> anyhow::
 /// A batch's records as the Kafka sink writes them: one JSON object a line.
 pub fn records(payload: &[u8], out: &mut impl Write) -> anyhow::Result<()> {
     let batch = decode(payload, &DecodeLimits::default())?;
+    let mut rows = Rows::of(&batch.records, &batch.meta);
     let mut line = Vec::new();
     for row in 0..batch.records.num_rows() {
         line.clear();
-        tollgate_record::json::write_row(&batch.records, &batch.meta, row, &mut line);
+        rows.write(row, &mut line);
         line.push(b'\n');
         out.write_all(&line)?;
     }

@@ -89,10 +89,11 @@ pub fn show(plan: &Plan, name: &str, out: &mut dyn Write) -> Result<(), Quaranti
     let unreadable = |reason: String| QuarantineError::Unreadable { name: name.to_owned(), reason };
     let bytes = quarantine.read(&kept.name).map_err(|error| unreadable(error.to_string()))?;
     let batch = decode(&bytes, &DecodeLimits::default()).map_err(|error| unreadable(error.to_string()))?;
+    let mut rows = json::Rows::of(&batch.records, &batch.meta);
     let mut line = Vec::new();
     for row in 0..batch.records.num_rows() {
         line.clear();
-        json::write_row(&batch.records, &batch.meta, row, &mut line);
+        rows.write(row, &mut line);
         line.push(b'\n');
         out.write_all(&line)?;
     }

@@ -123,9 +123,10 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     if status == 200 {
         let batch = decode(&bytes, &DecodeLimits::default()).unwrap();
         if state.seen.insert((batch.meta.producer.clone(), batch.meta.batch_seq)) {
+            let mut rows = tollgate_record::json::Rows::of(&batch.records, &batch.meta);
             for row in 0..batch.records.num_rows() {
                 let mut json = Vec::new();
-                tollgate_record::json::write_row(&batch.records, &batch.meta, row, &mut json);
+                rows.write(row, &mut json);
                 state.rows.push(serde_json::from_slice(&json).unwrap());
             }
         }

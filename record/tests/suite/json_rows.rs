@@ -13,7 +13,7 @@ fn object(record: Record<'_>) -> Value {
     builder.append(&record);
     let batch = decode(&builder.seal(1).unwrap().bytes, &DecodeLimits::default()).unwrap();
     let mut out = Vec::new();
-    rows::write_row(&batch.records, &batch.meta, 0, &mut out);
+    rows::Rows::of(&batch.records, &batch.meta).write(0, &mut out);
     serde_json::from_slice(&out).unwrap()
 }
 
@@ -59,12 +59,40 @@ fn a_row_is_a_flat_object_with_known_names() {
     assert_eq!(row, expected);
 }
 
+/// A row among others takes its values from dictionaries; alone in its batch it shares all of them with every row.
+#[test]
+fn a_row_among_others_is_the_row_alone() {
+    let agents = [Some("curl"), None, Some("say \"hi\""), Some("curl")];
+    let methods = [Some("GET"), Some("GET"), Some("POST"), None];
+    let record = |row: usize| Record {
+        time_us: row as i64,
+        seq: row as i64 + 1,
+        kind: if row == 2 { Kind::HandshakeFailed } else { Kind::Transaction },
+        user_agent: agents[row],
+        method: methods[row],
+        path: [None, Some("/a"), None, Some("/b\n")][row],
+        status: (row != 1).then_some(200 + row as i32),
+        auth_groups: [&[][..], &["a"], &["a", "b"], &[]][row],
+        ..Record::default()
+    };
+    let mut builder = BatchBuilder::new(header(), SealLimits::default());
+    (0..4).for_each(|row| builder.append(&record(row)));
+    let batch = decode(&builder.seal(1).unwrap().bytes, &DecodeLimits::default()).unwrap();
+    let mut rows = rows::Rows::of(&batch.records, &batch.meta);
+    for row in [3, 0, 2, 1, 2, 3] {
+        let mut out = Vec::new();
+        rows.write(row, &mut out);
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), object(record(row)), "row {row}");
+    }
+}
+
 #[test]
 fn each_row_has_its_request_id() {
     let batch = decoded(20);
+    let mut rows = rows::Rows::of(&batch.records, &batch.meta);
     for row in 0..20 {
         let mut out = Vec::new();
-        rows::write_row(&batch.records, &batch.meta, row, &mut out);
+        rows.write(row, &mut out);
         let object: Value = serde_json::from_slice(&out).unwrap();
         let id = extract::request_id(&batch.records, row).unwrap();
         assert_eq!(object["http.request.id"], json!(id.to_string()));
@@ -76,7 +104,7 @@ fn each_row_has_its_request_id() {
 fn a_row_that_is_not_there_is_empty() {
     let batch = decoded(1);
     let mut out = Vec::new();
-    rows::write_row(&batch.records, &batch.meta, 1, &mut out);
+    rows::Rows::of(&batch.records, &batch.meta).write(1, &mut out);
     assert_eq!(out, b"{}");
 }
 

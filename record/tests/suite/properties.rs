@@ -20,9 +20,10 @@ fn survive(bytes: &[u8]) {
     match decode(bytes, &limits) {
         Ok(batch) => {
             let mut out = Vec::new();
+            let mut rows = json::Rows::of(&batch.records, &batch.meta);
             for row in 0..batch.records.num_rows() {
                 out.clear();
-                json::write_row(&batch.records, &batch.meta, row, &mut out);
+                rows.write(row, &mut out);
                 serde_json::from_slice::<serde_json::Value>(&out).unwrap();
             }
         }

@@ -5,7 +5,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, DictionaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use rdkafka::message::{Header, OwnedHeaders};
 use tollgate_record::id::{RequestId, producer_tag};
-use tollgate_record::{Batch, columns};
+use tollgate_record::{Batch, columns, json};
 
 /// Header: who numbered the record; with [`HEADER_SEQ`] the identity by which a consumer drops duplicates.
 pub const HEADER_PRODUCER: &str = "tollgate.producer";
@@ -22,6 +22,7 @@ pub(crate) struct Rows<'a> {
     received_ms: i64,
     producer_tag: u32,
     record_version: String,
+    values: json::Rows<'a>,
     time: &'a TimestampMicrosecondArray,
     seq: &'a Int64Array,
     service: &'a DictionaryArray<Int32Type>,
@@ -38,6 +39,7 @@ impl<'a> Rows<'a> {
             received_ms: received_us / 1_000,
             producer_tag: producer_tag(&batch.meta.producer),
             record_version: batch.meta.record_version.to_string(),
+            values: json::Rows::of(&batch.records, &batch.meta),
             time: column("time")?.as_primitive_opt::<TimestampMicrosecondType>()?,
             seq: column("seq")?.as_primitive_opt::<Int64Type>()?,
             service,
@@ -63,18 +65,18 @@ impl<'a> Rows<'a> {
     }
 
     /// Appends the JSON document to `value`.
-    pub(crate) fn write_value(&self, row: usize, value: &mut Vec<u8>) {
-        tollgate_record::json::write_row(&self.batch.records, &self.batch.meta, row, value);
+    pub(crate) fn write_value(&mut self, row: usize, value: &mut Vec<u8>) {
+        self.values.write(row, value);
     }
 
     pub(crate) fn headers(&self, row: usize) -> OwnedHeaders {
         let seq = self.seq.value(row);
-        let request_id = RequestId::from_parts(self.time.value(row), self.producer_tag, seq).to_string();
+        let request_id = RequestId::from_parts(self.time.value(row), self.producer_tag, seq);
         let header = |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
         let headers = OwnedHeaders::new_with_capacity(4);
         let headers = header(headers, HEADER_PRODUCER, &self.batch.meta.producer);
         let headers = header(headers, HEADER_SEQ, &seq.to_string());
         let headers = header(headers, HEADER_RECORD_VERSION, &self.record_version);
-        header(headers, HEADER_REQUEST_ID, &request_id)
+        header(headers, HEADER_REQUEST_ID, request_id.encode(&mut [0; 36]))
     }
 }

@@ -19,9 +19,10 @@ pub fn read(spool: &Path) -> anyhow::Result<Vec<Value>> {
         }
         let batch = decode(&std::fs::read(&path)?, &DecodeLimits::default())
             .with_context(|| format!("the batch {}", path.display()))?;
+        let mut written = json::Rows::of(&batch.records, &batch.meta);
         for row in 0..batch.records.num_rows() {
             let mut text = Vec::new();
-            json::write_row(&batch.records, &batch.meta, row, &mut text);
+            written.write(row, &mut text);
             rows.push(serde_json::from_slice(&text)?);
         }
     }

@@ -62,9 +62,10 @@ fn on_own<F: Future<Output = ()>>(options: &[&str], test: impl FnOnce(Arc<Kafka>
 fn assert_complete(messages: &[Message], frames: &[Delivery]) {
     let mut expected = BTreeSet::new();
     for frame in frames {
+        let mut rows = json::Rows::of(&frame.batch.records, &frame.batch.meta);
         for row in 0..frame.batch.records.num_rows() {
             let mut value = Vec::new();
-            json::write_row(&frame.batch.records, &frame.batch.meta, row, &mut value);
+            rows.write(row, &mut value);
             expected.insert(String::from_utf8(value).expect("JSON is UTF-8"));
         }
     }
