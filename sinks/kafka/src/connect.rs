@@ -34,6 +34,13 @@ impl Link {
         Ok(Self { producer, message_bytes_max })
     }
 
+    /// Takes the reports of one answer of a broker; whether there were any.
+    pub(crate) fn take_reports(&self) -> bool {
+        let before = self.producer.context().reported();
+        self.producer.poll(Duration::ZERO);
+        self.producer.context().reported() != before
+    }
+
     /// The sentence, with what the client has last been heard to say about its connections.
     pub(crate) fn with_complaint(&self, sentence: &str) -> String {
         match self.producer.context().complaint() {

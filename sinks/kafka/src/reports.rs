@@ -1,6 +1,6 @@
 //! What brokers and client say about messages and connections.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
@@ -97,11 +97,17 @@ impl FrameReports {
 #[derive(Default)]
 pub(crate) struct Reports {
     complaint: Mutex<Option<String>>,
+    reported: AtomicU64,
 }
 
 impl Reports {
     pub(crate) fn complaint(&self) -> Option<String> {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many messages were reported on so far.
+    pub(crate) fn reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
     }
 
     fn note(&self, text: &str) {
@@ -140,5 +146,6 @@ impl ProducerContext for Reports {
             frame.fail(Failure::of(error));
         }
         frame.settle_one();
+        self.reported.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -12,11 +12,12 @@ use crate::connect::Link;
 use crate::reports::{Failure, FrameReports, Reports};
 use crate::rows::Rows;
 
-/// How long the client is asked for reports at a time while its queue is full or the last reports are awaited.
-const POLL: Duration = Duration::from_millis(2);
+/// How long reports are left to come while the queue is full or the last ones are awaited. The client's own wait is not used:
+/// it turns in a loop for its last millisecond, and does not end when reports come.
+const REST: Duration = Duration::from_millis(2);
 
 /// Rows between two looks at the reports, so that they do not pile up while rows are handed over.
-const ROWS_BETWEEN_POLLS: usize = 256;
+const ROWS_BETWEEN_POLLS: usize = 64;
 
 /// How much later than its timeout the client may report on a message before it counts as broken.
 const REPORT_GRACE: Duration = Duration::from_secs(15);
@@ -71,13 +72,13 @@ impl Round {
     /// Hands the rows of one frame to the client. What fails is noted in `reports`; an error ends the whole call.
     fn enqueue(&mut self, frame: &Delivery, reports: &Arc<FrameReports>) -> Result<(), Stuck> {
         let link = Arc::clone(&self.link);
-        let Some(rows) = Rows::new(&frame.batch, frame.received_us) else {
+        let Some(mut rows) = Rows::new(&frame.batch, frame.received_us) else {
             reports.fail(Failure::Refused { reason: "the batch lacks canonical columns".into(), by_size: false });
             return Ok(());
         };
         for row in 0..rows.len() {
             if row % ROWS_BETWEEN_POLLS == 0 {
-                link.producer.poll(Duration::ZERO);
+                link.take_reports();
             }
             self.value.clear();
             rows.write_value(row, &mut self.value);
@@ -107,13 +108,13 @@ impl Round {
         producer: &BaseProducer<Reports>,
         mut message: BaseRecord<'a, str, [u8], Arc<FrameReports>>,
     ) -> Result<Result<(), KafkaError>, Stuck> {
-        let deadline = Instant::now() + self.delivery_timeout + REPORT_GRACE;
+        let mut deadline = None;
         loop {
             match producer.send(message) {
                 Ok(()) => return Ok(Ok(())),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
                     message = returned;
-                    self.wait(deadline)?;
+                    self.wait(*deadline.get_or_insert_with(|| self.deadline()))?;
                     if self.halt.load(Ordering::Relaxed) {
                         return Ok(Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)));
                     }
@@ -125,7 +126,7 @@ impl Round {
 
     /// Waits until every message has its report.
     fn settle(&self, tried: &[Arc<FrameReports>]) -> Result<(), Stuck> {
-        let deadline = Instant::now() + self.delivery_timeout + REPORT_GRACE;
+        let deadline = self.deadline();
         let mut settled = 0;
         while settled < tried.len() {
             if tried[settled].is_settled() {
@@ -137,8 +138,15 @@ impl Round {
         Ok(())
     }
 
+    /// When the client has had all the time that it may take for what it was given.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.delivery_timeout + REPORT_GRACE
+    }
+
     fn wait(&self, deadline: Instant) -> Result<(), Stuck> {
-        self.link.producer.poll(POLL);
+        if !self.link.take_reports() {
+            std::thread::sleep(REST);
+        }
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(Stuck(Failure::Passing { reason: "the collector stopped waiting".into() }));
         }
