@@ -21,7 +21,7 @@ use tollgate_record::schema;
 
 use crate::TableError;
 use crate::parquet_file::{self, NewFile};
-use crate::rows::{self, Part};
+use crate::rows::{self, Part, Rows};
 use crate::sink::{discard, unique_id};
 use crate::snapshot::DataFile;
 use crate::statistics::day_of;
@@ -156,11 +156,10 @@ fn write_merged(
     for file in files {
         read(&root.join(&file.path), &mut batches)?;
     }
-    let rows = rows::concat(&batches)?;
-    drop(batches);
+    let rows = Rows::of(batches);
     let expected: u64 = files.iter().map(|file| file.rows).sum();
-    if rows.num_rows() as u64 != expected {
-        let problem = format!("files hold {} rows, and the log says {expected}", rows.num_rows());
+    if rows.len() as u64 != expected {
+        let problem = format!("files hold {} rows, and the log says {expected}", rows.len());
         return Err(TableError::Inconsistent(problem));
     }
     let order = rows::order_by(&rows, &["service", "time"])?;

@@ -6,6 +6,10 @@
 //! - ids that are unique to a row (`trace_id`, `span_id`, `correlation_id`): no dictionary either.
 //! - everything else (names, addresses, status codes, hashes of credentials) repeats: dictionary, the default.
 //!
+//! Rows come with the dictionaries of the wire and go into the writer with them, which the file does not show: its schema,
+//! and what it says of Arrow's, are the table's plain types. A row group is written column by column: only one column of it
+//! is in memory, put together, ordered and encoded.
+//!
 //! Bloom filters: `trace_id` and `correlation_id`, because support looks single transactions up by them and their ranges
 //! prune nothing, and `client_ip`, because an incident starts from one address as often. `request_id` needs none (it holds
 //! its time), and `producer`, `service` and the like have too few values for one to prune.
@@ -16,23 +20,27 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow_array::UInt32Array;
 use arrow_schema::{DataType, Schema};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
+use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnPath;
 use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
 
 use crate::TableError;
 use crate::durable::Disk;
-use crate::rows::plain_chunk;
+use crate::rows::Rows;
 use crate::statistics::{FileStatistics, format_day};
 
 /// Rows in a row group: what a query thread takes at once, and the grain of the bloom filters.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
-/// Rows made plain at once.
+/// Rows put in order at once.
 const CHUNK_ROWS: usize = 16 * 1024;
 /// False positives of a bloom filter: one row group in a hundred is read for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -61,7 +69,7 @@ pub(crate) fn write(
     root: &Path,
     name: &str,
     day: Option<i64>,
-    rows: &RecordBatch,
+    rows: &Rows,
     order: &UInt32Array,
     level: i32,
 ) -> Result<NewFile, TableError> {
@@ -89,32 +97,58 @@ pub(crate) fn write(
 fn write_synced(
     disk: &Disk,
     path: &Path,
-    rows: &RecordBatch,
+    rows: &Rows,
     order: &UInt32Array,
     level: i32,
 ) -> Result<FileStatistics, TableError> {
-    let failed = |error: parquet::errors::ParquetError| TableError::Rows {
-        action: "write a Parquet file",
-        source: Box::new(error),
-    };
     let file = File::create_new(path).map_err(|source| TableError::io(path, source))?;
     reach(Point::FileCreated).map_err(|source| TableError::io(path, source))?;
-    let schema = schema::table();
-    let properties = properties(&schema, level)?;
-    let mut writer = ArrowWriter::try_new(BufWriter::new(file), schema, Some(properties)).map_err(failed)?;
+    let mut properties = properties(&schema::table(), level)?;
+    add_encoded_arrow_schema_to_metadata(&schema::table(), &mut properties);
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let writer = ArrowWriter::try_new_with_options(BufWriter::new(file), schema::wire(), options);
+    let (mut writer, columns) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
     let mut statistics = FileStatistics::default();
-    let mut at = 0;
-    while at < order.len() {
-        let chunk = plain_chunk(rows, &order.slice(at, CHUNK_ROWS.min(order.len() - at)))?;
-        statistics.add(&chunk)?;
-        writer.write(&chunk).map_err(failed)?;
-        at += chunk.num_rows();
+    for (group, at) in (0..order.len()).step_by(ROW_GROUP_ROWS).enumerate() {
+        let order = order.slice(at, ROW_GROUP_ROWS.min(order.len() - at));
+        let columns = columns.create_column_writers(group).map_err(failed)?;
+        let group = writer.next_row_group().map_err(failed)?;
+        write_group(group, columns, rows, &order, &mut statistics)?;
     }
     let buffered = writer.into_inner().map_err(failed)?;
     let file = buffered.into_inner().map_err(|error| TableError::io(path, error.into_error()))?;
     let synced = reach(Point::FileWritten).and_then(|()| disk.sync_file(&file));
     synced.map_err(|source| TableError::io(path, source))?;
     Ok(statistics)
+}
+
+/// Writes the rows that `order` names as one row group. Every column of a record has one leaf, lists too.
+fn write_group(
+    mut group: SerializedRowGroupWriter<'_, BufWriter<File>>,
+    columns: Vec<ArrowColumnWriter>,
+    rows: &Rows,
+    order: &UInt32Array,
+    statistics: &mut FileStatistics,
+) -> Result<(), TableError> {
+    statistics.add_rows(order.len());
+    for (field, mut column) in schema::wire().fields().iter().zip(columns) {
+        let values = rows.column(field.name())?;
+        for at in (0..order.len()).step_by(CHUNK_ROWS) {
+            let order = order.slice(at, CHUNK_ROWS.min(order.len() - at));
+            let values = take(&values, &order, None).map_err(TableError::rows("order the rows of a commit"))?;
+            statistics.add(field.name(), &values)?;
+            for leaf in compute_leaves(field, &values).map_err(failed)? {
+                column.write(&leaf).map_err(failed)?;
+            }
+        }
+        column.close().and_then(|chunk| chunk.append_to_row_group(&mut group)).map_err(failed)?;
+    }
+    group.close().map_err(failed)?;
+    Ok(())
+}
+
+fn failed(error: ParquetError) -> TableError {
+    TableError::Rows { action: "write a Parquet file", source: Box::new(error) }
 }
 
 fn properties(schema: &Schema, level: i32) -> Result<WriterProperties, TableError> {

@@ -1,15 +1,15 @@
-//! Rows on their way into a file: put together, ordered, split by day, and made plain.
+//! Rows on their way into a file: ordered, and split by day.
 //!
-//! They stay in the wire schema, where most columns are dictionaries and sorting moves integers, until the writer takes
-//! them chunk by chunk ([`plain_chunk`]): so the plain text of a commit is never in memory at once.
+//! They stay in the batches and in the wire schema that they came in. A file is written column by column, so that a column at
+//! a time is put together, and most of these are dictionaries, where ordering moves integers: neither the rows of a commit nor
+//! their plain text are ever in memory a second time.
 
 use std::collections::BTreeMap;
 
-use arrow::compute::{SortColumn, SortOptions, cast, concat_batches, lexsort_to_indices, take};
+use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use tollgate_record::schema;
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 
 use crate::TableError;
 use crate::statistics::day_of;
@@ -26,24 +26,44 @@ pub(crate) struct Part {
     pub(crate) order: UInt32Array,
 }
 
-/// Puts batches of the wire schema together.
-pub(crate) fn concat(batches: &[RecordBatch]) -> Result<RecordBatch, TableError> {
-    concat_batches(&schema::wire(), batches).map_err(TableError::rows("put the rows of a commit together"))
+/// Rows of the wire schema, in the batches that they came in.
+pub(crate) struct Rows(Vec<RecordBatch>);
+
+impl Rows {
+    /// At least one batch.
+    pub(crate) fn of(batches: Vec<RecordBatch>) -> Self {
+        Self(batches)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// One column of all rows.
+    pub(crate) fn column(&self, name: &str) -> Result<ArrayRef, TableError> {
+        let column = |batch: &'_ RecordBatch| batch.column_by_name(name).cloned();
+        let Some(parts) = self.0.iter().map(column).collect::<Option<Vec<_>>>() else {
+            return Err(TableError::Schema(format!("rows without column `{name}`")));
+        };
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        concat(&parts).map_err(TableError::rows("put the rows of a commit together"))
+    }
 }
 
 /// The order of rows by the given columns, ascending, nulls first.
-pub(crate) fn order_by(rows: &RecordBatch, columns: &[&str]) -> Result<UInt32Array, TableError> {
+pub(crate) fn order_by(rows: &Rows, columns: &[&str]) -> Result<UInt32Array, TableError> {
     let keys = columns.iter().map(|name| {
         let options = Some(SortOptions { descending: false, nulls_first: true });
-        Ok(SortColumn { values: column(rows, name)?.clone(), options })
+        Ok(SortColumn { values: rows.column(name)?, options })
     });
     let keys = keys.collect::<Result<Vec<_>, TableError>>()?;
     lexsort_to_indices(&keys, None).map_err(TableError::rows("sort the rows of a commit"))
 }
 
 /// Splits rows that are ordered by time into one part a day.
-pub(crate) fn split_by_day(rows: &RecordBatch, order: &UInt32Array) -> Result<Vec<Part>, TableError> {
-    let times = column(rows, "time")?.as_primitive_opt::<TimestampMicrosecondType>();
+pub(crate) fn split_by_day(rows: &Rows, order: &UInt32Array) -> Result<Vec<Part>, TableError> {
+    let times = rows.column("time")?;
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>();
     let times = times.ok_or_else(|| TableError::Schema("time is not in microseconds".to_owned()))?;
     let mut days: BTreeMap<i64, (usize, usize)> = BTreeMap::new();
     for (at, &row) in order.values().iter().enumerate() {
@@ -61,20 +81,4 @@ pub(crate) fn split_by_day(rows: &RecordBatch, order: &UInt32Array) -> Result<Ve
         parts.push(Part { day: None, order: UInt32Array::from_iter_values(rest) });
     }
     Ok(parts)
-}
-
-/// The rows that `order` names, in the table's plain types.
-pub(crate) fn plain_chunk(rows: &RecordBatch, order: &UInt32Array) -> Result<RecordBatch, TableError> {
-    let failed = TableError::rows("make the rows of a commit plain");
-    let table = schema::table();
-    let columns = table.fields().iter().map(|field| {
-        let values = take(column(rows, field.name())?, order, None).map_err(&failed)?;
-        cast(&values, field.data_type()).map_err(&failed)
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(table, columns).map_err(&failed)
-}
-
-fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, TableError> {
-    rows.column_by_name(name).ok_or_else(|| TableError::Schema(format!("rows without column `{name}`")))
 }

@@ -32,7 +32,7 @@ use crate::delta::Log;
 use crate::durable::Disk;
 use crate::maintenance::Maintenance;
 use crate::parquet_file::{self, NewFile};
-use crate::rows::{self, Part};
+use crate::rows::{self, Part, Rows};
 use crate::table::{Table, position};
 use crate::{TableConfig, TableError};
 
@@ -82,7 +82,7 @@ struct Held {
 
 /// The rows of one commit, in order.
 pub(crate) struct Sealed {
-    rows: RecordBatch,
+    rows: Rows,
     parts: Vec<Part>,
     first: Position,
     last: Position,
@@ -309,10 +309,9 @@ fn check_canonical(records: &RecordBatch) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts the held rows together, orders them by time and splits them by day.
+/// Orders the held rows by time and splits them by day.
 pub(crate) fn seal(batches: &[HeldBatch], first: Position, last: Position) -> Result<Sealed, TableError> {
-    let rows: Vec<_> = batches.iter().map(|batch| batch.records.clone()).collect();
-    let rows = rows::concat(&rows)?;
+    let rows = Rows::of(batches.iter().map(|batch| batch.records.clone()).collect());
     let order = rows::order_by(&rows, &["time"])?;
     let parts = rows::split_by_day(&rows, &order)?;
     Ok(Sealed { rows, parts, first, last })

@@ -2,11 +2,12 @@
 //! (Delta protocol, "Per-file Statistics"), for the columns that prune and no others, to keep commits small.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::compute::{max, max_string, min, min_string};
+use arrow::compute::{cast, max, max_string, min, min_string};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use serde_json::{Map, Value, json};
 
@@ -23,7 +24,7 @@ const TEXT_CHARS_MAX: usize = 32;
 const MICROS: i64 = 1_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
-/// Statistics of one file, gathered chunk by chunk.
+/// Statistics of one file, gathered column by column.
 #[derive(Debug, Default)]
 pub(crate) struct FileStatistics {
     rows: u64,
@@ -44,14 +45,21 @@ enum Bound {
 }
 
 impl FileStatistics {
-    /// Takes the rows of one chunk, in plain types.
-    pub(crate) fn add(&mut self, chunk: &RecordBatch) -> Result<(), TableError> {
-        self.rows += chunk.num_rows() as u64;
-        for name in COLUMNS {
-            let Some(column) = chunk.column_by_name(name) else { continue };
-            let range = self.columns.entry(name).or_default();
-            range.nulls += column.null_count() as u64;
-            let Some((low, high)) = bounds(column.as_ref())? else { continue };
+    /// Counts rows, of which each column is told by itself.
+    pub(crate) fn add_rows(&mut self, rows: usize) {
+        self.rows += rows as u64;
+    }
+
+    /// Takes some values of this column, if it is one with statistics.
+    pub(crate) fn add(&mut self, name: &str, values: &ArrayRef) -> Result<(), TableError> {
+        let Some(name) = COLUMNS.into_iter().find(|column| *column == name) else { return Ok(()) };
+        let values = match values.data_type() {
+            DataType::Dictionary(_, plain) => cast(values, plain).map_err(TableError::rows("gather statistics"))?,
+            _ => Arc::clone(values),
+        };
+        let range = self.columns.entry(name).or_default();
+        range.nulls += values.null_count() as u64;
+        if let Some((low, high)) = bounds(values.as_ref())? {
             range.bounds = Some(match range.bounds.take() {
                 None => (low, high),
                 Some((min, max)) => (if low < min { low } else { min }, if high > max { high } else { max }),
@@ -219,9 +227,7 @@ fn parse_time(text: &str, upper: bool) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow_array::{DictionaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 
     use super::*;
 
@@ -244,20 +250,23 @@ mod tests {
     #[test]
     fn statistics_survive_the_log() {
         let long = "x".repeat(40);
-        let chunk = |times: Vec<i64>, services: Vec<Option<&str>>| {
+        let mut stats = FileStatistics::default();
+        let mut add = |times: Vec<i64>, services: Vec<Option<&str>>| {
             let seqs: Vec<i64> = times.iter().map(|time| time % 100).collect();
             let statuses = vec![None; times.len()];
-            RecordBatch::try_from_iter([
-                ("time", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef),
+            stats.add_rows(times.len());
+            let services: DictionaryArray<Int32Type> = services.into_iter().collect();
+            let columns: [(&str, ArrayRef); 5] = [
+                ("time", Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"))),
                 ("seq", Arc::new(Int64Array::from(seqs))),
-                ("service", Arc::new(StringArray::from(services))),
+                ("service", Arc::new(services)),
                 ("status", Arc::new(Int32Array::from(statuses))),
-            ])
-            .unwrap()
+                ("path", Arc::new(StringArray::from(vec!["without statistics"]))),
+            ];
+            columns.iter().for_each(|(name, values)| stats.add(name, values).unwrap());
         };
-        let mut stats = FileStatistics::default();
-        stats.add(&chunk(vec![T, T + 3], vec![Some("b"), None])).unwrap();
-        stats.add(&chunk(vec![T - 1], vec![Some(&long)])).unwrap();
+        add(vec![T, T + 3], vec![Some("b"), None]);
+        add(vec![T - 1], vec![Some(&long)]);
         let parsed = ParsedStatistics::parse(&stats.to_json());
         assert_eq!((parsed.rows, parsed.time, parsed.seq), (3, Some((T - 1, T + 3)), Some((55, 59))));
         let service = &parsed.columns["service"];
