@@ -8,6 +8,7 @@
 #
 # Options of start:
 #   --controller-port Q      KRaft controller (default: P + 1)
+#   --fast                   compile it fully, as a broker that works for long does: slower to start, half the CPU later
 #   --while-pid PID          stop the broker when this process has ended, however it ended
 #   --set KEY=VALUE          one more line of server.properties; repeatable
 #   --tls-port R             a second listener with TLS; needs the next three, all PEM
@@ -147,7 +148,7 @@ kafka_java() {
     local main=$1
     shift
     # Compiled once and lightly: a test broker lives for seconds, and the time to start is what counts.
-    exec java -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
+    exec java -Xmx384m -XX:+UseSerialGC ${fast--XX:TieredStopAtLevel=1} -Djava.awt.headless=true \
         "-Dlog4j2.configurationFile=$dir/log4j2.properties" -cp "$libs/*" "$main" "$@"
 }
 
@@ -262,10 +263,12 @@ consume() {
 command=${1:-}
 [ $# -gt 0 ] && shift
 dir='' port='' controller_port='' while_pid='' topic='' max='' signal=TERM extra=()
+unset fast
 tls_port='' tls_cert='' tls_key='' tls_ca='' tls_client_auth=none sasl_port='' sasl_user='' sasl_password_file=''
 while [ $# -gt 0 ]; do
     case $1 in
         --kill) signal=KILL && shift && continue ;;
+        --fast) fast='' && shift && continue ;;
         --tls-client-auth) tls_client_auth=required && shift && continue ;;
     esac
     [ $# -ge 2 ] || fail "$1 needs a value"

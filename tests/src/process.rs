@@ -36,6 +36,21 @@ pub struct Memory {
     pub peak: u64,
 }
 
+/// Ticks of /proc/PID/stat a second on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU time in seconds that a process has used so far, user and system.
+///
+/// # Errors
+/// When it does not run.
+pub fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, rest) = stat.rsplit_once(')').context("an odd /proc/PID/stat")?;
+    // Fields 14 and 15 of proc(5); the first after the name is field 3.
+    let times = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(times.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
+}
+
 /// A running child process; it is killed when dropped.
 #[derive(Debug)]
 pub struct Process {

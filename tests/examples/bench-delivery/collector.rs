@@ -10,7 +10,7 @@ use serde_json::Value;
 use tollgate_tests::certificates;
 use tollgate_tests::http::page;
 use tollgate_tests::net::{free_port, sleep};
-use tollgate_tests::process::{Process, Scripted, binary};
+use tollgate_tests::process::{Process, Scripted, binary, cpu_seconds};
 use tollgate_tests::stack::TOPIC;
 
 /// How long a collector may take to recover its journal.
@@ -37,7 +37,7 @@ pub struct Collector {
     admin: u16,
     dir: PathBuf,
     core: Option<&'static str>,
-    _kafka: Option<Scripted>,
+    kafka: Option<Scripted>,
 }
 
 impl Collector {
@@ -48,16 +48,16 @@ impl Collector {
         let kafka = if sinks == Sinks::All {
             let (port, controller, pid) =
                 (kafka_port.to_string(), controller.to_string(), std::process::id().to_string());
-            let args = ["--port", &port, "--controller-port", &controller, "--while-pid", &pid];
+            let args = ["--fast", "--port", &port, "--controller-port", &controller, "--while-pid", &pid];
             Some(Scripted::start("kafka.sh", &dir.join("kafka"), &args)?)
         } else {
             None
         };
-        let to_kafka = format!("  kafka: {{brokers: [\"127.0.0.1:{kafka_port}\"], topic: {TOPIC}}}\n");
+        let tokafka = format!("  kafka: {{brokers: [\"127.0.0.1:{kafka_port}\"], topic: {TOPIC}}}\n");
         let listed = match sinks {
             Sinks::Metrics => "  metrics: {}\n".to_owned(),
-            Sinks::All => format!("  table: {{dir: data/table}}\n  metrics: {{}}\n{to_kafka}"),
-            Sinks::Nobody => to_kafka,
+            Sinks::All => format!("  table: {{dir: data/table}}\n  metrics: {{}}\n{tokafka}"),
+            Sinks::Nobody => tokafka,
         };
         fs::write(
             dir.join("collector.yaml"),
@@ -72,7 +72,7 @@ sinks:
             ),
         )?;
         let process = launch(dir, core)?;
-        let collector = Self { process, ingest, admin, dir: dir.to_path_buf(), core, _kafka: kafka };
+        let collector = Self { process, ingest, admin, dir: dir.to_path_buf(), core, kafka: kafka };
         collector.wait_ready()?;
         Ok(collector)
     }
@@ -86,6 +86,15 @@ sinks:
     fn wait_ready(&self) -> anyhow::Result<()> {
         within(RECOVERY_MAX, "the collector to be ready", || page(self.admin, "/readyz").is_ok())
             .with_context(|| self.process.output())
+    }
+
+    /// CPU time in seconds that the collector, Kafka and this process have used so far.
+    pub fn cpu_seconds(&self) -> anyhow::Result<[f64; 3]> {
+        let kafka = match &self.kafka {
+            Some(_) => cpu_seconds(fs::read_to_string(self.dir.join("kafka/kafka.pid"))?.trim().parse()?)?,
+            None => 0.0,
+        };
+        Ok([cpu_seconds(self.process.id())?, kafka, cpu_seconds(std::process::id())?])
     }
 
     /// Waits until every sink has stored what the journal holds.

@@ -15,10 +15,12 @@ pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
     let mut collector = Collector::start(dir, Sinks::All, "", None)?;
     let per_second = Some(OFFERED_PER_SECOND as f64 / ROWS as f64);
     let pace = Pace { per_second, time: time * 10 };
+    let before = collector.cpu_seconds()?;
     let began = Instant::now();
     let outcome = post(&dir.join("tls"), collector.ingest, batches, pace)?;
     collector.wait_delivered()?;
     let took = began.elapsed();
+    let after = collector.cpu_seconds()?;
     let records = outcome.waits.len() * ROWS;
     println!("## sinks: table, Kafka and metrics; Kafka and what posts share the cores");
     println!(
@@ -27,6 +29,15 @@ pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
         outcome.refused,
         took.as_secs_f64(),
         records as f64 / took.as_secs_f64()
+    );
+    let each = [0, 1, 2].map(|at| (after[at] - before[at]) * 1e6 / records as f64);
+    println!(
+        "CPU a record: {:.1} us in the collector, {:.1} in Kafka, {:.1} in what posts: {:.1} of the {:.1} that there are at {OFFERED_PER_SECOND}/s",
+        each[0],
+        each[1],
+        each[2],
+        each.iter().sum::<f64>(),
+        std::thread::available_parallelism()?.get() as f64 * 1e6 / OFFERED_PER_SECOND as f64
     );
     println!(
         "ack: {}; collector's peak memory {} MiB",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use tollgate_tests::process::run;
+use tollgate_tests::process::{cpu_seconds, run};
 
 use crate::peers::{Bench, OTHER_CORE, Variant, pinned};
 
@@ -11,8 +11,6 @@ use crate::peers::{Bench, OTHER_CORE, Variant, pinned};
 const CONNECTIONS: &str = "32";
 /// How long one variant is loaded in one round.
 const LOAD: &str = "4s";
-/// Ticks of /proc/PID/stat a second on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Loads every variant in turn, `rounds` times, and prints medians and ratios.
 pub fn measure(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
@@ -63,10 +61,10 @@ struct Sample {
 }
 
 fn load(variant: &Variant) -> anyhow::Result<Sample> {
-    let before = cpu_ticks(&variant.processes)?;
+    let before = cpu_of(&variant.processes)?;
     let url = format!("http://127.0.0.1:{}/members/4711?page=2", variant.port);
     let output = run(pinned(OTHER_CORE, Path::new("wrk")).args(["-t1", "-c", CONNECTIONS, "-d", LOAD, &url]))?;
-    let after = cpu_ticks(&variant.processes)?;
+    let after = cpu_of(&variant.processes)?;
     let text = String::from_utf8(output.stdout)?;
     anyhow::ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{}: {text}", variant.name);
     let number = |marker: &str| -> anyhow::Result<f64> {
@@ -75,20 +73,12 @@ fn load(variant: &Variant) -> anyhow::Result<Sample> {
         Ok(word.parse()?)
     };
     let requests = number("requests in")?;
-    Ok(Sample { cpu_us: (after - before) / TICKS_PER_SECOND * 1e6 / requests, rate: number("Requests/sec")? })
+    Ok(Sample { cpu_us: (after - before) * 1e6 / requests, rate: number("Requests/sec")? })
 }
 
-/// CPU time that the processes have used, user and system, in ticks.
-fn cpu_ticks(processes: &[u32]) -> anyhow::Result<f64> {
-    let mut sum = 0.0;
-    for process in processes {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-        let (_, rest) = stat.rsplit_once(')').context("an odd /proc/PID/stat")?;
-        // Fields 14 and 15 of proc(5); the first after the name is field 3.
-        let times = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        sum += times.sum::<Result<f64, _>>()?;
-    }
-    Ok(sum)
+/// CPU time that the processes have used, in seconds.
+fn cpu_of(processes: &[u32]) -> anyhow::Result<f64> {
+    processes.iter().map(|process| cpu_seconds(*process)).sum()
 }
 
 /// The middle of some figures.
