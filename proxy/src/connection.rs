@@ -21,6 +21,7 @@ use crate::alarm::Alarm;
 use crate::caps::Admitted;
 use crate::config::Http2;
 use crate::frames::Meter;
+use crate::quiet::Cut;
 use crate::worker::Worker;
 
 /// Facts of one connection, shared by its transactions.
@@ -47,7 +48,7 @@ pub struct ConnectionFacts {
     /// What the socket saw.
     pub io: Arc<IoFacts>,
     /// Drops the connection of an HTTP/1 transaction that is overdue.
-    pub cut: CancellationToken,
+    pub cut: Cut,
     /// Tells an HTTP/2 client to use another connection for what it asks next.
     pub leave: CancellationToken,
     /// Counts the connection for as long as anything of it goes on, a tunnel too.

@@ -80,7 +80,7 @@ impl Server {
         let ended = tokio::select! {
             biased;
             ended = served => ended,
-            () = Quiet::cancelled(&facts.cut) => return None,
+            () = facts.cut.happened() => return None,
         };
         if let Some(ended) = ended {
             if let Err(error) = ended {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::{Method, Uri};
-use tokio_util::sync::CancellationToken;
 
+use crate::quiet::Cut;
 use crate::transaction::Transaction;
 use crate::worker_plan::WorkerPlan;
 
@@ -37,7 +37,7 @@ struct Live {
     described: Option<Described>,
     /// When it is cut, if nothing else has ended it.
     deadline: Option<Instant>,
-    cut: CancellationToken,
+    cut: Cut,
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub struct InFlight {
 
 impl InFlight {
     /// Adds one and returns its place.
-    pub fn insert(&mut self, seq: i64, time_us: i64, cut: CancellationToken) -> usize {
+    pub fn insert(&mut self, seq: i64, time_us: i64, cut: Cut) -> usize {
         let live = Some(Live { seq, time_us, described: None, deadline: None, cut });
         match self.free.pop() {
             Some(place) => {
@@ -109,7 +109,7 @@ impl InFlight {
     /// Cuts those whose deadline was before `then`.
     pub fn cut_overdue(&self, then: Instant) {
         let overdue = |live: &&Live| live.deadline.is_some_and(|deadline| deadline < then);
-        self.places.iter().flatten().filter(overdue).for_each(|live| live.cut.cancel());
+        self.places.iter().flatten().filter(overdue).for_each(|live| live.cut.cut());
     }
 
     /// Removes one.

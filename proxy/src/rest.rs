@@ -33,11 +33,10 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Sleep, Timer};
 use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{Alarm, Alarms};
 use crate::connection::{ConnectionFacts, Watched};
-use crate::quiet::Quiet;
+use crate::quiet::{Quiet, Stop};
 use crate::worker::Worker;
 
 /// Shortest and longest time between two looks for quiet connections; half of `timeouts.http1_rest` between them.
@@ -163,7 +162,7 @@ pub struct Until<'a> {
     /// When the time for its next head is over.
     pub deadline: Instant,
     /// The worker takes no more connections.
-    pub drain: &'a CancellationToken,
+    pub drain: &'a Stop,
     /// How long the request of a connection that has begun none yet is still waited for then.
     pub grace: Option<Duration>,
 }

@@ -8,15 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
 use crate::checks;
 use crate::config::Plan;
 use crate::metrics::Metrics;
-use crate::quiet::Quiet;
+use crate::quiet::{Quiet, Stop};
 use crate::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
 use crate::server::Server;
 use crate::ship::{self, Outbox, Sealer, Shipper};
@@ -65,8 +65,8 @@ pub struct Running {
     shipper: Shipper,
     drain_cut: prometheus::IntCounter,
     leaving: CancellationToken,
-    drain: CancellationToken,
-    cut: CancellationToken,
+    drain: Stop,
+    cut: Stop,
     end: CancellationToken,
 }
 
@@ -97,7 +97,8 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
     let shipper = Shipper::start(&plan, outbox.clone(), metrics.clone())?;
     let level = plan.config.records.compression_level.value;
     let sealer = Sealer::start(plan.workers, level, outbox.clone()).map_err(StartError::Thread)?;
-    let [leaving, drain, cut, end] = [(); 4].map(|()| CancellationToken::new());
+    let [leaving, end] = [(); 2].map(|()| CancellationToken::new());
+    let [drain, cut] = [(); 2].map(|()| Stop::default());
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
     let (mut workers, mut queries, mut adopters) = (Vec::new(), Vec::new(), Vec::new());
@@ -109,15 +110,24 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
         let (plan, ports, metrics) = (plan.clone(), ports.clone(), metrics.clone());
         let jobs = sealer.jobs();
         let stop = (drain.clone(), cut.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let (built, told) = std::sync::mpsc::sync_channel(1);
         let body = move || {
+            // It cannot be handed from thread to thread, and is the cheaper for it.
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let (runtime, failed) = runtime.map_or_else(|error| (None, Err(error)), |runtime| (Some(runtime), Ok(())));
+            // Whoever starts the workers waits for it.
+            let _told = built.send(failed);
+            let Some(runtime) = runtime else { return };
             let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, jobs, stop);
             // The worker goes over to others, and this one is to be freed then.
             drop(plan);
-            run_worker(&runtime, worker, sockets, receiver, adopts);
+            run_worker(runtime, worker, sockets, receiver, adopts);
         };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
         workers.push(thread.map_err(StartError::Thread)?);
+        let built = told.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended at once")));
+        built.map_err(StartError::Thread)?;
     }
     let in_force = InForce::new(plan);
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
@@ -213,14 +223,13 @@ impl Running {
 
 /// A worker's thread, from its first connection to its last record.
 fn run_worker(
-    runtime: &tokio::runtime::Runtime,
+    runtime: LocalRuntime,
     worker: Rc<Worker>,
     sockets: Vec<StdListener>,
     mut queries: mpsc::Receiver<InFlightQuery>,
     mut adopts: mpsc::Receiver<Adopt>,
 ) {
-    let local = LocalSet::new();
-    local.block_on(runtime, async {
+    runtime.block_on(async {
         tokio::task::spawn_local(worker.clone().keep_house());
         let mut accepting = Vec::new();
         for (listener, socket) in sockets.into_iter().enumerate() {
@@ -261,6 +270,6 @@ fn run_worker(
         tokio::task::yield_now().await;
     });
     worker.cutting.set(true);
-    drop(local);
+    drop(runtime);
     worker.close();
 }

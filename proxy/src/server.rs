@@ -26,6 +26,7 @@ use crate::caps::Admitted;
 use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::proxy_protocol::receive::{ProxyHeaders, receive};
+use crate::quiet::Cut;
 use crate::rest::Awake;
 use crate::worker::Worker;
 use crate::{forward, forwarding, handshake};
@@ -42,13 +43,14 @@ const HEADER_LIST_HEADROOM: u32 = 4;
 
 tokio::task_local! {
     /// Drops the HTTP/2 stream that this task serves.
-    static STREAM: CancellationToken;
+    static STREAM: Cut;
 }
 
 /// What drops the transaction that the calling task serves, and nothing else of its connection if that can be.
 #[must_use]
-pub fn cut_of(connection: &ConnectionFacts) -> CancellationToken {
-    STREAM.try_with(CancellationToken::clone).unwrap_or_else(|_| connection.cut.clone())
+pub fn cut_of(connection: &ConnectionFacts) -> Cut {
+    let stream = if connection.http2 { STREAM.try_with(Cut::clone).ok() } else { None };
+    stream.unwrap_or_else(|| connection.cut.clone())
 }
 
 /// Runs HTTP/2's streams on the worker's own thread, each until it ends or is cut.
@@ -57,11 +59,12 @@ pub struct LocalExecutor;
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        let cut = CancellationToken::new();
+        let cut = Cut::default();
         tokio::task::spawn_local(STREAM.scope(cut.clone(), async move {
             tokio::select! {
+                biased;
+                () = cut.happened() => {}
                 _ = future => {}
-                () = cut.cancelled() => {}
             }
         }));
     }
@@ -310,7 +313,7 @@ impl Server {
             http2,
             tls,
             io: Arc::new(IoFacts::default()),
-            cut: CancellationToken::new(),
+            cut: Cut::default(),
             leave: CancellationToken::new(),
             _counted: counted,
             requests: Cell::new(0),

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri, Version, request};
-use tokio_util::sync::CancellationToken;
 use tollgate_record::id::RequestId;
 use tollgate_record::vocabulary::{
     AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
@@ -19,6 +18,7 @@ use tollgate_record::vocabulary::{
 
 use crate::caps::slots::Slot;
 use crate::connection::ConnectionFacts;
+use crate::quiet::Cut;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::server::cut_of;
 use crate::survey::{self, Survey};
@@ -200,7 +200,7 @@ pub struct Transaction {
     pub(crate) live: usize,
     /// Its place among those of its service, given back when it is dropped.
     pub(crate) slot: Option<Slot>,
-    cut: CancellationToken,
+    cut: Cut,
     finished: bool,
 }
 
@@ -268,7 +268,7 @@ impl Transaction {
     /// Whether the worker has cut it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.cut.is_cancelled()
+        self.cut.is_cut()
     }
 
     /// Notes why the gateway answers in the upstream's place.

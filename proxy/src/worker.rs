@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use http::header::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use tokio_util::sync::CancellationToken;
 use tollgate_record::id::{ProducerName, RequestId, producer_tag};
 use tollgate_record::vocabulary::{AuthFailReason, AuthResult, ErrorClass, Kind, MtlsVerify, Termination};
 use tollgate_record::{BatchHeader, Record, SealLimits};
@@ -21,6 +20,7 @@ use crate::connection::ConnectionFacts;
 use crate::dns::Resolver;
 use crate::live::InFlight;
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::quiet::Stop;
 use crate::redaction;
 use crate::ship::{Outbox, Rows, SealJobs};
 use crate::transaction::{Ending, Transaction, header_of, now_us};
@@ -46,9 +46,9 @@ pub struct Worker {
     /// For trace ids and sampling.
     pub random: RefCell<SmallRng>,
     /// No new connections; those there are end after their request.
-    pub drain: CancellationToken,
+    pub drain: Stop,
     /// What still goes on is cut.
-    pub cut: CancellationToken,
+    pub cut: Stop,
     /// Set while connections are dropped, so that their transactions know who did it.
     pub cutting: Cell<bool>,
     /// Client connections open.
@@ -100,7 +100,7 @@ impl Worker {
         ports: Vec<u16>,
         metrics: &Arc<Metrics>,
         jobs: SealJobs,
-        stop: (CancellationToken, CancellationToken),
+        stop: (Stop, Stop),
     ) -> Rc<Self> {
         let config = &plan.config;
         let header = batch_header(plan, index, start_us);
