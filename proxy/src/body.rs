@@ -274,6 +274,8 @@ struct UpstreamBody {
     /// The client, for what was handed to its connection.
     waiting: Option<Waiting>,
     patience: Patience,
+    /// When its last frame was handed on: hyper drops the body then and there.
+    ended_at: Option<Instant>,
 }
 
 /// What bounds an upstream's response body.
@@ -310,7 +312,7 @@ impl ResponseBody {
     pub fn upstream(inner: Incoming, lease: Box<Lease>, bounds: ResponseBounds, transaction: Box<Transaction>) -> Self {
         let ResponseBounds { idle, deadline, rate_min } = bounds;
         let (lease, waiting, patience) = (Some(lease), rate_min.map(Waiting::new), Patience::default());
-        let body = UpstreamBody { inner, lease, idle, deadline, waiting, patience };
+        let body = UpstreamBody { inner, lease, idle, deadline, waiting, patience, ended_at: None };
         let mut body = Self { source: Source::Upstream(body), transaction: Some(transaction) };
         if body.is_end_stream() {
             body.upstream_ended(Instant::now());
@@ -445,6 +447,7 @@ impl Body for ResponseBody {
                 }
                 let ended = body.inner.is_end_stream();
                 if ended {
+                    body.ended_at = Some(now);
                     this.upstream_ended(now);
                 } else if frame.is_trailers() {
                     // The last there is, and nobody asks again.
@@ -479,8 +482,15 @@ impl Drop for ResponseBody {
     /// is cut has not reached the client, whatever hyper has taken of it.
     fn drop(&mut self) {
         let cut = self.transaction.as_ref().is_some_and(|transaction| transaction.is_cut());
-        if !cut && self.is_end_stream() {
-            self.finish(Ending::COMPLETE);
+        if cut || !self.is_end_stream() {
+            return;
+        }
+        let ended_at = match &self.source {
+            Source::Upstream(body) => body.ended_at,
+            Source::Whole(_) => None,
+        };
+        if let Some(transaction) = self.transaction.take() {
+            transaction.finish_at(Ending::COMPLETE, ended_at.unwrap_or_else(Instant::now));
         }
     }
 }

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use http::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
@@ -50,7 +49,7 @@ pub struct ConnectionFacts {
     /// Drops the connection of an HTTP/1 transaction that is overdue.
     pub cut: Cut,
     /// Tells an HTTP/2 client to use another connection for what it asks next.
-    pub leave: CancellationToken,
+    pub leave: Cut,
     /// Counts the connection for as long as anything of it goes on, a tunnel too.
     pub _counted: Counted,
     /// Requests so far.
@@ -132,6 +131,8 @@ pub struct TlsFacts {
 pub struct IoFacts {
     /// Microseconds after the worker's epoch, plus one, of the first byte read since the last head; 0 = none.
     first_byte_us: AtomicU64,
+    /// More was read of that head after its first bytes.
+    head_in_parts: AtomicBool,
     /// A request was taken whose response goes on.
     responding: AtomicBool,
     /// A request was taken whose body goes on.
@@ -145,15 +146,25 @@ pub struct IoFacts {
     pub read_bytes: AtomicU64,
 }
 
+/// The beginning of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct FirstByte {
+    /// When its first byte was read.
+    pub at: Instant,
+    /// Whether its head was, by the same read.
+    pub whole: bool,
+}
+
 impl IoFacts {
     /// When the head at hand began, and marks the head as taken; a body may follow it.
-    pub fn take_first_byte_at(&self, epoch: Instant, has_body: bool) -> Option<Instant> {
+    pub fn take_first_byte_at(&self, epoch: Instant, has_body: bool) -> Option<FirstByte> {
         self.responding.store(true, Relaxed);
         self.receiving.store(has_body, Relaxed);
-        match self.first_byte_us.swap(0, Relaxed) {
-            0 => None,
-            us => Some(epoch + Duration::from_micros(us - 1)),
-        }
+        // Nobody else takes it: a swap would lock the bus.
+        let us = self.first_byte_us.load(Relaxed);
+        self.first_byte_us.store(0, Relaxed);
+        let at = epoch + Duration::from_micros(us.checked_sub(1)?);
+        Some(FirstByte { at, whole: !self.head_in_parts.load(Relaxed) })
     }
 
     /// Whether bytes were read that belong to no request yet.
@@ -191,6 +202,7 @@ impl IoFacts {
 
     /// A head has begun of which nothing is known but bytes that hyper had read: no later than `at`.
     pub fn note_begun(&self, epoch: Instant, at: Instant) {
+        self.head_in_parts.store(true, Relaxed);
         self.first_byte_us.store(at.saturating_duration_since(epoch).as_micros() as u64 + 1, Relaxed);
     }
 
@@ -212,9 +224,15 @@ impl IoFacts {
     }
 
     fn note_read(&self, epoch: Instant, bytes: usize) {
-        self.read_bytes.fetch_add(bytes as u64, Relaxed);
+        // One thread writes: an addition that is one step for others would lock the bus.
+        self.read_bytes.store(self.read_bytes.load(Relaxed) + bytes as u64, Relaxed);
         self.moved.store(true, Relaxed);
-        if self.first_byte_us.load(Relaxed) == 0 && !self.in_request() {
+        if self.in_request() {
+            return;
+        }
+        let begins = self.first_byte_us.load(Relaxed) == 0;
+        self.head_in_parts.store(!begins, Relaxed);
+        if begins {
             self.first_byte_us.store(epoch.elapsed().as_micros() as u64 + 1, Relaxed);
         }
     }

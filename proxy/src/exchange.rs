@@ -25,6 +25,7 @@ use crate::balance::{self, Tried};
 use crate::body::{BodyWatch, RequestBody};
 use crate::config::{Balance, RoutePlan, TargetPlan};
 use crate::forward::body_refusal;
+use crate::head_copy::HeadCopy;
 use crate::health::{self, InFlight};
 use crate::refusal::Refusal;
 use crate::replay::Rewind;
@@ -77,7 +78,7 @@ pub async fn run(
             rewind = keep(&mut request, plan.config.retries.replay_bytes_max.0 as usize);
         }
         let replay = ((lease.reused && retryable) || (http2 && (retryable || watch.is_none() || rewind.is_some())))
-            .then(|| copy_of(&request));
+            .then(|| HeadCopy::of(&request));
         let seen = lease.io.read_bytes.load(Relaxed);
         let upstream = &mut transaction.upstream;
         upstream.reused = Some(lease.reused);
@@ -114,7 +115,9 @@ pub async fn run(
         let next = match unsent {
             Some(unsent) if (lease.reused && !attempts.resent) || http2 => Some(unsent),
             _ if unlooked => replay.and_then(|replay| with_body(replay, rewind.as_ref())),
-            _ if lease.reused && unseen && retryable && !attempts.resent => replay,
+            _ if lease.reused && unseen && retryable && !attempts.resent => {
+                replay.and_then(|replay| replay.into_request(RequestBody::Empty))
+            }
             _ => None,
         };
         let faulty = watch.is_some_and(|watch| watch.progress.fault.get().is_some());
@@ -265,21 +268,12 @@ fn keep(request: &mut Request<RequestBody>, bytes_max: usize) -> Option<Rewind> 
 }
 
 /// The copied head with its body from the beginning; `None` if that cannot be sent again.
-fn with_body(mut copy: Request<RequestBody>, rewind: Option<&Rewind>) -> Option<Request<RequestBody>> {
-    if let Some(rewind) = rewind {
-        *copy.body_mut() = RequestBody::Replay(Box::new(rewind.again()?));
-    }
-    Some(copy)
-}
-
-/// The head alone.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+fn with_body(copy: HeadCopy, rewind: Option<&Rewind>) -> Option<Request<RequestBody>> {
+    let body = match rewind {
+        Some(rewind) => RequestBody::Replay(Box::new(rewind.again()?)),
+        None => RequestBody::Empty,
+    };
+    copy.into_request(body)
 }
 
 fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {

@@ -21,7 +21,7 @@ use crate::min_rate::MinRate;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::rewrite::Rewrite;
 use crate::routing::KNOWN_METHODS;
-use crate::survey::{self, Survey};
+use crate::survey::{self, Survey, Surveyed};
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::worker::Worker;
@@ -36,13 +36,13 @@ pub async fn handle(
     connection: Rc<ConnectionFacts>,
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let has = Survey::of(request.headers());
-    let upgrade = has.may_have(survey::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let mut seen = Surveyed::of(request.headers());
+    let upgrade = seen.has.may_have(survey::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let mut transaction = Transaction::begin(&worker, &connection, &head, has, !body.is_end_stream());
+    let mut transaction = Transaction::begin(&worker, &connection, &head, &mut seen, !body.is_end_stream());
     let worn_out = transaction.plan.is_worn_out(&connection);
     worker.room().await;
-    let outcome = forward(&mut transaction, head, has, body, upgrade.is_some()).await;
+    let outcome = forward(&mut transaction, head, seen, body, upgrade.is_some()).await;
     let mut response = match outcome {
         Ok(answer) => respond(transaction, answer, upgrade),
         Err(refusal) => refuse(transaction, &refusal),
@@ -63,7 +63,7 @@ struct Answer {
 async fn forward(
     transaction: &mut Transaction,
     mut head: request::Parts,
-    has: Survey,
+    Surveyed { has, host: named, .. }: Surveyed,
     body: Incoming,
     upgradable: bool,
 ) -> Result<Answer, Refusal> {
@@ -71,7 +71,7 @@ async fn forward(
     let hold = transaction.plan.clone();
     let plan: &Plan = &hold;
     normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
-    let normal = normalize::surveyed(&mut head, has, plan.config.http2.header_list_bytes_max)?;
+    let normal = normalize::surveyed(&mut head, has, named, plan.config.http2.header_list_bytes_max)?;
     transaction.request_head_bytes = normal.head_bytes;
     transaction.host = Some(normal.host.clone());
     let connection = transaction.connection.clone();
@@ -109,7 +109,8 @@ async fn forward(
     transaction.request_body = watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone());
     let deadline = transaction.head_at + route.total;
     transaction.bound(Some(deadline));
-    let for_connection = credentials::is_of_connection(&head.headers, AUTHORIZATION);
+    let for_connection =
+        has.may_have(survey::AUTHORIZATION) && credentials::is_of_connection(&head.headers, AUTHORIZATION);
     let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
     let (mut response, mut lease) = exchanged?;
     let status = response.status();
@@ -224,7 +225,9 @@ fn rewrite(
     let connection = &transaction.connection;
     let plan: &Plan = &transaction.plan;
     let rewrite = route.paths.get(transaction.path).and_then(|path| path.rewrite.as_ref());
-    head.uri = upstream_uri(&head.uri, rewrite)?;
+    if let Some(uri) = upstream_uri(&head.uri, rewrite)? {
+        head.uri = uri;
+    }
     head.version = Version::HTTP_11;
     head.extensions.clear();
     let headers = &mut head.headers;
@@ -252,20 +255,21 @@ fn rewrite(
     Ok(())
 }
 
-/// Origin form, rewritten as the route asks for; or the refusal of a target that no request can have then.
-fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Result<Uri, Refusal> {
+/// Origin form, rewritten as the route asks for, or `None` if it is that already; or the refusal of a target that no request
+/// can have then.
+fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Result<Option<Uri>, Refusal> {
     if let Some(path) = rewrite.and_then(|rewrite| rewrite.apply(uri.path())) {
         let target = uri.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
-        return target.parse().map_err(|_| {
+        return target.parse().map(Some).map_err(|_| {
             let detail = "the request target is too long once it is rewritten";
             Refusal { status: StatusCode::URI_TOO_LONG, ..normalize::too_large(detail) }
         });
     }
     if uri.authority().is_none() {
-        return Ok(uri.clone());
+        return Ok(None);
     }
     let target = uri.path_and_query().filter(|target| !target.as_str().is_empty()).cloned();
-    Ok(target.map_or_else(|| Uri::from_static("/"), Uri::from))
+    Ok(Some(target.map_or_else(|| Uri::from_static("/"), Uri::from)))
 }
 
 /// Passes the upstream's answer on; a switch of protocols becomes a tunnel.
@@ -340,7 +344,8 @@ mod tests {
     use crate::routing::PathPattern;
 
     fn sent(from: &str, rewrite: Option<&Rewrite>) -> String {
-        upstream_uri(&from.parse().unwrap(), rewrite).map_or_else(|refusal| refusal.detail, |uri| uri.to_string())
+        let uri = upstream_uri(&from.parse().unwrap(), rewrite);
+        uri.map_or_else(|refusal| refusal.detail, |uri| uri.map_or_else(|| from.to_owned(), |uri| uri.to_string()))
     }
 
     #[test]

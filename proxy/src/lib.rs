@@ -34,6 +34,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 mod handshake;
+mod head_copy;
 mod health;
 mod http1;
 mod lint;

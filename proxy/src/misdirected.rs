@@ -20,7 +20,7 @@ use crate::routing::host_name;
 /// the connection: its client is told to use another.
 pub fn check(names: &ServerNames, connection: &ConnectionFacts, host: &HeaderValue) -> Result<(), Refusal> {
     let outdated = |detail| {
-        connection.leave.cancel();
+        connection.leave.cut();
         Err(Refusal { close: true, ..refusal(detail) })
     };
     let Some(tls) = &connection.tls else {

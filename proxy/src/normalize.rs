@@ -13,14 +13,14 @@
 use std::borrow::Cow;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, StatusCode, Uri, Version, request};
 use tollgate_record::vocabulary::ErrorClass;
 
 use crate::refusal::Refusal;
-use crate::survey::{self, Survey};
+use crate::survey::{self, Survey, Surveyed};
 use crate::{client_cert, forwarding, spelling};
 
 /// Fields that belong to one connection. Compared by text: that tells most names apart by their length alone.
@@ -54,15 +54,20 @@ pub struct Normalized {
 /// # Errors
 /// The refusal to answer with.
 pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<Normalized, Refusal> {
-    let survey = Survey::of(&head.headers);
-    surveyed(head, survey, header_list_bytes_max)
+    let seen = Surveyed::of(&head.headers);
+    surveyed(head, seen.has, seen.host, header_list_bytes_max)
 }
 
-/// As [`request`], of a head that was looked at.
+/// As [`request`], of a head that was looked at, and that names this host first.
 ///
 /// # Errors
 /// The refusal to answer with.
-pub fn surveyed(head: &mut request::Parts, has: Survey, header_list_bytes_max: u32) -> Result<Normalized, Refusal> {
+pub fn surveyed(
+    head: &mut request::Parts,
+    has: Survey,
+    named: Option<HeaderValue>,
+    header_list_bytes_max: u32,
+) -> Result<Normalized, Refusal> {
     let head_bytes = line_bytes(head) + has.bytes;
     if head.version == Version::HTTP_2 && list_bytes(&head.headers, head_bytes) > i64::from(header_list_bytes_max) {
         let detail = format!("the header list is larger than {header_list_bytes_max} bytes");
@@ -73,7 +78,7 @@ pub fn surveyed(head: &mut request::Parts, has: Survey, header_list_bytes_max: u
     if has.may_have(survey::TRANSFER_ENCODING) {
         check_transfer_encoding(&head.headers)?;
     }
-    let host = host_of(head)?;
+    let host = host_of(head, has, named)?;
     if has.may_have(survey::EXPECT) {
         take_expect(head)?;
     }
@@ -107,8 +112,9 @@ pub fn response(headers: &mut HeaderMap) -> Result<(), &'static str> {
     {
         return Err("the upstream answered with a transfer coding other than chunked");
     }
-    if has.may_have(survey::CONTENT_LENGTH) {
-        one_length(headers, has.may_have(survey::TRANSFER_ENCODING));
+    let chunked = has.may_have(survey::TRANSFER_ENCODING);
+    if has.may_have(survey::ODD_LENGTH) || (chunked && has.may_have(survey::CONTENT_LENGTH)) {
+        one_length(headers, chunked);
     }
     strip_hop_by_hop(headers, has);
     Ok(())
@@ -209,22 +215,20 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, ..Refusal::malformed(detail) })
 }
 
-fn host_of(head: &request::Parts) -> Result<HeaderValue, Refusal> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let named = hosts.next();
-    if hosts.next().is_some() {
+fn host_of(head: &request::Parts, has: Survey, named: Option<HeaderValue>) -> Result<HeaderValue, Refusal> {
+    if has.may_have(survey::HOSTS) {
         return Err(Refusal::malformed("more than one Host"));
     }
     if named.is_none() && head.version == Version::HTTP_11 {
         return Err(Refusal::malformed("Host is missing"));
     }
-    if let Some(named) = named
+    if let Some(named) = &named
         && !is_host(named.as_bytes())
     {
         return Err(Refusal::malformed("Host is not a host name with an optional port"));
     }
     let Some(authority) = head.uri.authority() else {
-        return Ok(named.cloned().unwrap_or_else(|| HeaderValue::from_static("")));
+        return Ok(named.unwrap_or_else(|| HeaderValue::from_static("")));
     };
     if !is_host(authority.as_str().as_bytes()) {
         return Err(Refusal::malformed("the authority is not a host name with an optional port"));
@@ -289,14 +293,17 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    options_in(headers.get_all(CONNECTION).iter())
+}
+
+fn options_in<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a str> {
+    let values = values.filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 fn strip_hop_by_hop(headers: &mut HeaderMap, has: Survey) {
     if has.may_have(survey::CONNECTION) {
-        strip_nominated(headers);
-        headers.remove(CONNECTION);
+        strip_connection(headers);
     }
     if has.may_have(survey::HOP_BY_HOP & !survey::CONNECTION) {
         // One look at each name costs less than a look-up for each field that may be there.
@@ -304,19 +311,24 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, has: Survey) {
     }
 }
 
-/// Removes the fields that Connection names.
-fn strip_nominated(headers: &mut HeaderMap) {
+/// Removes Connection, and the fields that it names.
+fn strip_connection(headers: &mut HeaderMap) {
+    let Entry::Occupied(connection) = headers.entry(CONNECTION) else { return };
     let usual = |value: &HeaderValue| matches!(value.as_bytes(), b"keep-alive" | b"close");
-    let mut options = headers.get_all(CONNECTION).iter();
-    if options.next().is_some_and(|first| !usual(first) || options.next().is_some()) {
-        let nominated: Vec<HeaderName> = connection_options(headers)
-            .filter(|option| !option.eq_ignore_ascii_case("close") && !option.eq_ignore_ascii_case("keep-alive"))
-            .filter_map(|option| option.parse().ok())
-            .filter(|name| !is_protected(name))
-            .collect();
-        for name in nominated {
-            headers.remove(name);
-        }
+    let mut values = connection.iter();
+    let one_usual = values.next().is_some_and(usual) && values.next().is_none();
+    if one_usual {
+        connection.remove();
+        return;
+    }
+    let nominated: Vec<HeaderName> = options_in(connection.iter())
+        .filter(|option| !option.eq_ignore_ascii_case("close") && !option.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|option| option.parse().ok())
+        .filter(|name| !is_protected(name))
+        .collect();
+    connection.remove_entry_mult();
+    for name in nominated {
+        headers.remove(name);
     }
 }
 
@@ -366,7 +378,7 @@ fn line_bytes(head: &request::Parts) -> i64 {
 #[must_use]
 pub fn response_bytes(status: StatusCode, headers: &HeaderMap) -> i64 {
     let reason = status.canonical_reason().map_or(0, str::len);
-    ("HTTP/1.1 200 \r\n".len() + reason) as i64 + Survey::of(headers).bytes
+    ("HTTP/1.1 200 \r\n".len() + reason) as i64 + survey::bytes_of(headers)
 }
 
 /// Bytes of an HTTP/2 header list: each field counts 32 more than its octets (RFC 9113 section 6.5.2).

@@ -4,8 +4,8 @@
 //! that waits for several tokens while it serves requests would do so several times a request, for what happens once.
 //!
 //! ```text
-//! Stop  all workers stop, said by another thread    a token with a flag beside it that says the same
-//! Cut   one connection or stream is dropped         never leaves its thread: no lock, no atomics
+//! Stop  all workers stop, said by another thread       a token with a flag beside it that says the same
+//! Cut   one connection or stream is dropped, or left   never leaves its thread: no lock, no atomics
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -78,7 +78,7 @@ impl Future for Quiet<'_> {
     }
 }
 
-/// Has a task of this thread drop what it serves. Copies are of the same cut, and one task waits for it.
+/// Has a task of this thread drop what it serves, or take no more of it. Copies are of the same cut, and one task waits for it.
 #[derive(Debug, Clone, Default)]
 pub struct Cut(Rc<CutState>);
 

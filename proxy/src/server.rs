@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
 
@@ -26,7 +25,7 @@ use crate::caps::Admitted;
 use crate::config::ProxyConfig;
 use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::proxy_protocol::receive::{ProxyHeaders, receive};
-use crate::quiet::Cut;
+use crate::quiet::{Cut, Quiet};
 use crate::rest::Awake;
 use crate::worker::Worker;
 use crate::{forward, forwarding, handshake};
@@ -314,7 +313,7 @@ impl Server {
             tls,
             io: Arc::new(IoFacts::default()),
             cut: Cut::default(),
-            leave: CancellationToken::new(),
+            leave: Cut::default(),
             _counted: counted,
             requests: Cell::new(0),
             open: Cell::new(0),
@@ -336,14 +335,16 @@ impl Server {
         let io = TokioIo::new(self.watched(io, &facts));
         let service = {
             let (worker, facts) = (self.worker.clone(), facts.clone());
-            service_fn(move |request| forward::handle(worker.clone(), facts.clone(), request))
+            // Boxed: hyper moves each stream's future into a task, and out of it, and this one is large.
+            service_fn(move |request| Box::pin(forward::handle(worker.clone(), facts.clone(), request)))
         };
         let connection = self.worker.plan().protocols.http2.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let idle = self.worker.plan().config.timeouts.http2_idle.0;
         let ended = tokio::select! {
+            biased;
             ended = connection.as_mut() => ended,
-            () = self.worker.drain.cancelled() => {
+            () = Quiet::cancelled(&self.worker.drain) => {
                 let grace = self.worker.plan().config.timeouts.drain_first_request.0;
                 // It would be told to go away before it reads the request that is on its way.
                 let begun = std::future::poll_fn(|cx| match connection.as_mut().poll(cx) {
@@ -361,7 +362,7 @@ impl Server {
                     }
                 }
             }
-            () = facts.leave.cancelled() => {
+            () = facts.leave.happened() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -4,6 +4,7 @@
 //! is (a name that merely looks like one of a kind, or a field that was removed since), and never less.
 
 use http::HeaderMap;
+use http::header::HeaderValue;
 
 /// Transfer-Encoding.
 pub const TRANSFER_ENCODING: u32 = 1;
@@ -33,6 +34,14 @@ pub const FORWARDED: u32 = 1 << 11;
 pub const CLIENT_CERT: u32 = 1 << 12;
 /// A name with `_` in it.
 pub const UNDERSCORE: u32 = 1 << 13;
+/// Authorization.
+pub const AUTHORIZATION: u32 = 1 << 14;
+/// Content-Length more than once, or with more than digits in it.
+pub const ODD_LENGTH: u32 = 1 << 15;
+/// Host.
+pub const HOST: u32 = 1 << 16;
+/// Host more than once.
+pub const HOSTS: u32 = 1 << 17;
 /// Every field that belongs to one connection.
 pub const HOP_BY_HOP: u32 = TRANSFER_ENCODING | CONNECTION | UPGRADE | TE | OTHER_HOP;
 
@@ -44,17 +53,64 @@ pub struct Survey {
     kinds: u32,
 }
 
+/// A survey of a request's head, and the values that every request is asked for, found on the way.
+#[derive(Debug, Clone)]
+pub struct Surveyed {
+    /// What may be there.
+    pub has: Survey,
+    /// The first Host.
+    pub host: Option<HeaderValue>,
+    /// The first User-Agent.
+    pub user_agent: Option<HeaderValue>,
+}
+
+impl Surveyed {
+    /// Looks at every field of a request.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let (mut host, mut user_agent) = (None, None);
+        let has = survey(headers, |kind, value| match kind {
+            HOST => host = host.or(Some(value)),
+            USER_AGENT => user_agent = user_agent.or(Some(value)),
+            _ => {}
+        });
+        Self { has, host: host.cloned(), user_agent: user_agent.cloned() }
+    }
+}
+
+fn survey<'a>(headers: &'a HeaderMap, mut each: impl FnMut(u32, &'a HeaderValue)) -> Survey {
+    let (mut bytes, mut kinds) = ("\r\n".len(), 0);
+    for (name, value) in headers {
+        let name = name.as_str();
+        bytes += name.len() + value.len() + ": \r\n".len();
+        let kind = kind(name.as_bytes());
+        each(kind, value);
+        kinds |= kind
+            | match kind {
+                CONTENT_LENGTH if kinds & CONTENT_LENGTH != 0 || !is_number(value) => ODD_LENGTH,
+                HOST if kinds & HOST != 0 => HOSTS,
+                _ => 0,
+            };
+    }
+    Survey { bytes: bytes as i64, kinds }
+}
+
+fn is_number(value: &HeaderValue) -> bool {
+    value.as_bytes().iter().all(u8::is_ascii_digit)
+}
+
+/// Bytes of the fields and of the line that ends them, as HTTP/1.1 would write them.
+#[must_use]
+pub fn bytes_of(headers: &HeaderMap) -> i64 {
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    (fields.sum::<usize>() + "\r\n".len()) as i64
+}
+
 impl Survey {
     /// Looks at every field.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let (mut bytes, mut kinds) = ("\r\n".len(), 0);
-        for (name, value) in headers {
-            let name = name.as_str();
-            bytes += name.len() + value.len() + ": \r\n".len();
-            kinds |= kind(name);
-        }
-        Self { bytes: bytes as i64, kinds }
+        survey(headers, |_, _| {})
     }
 
     /// Whether a field of these kinds may be there.
@@ -64,26 +120,37 @@ impl Survey {
     }
 }
 
-fn kind(name: &str) -> u32 {
-    let kind = match name.as_bytes() {
-        b"transfer-encoding" => TRANSFER_ENCODING,
+/// What a field of this name is. The names that nearly every head has come to an answer by their length and first byte, and
+/// none of them is looked through for a `_`.
+#[inline]
+fn kind(name: &[u8]) -> u32 {
+    match name {
+        b"host" => HOST,
+        b"user-agent" => USER_AGENT,
         b"content-length" => CONTENT_LENGTH,
         b"connection" => CONNECTION,
+        b"accept" | b"accept-encoding" | b"content-type" | b"date" | b"server" | b"etag" | b"vary" => 0,
+        b"authorization" => AUTHORIZATION,
+        b"transfer-encoding" => TRANSFER_ENCODING,
         b"upgrade" => UPGRADE,
         b"te" => TE,
         b"keep-alive" | b"proxy-connection" | b"proxy-authorization" | b"http2-settings" => OTHER_HOP,
         b"expect" => EXPECT,
         b"cookie" => COOKIE,
-        b"user-agent" => USER_AGENT,
         b"x-correlation-id" | b"x-request-id" => CORRELATION,
         b"traceparent" => TRACEPARENT,
         b"forwarded" | b"x-real-ip" => FORWARDED,
+        other => by_beginning(other),
+    }
+}
+
+fn by_beginning(name: &[u8]) -> u32 {
+    let kind = match name {
         [b'x', b'-', b'f', ..] => FORWARDED,
         [b'x', b'-', b'c', ..] | [b'c', b'l', ..] => CLIENT_CERT,
         _ => 0,
     };
-    let underscore = name.as_bytes().contains(&b'_');
-    kind | if underscore { UNDERSCORE } else { 0 }
+    kind | if name.contains(&b'_') { UNDERSCORE } else { 0 }
 }
 
 #[cfg(test)]
@@ -105,6 +172,8 @@ mod tests {
             ("http2-settings", OTHER_HOP),
             ("expect", EXPECT),
             ("cookie", COOKIE),
+            ("authorization", AUTHORIZATION),
+            ("host", HOST),
             ("user-agent", USER_AGENT),
             ("x-correlation-id", CORRELATION),
             ("x-request-id", CORRELATION),
@@ -129,6 +198,29 @@ mod tests {
             let survey = Survey::of(&headers);
             assert!(survey.may_have(kind), "{name}");
             assert_eq!(survey.bytes, plain.bytes + name.len() as i64 + 5, "{name}");
+            assert_eq!(survey.bytes, bytes_of(&headers), "{name}");
+            assert!(!survey.may_have(HOSTS | ODD_LENGTH), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_or_is_no_number_shows() {
+        let table: [(&[(&'static str, &'static str)], u32); 5] = [
+            (&[("content-length", "20")], 0),
+            (&[("content-length", "20"), ("content-length", "20")], ODD_LENGTH),
+            (&[("content-length", "20, 20")], ODD_LENGTH),
+            (&[("host", "a")], 0),
+            (&[("host", "a"), ("host", "b")], HOSTS),
+        ];
+        for (fields, odd) in table {
+            let mut headers = HeaderMap::new();
+            fields.iter().for_each(|(name, value)| {
+                headers.append(*name, HeaderValue::from_static(value));
+            });
+            assert_eq!(Survey::of(&headers).kinds & (HOSTS | ODD_LENGTH), odd, "{fields:?}");
+            let found = Surveyed::of(&headers);
+            assert_eq!(found.host.as_ref(), headers.get("host"), "{fields:?}");
+            assert_eq!((found.has, found.user_agent), (Survey::of(&headers), None));
         }
     }
 }

@@ -55,7 +55,10 @@ impl TraceContext {
         write_hex(&self.trace_id, &mut text[3..35]);
         write_hex(&self.span_id, &mut text[36..52]);
         write_hex(&[self.flags], &mut text[53..55]);
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        let mut value = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        // As a request id, it comes once.
+        value.set_sensitive(true);
+        value
     }
 }
 

@@ -9,19 +9,18 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, Version, request};
-use tollgate_record::id::RequestId;
 use tollgate_record::vocabulary::{
     AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
 };
 
 use crate::caps::slots::Slot;
-use crate::connection::ConnectionFacts;
+use crate::connection::{ConnectionFacts, FirstByte};
 use crate::quiet::Cut;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::server::cut_of;
-use crate::survey::{self, Survey};
+use crate::survey::{self, Surveyed};
 use crate::trace::TraceContext;
 use crate::upstream::PeerAddr;
 use crate::worker::Worker;
@@ -211,13 +210,19 @@ impl Transaction {
         worker: &Rc<Worker>,
         connection: &Rc<ConnectionFacts>,
         head: &request::Parts,
-        has: Survey,
+        seen: &mut Surveyed,
         has_body: bool,
     ) -> Box<Self> {
-        let head_at = Instant::now();
-        let first_byte_at =
-            if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch, has_body) };
-        let began_at = first_byte_at.unwrap_or(head_at);
+        let first = if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch, has_body) };
+        let (began_at, head_at) = match first {
+            // Whole by then: the clock need not be read again.
+            Some(FirstByte { at, whole: true }) => (at, at),
+            Some(FirstByte { at, whole: false }) => (at, Instant::now()),
+            None => {
+                let now = Instant::now();
+                (now, now)
+            }
+        };
         connection.requests.set(connection.requests.get() + 1);
         connection.open.set(connection.open.get() + 1);
         let (seq, time_us) = worker.issue(began_at);
@@ -236,8 +241,8 @@ impl Transaction {
             uri: head.uri.clone(),
             version: head.version,
             host: None,
-            user_agent: if has.may_have(survey::USER_AGENT) { head.headers.get(USER_AGENT).cloned() } else { None },
-            correlation: if has.may_have(survey::CORRELATION) { correlation_of(&head.headers) } else { None },
+            user_agent: seen.user_agent.take(),
+            correlation: if seen.has.may_have(survey::CORRELATION) { correlation_of(&head.headers) } else { None },
             headers_json: None,
             trace: None,
             client_ip: None,
@@ -283,11 +288,16 @@ impl Transaction {
     }
 
     /// Writes the record. The end of the answer's body says `Complete`; an earlier verdict holds against it.
-    pub fn finish(mut self: Box<Self>, ending: Ending) {
-        self.write(ending);
+    pub fn finish(self: Box<Self>, ending: Ending) {
+        self.finish_at(ending, Instant::now());
     }
 
-    fn write(&mut self, ending: Ending) {
+    /// As [`Transaction::finish`], by a clock that was read just now.
+    pub fn finish_at(mut self: Box<Self>, ending: Ending, ended_at: Instant) {
+        self.write(ending, ended_at);
+    }
+
+    fn write(&mut self, ending: Ending, ended_at: Instant) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
@@ -298,7 +308,6 @@ impl Transaction {
         if ending.termination == Termination::Client {
             self.status = Some(CLIENT_CLOSED_REQUEST);
         }
-        let ended_at = Instant::now();
         self.connection.io.response_ended();
         self.connection.open.set(self.connection.open.get() - 1);
         self.connection.quiet_since.set(ended_at);
@@ -336,7 +345,7 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         if !self.finished {
             let ending = self.abandoned();
-            self.write(ending);
+            self.write(ending, Instant::now());
         }
     }
 }
@@ -350,11 +359,4 @@ fn correlation_of(headers: &HeaderMap) -> Option<HeaderValue> {
 #[must_use]
 pub fn now_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-}
-
-/// A request id as the header value that carries it.
-#[must_use]
-pub fn header_of(id: &RequestId) -> HeaderValue {
-    let mut text = [0u8; 36];
-    HeaderValue::from_str(id.encode(&mut text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

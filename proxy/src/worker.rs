@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use http::header::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -23,12 +24,14 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::quiet::Stop;
 use crate::redaction;
 use crate::ship::{Outbox, Rows, SealJobs};
-use crate::transaction::{Ending, Transaction, header_of, now_us};
+use crate::transaction::{Ending, Transaction, now_us};
 use crate::upstream::PeerAddr;
 use crate::worker_plan::WorkerPlan;
 
 /// How often counts are added to the shared ones and idle connections are swept.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// Bytes taken for request ids at a time: for fourteen, as the longest of fourteen transactions keeps them all.
+const ID_PAGE_BYTES: usize = 14 * RequestId::TEXT_BYTES;
 /// Name of the redaction rules, in each batch.
 const REDACTION_POLICY: &str = "default-1";
 
@@ -60,6 +63,8 @@ pub struct Worker {
     /// Microseconds since 1970 at the epoch, by the clock of the wall as it was at the last housekeeping: one clock is
     /// read for each transaction, not two.
     epoch_us: Cell<i64>,
+    /// Where request ids are written, so that it takes memory once for many.
+    id_page: RefCell<BytesMut>,
     plan: RefCell<Rc<WorkerPlan>>,
     records: RecordLimits,
     outbox: Arc<Outbox>,
@@ -78,7 +83,9 @@ struct Batch {
     path: String,
     query: String,
     correlation: String,
-    user_agent: String,
+    /// The user agent of the record before, as it came, and its text: most are the same.
+    agent_of: Vec<u8>,
+    agent: String,
     /// The upstream address of the record before, and its text: most are the same.
     addr_of: Option<PeerAddr>,
     addr: String,
@@ -127,6 +134,7 @@ impl Worker {
             tag: producer_tag(&header.producer),
             seq: Cell::new(0),
             epoch_us: Cell::new(epoch_us(epoch)),
+            id_page: RefCell::default(),
             plan: RefCell::new(worker_plan),
             records: RecordLimits { enabled: config.records.enabled, age_max: config.records.batch_age_max.0 },
             outbox: jobs.outbox.clone(),
@@ -135,7 +143,8 @@ impl Worker {
                 path: String::new(),
                 query: String::new(),
                 correlation: String::new(),
-                user_agent: String::new(),
+                agent_of: Vec::new(),
+                agent: String::new(),
                 addr_of: None,
                 addr: String::new(),
             }),
@@ -167,7 +176,18 @@ impl Worker {
     /// The request id of a number issued at a time.
     #[must_use]
     pub fn request_id(&self, time_us: i64, seq: i64) -> HeaderValue {
-        header_of(&RequestId::from_parts(time_us, self.tag, seq))
+        let mut text = [0; RequestId::TEXT_BYTES];
+        let id = RequestId::from_parts(time_us, self.tag, seq);
+        let mut page = self.id_page.borrow_mut();
+        if page.capacity() < text.len() {
+            *page = BytesMut::with_capacity(ID_PAGE_BYTES);
+        }
+        page.extend_from_slice(id.encode(&mut text).as_bytes());
+        let value = HeaderValue::from_maybe_shared(page.split().freeze());
+        let mut value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
+        // No two are the same: HTTP/2 would fill its table of fields with them, and search it for each (RFC 7541 section 6.2.3).
+        value.set_sensitive(true);
+        value
     }
 
     /// Whether the worker takes no more connections.
@@ -203,7 +223,14 @@ impl Worker {
         }
         record.correlation_id =
             transaction.correlation.as_ref().map(|value| redaction::text(value, &mut batch.correlation));
-        record.user_agent = transaction.user_agent.as_ref().map(|value| redaction::text(value, &mut batch.user_agent));
+        if let Some(agent) = &transaction.user_agent {
+            if batch.agent_of != agent.as_bytes() {
+                redaction::text(agent, &mut batch.agent);
+                batch.agent_of.clear();
+                batch.agent_of.extend_from_slice(agent.as_bytes());
+            }
+            record.user_agent = Some(&batch.agent);
+        }
         if let Some(addr) = &transaction.upstream.addr {
             if batch.addr_of.as_ref() != Some(addr) {
                 batch.addr.clear();
@@ -257,7 +284,7 @@ impl Worker {
     /// Writes the record of a request head that could not be parsed, or never came to its end.
     pub fn malformed(&self, connection: &ConnectionFacts, status: Option<u16>, class: ErrorClass, detail: &str) {
         let now = Instant::now();
-        let began_at = connection.io.take_first_byte_at(self.epoch, false).unwrap_or(now);
+        let began_at = connection.io.take_first_byte_at(self.epoch, false).map_or(now, |first| first.at);
         let (seq, time_us) = self.issue(began_at);
         let mut record = Record { seq, time_us, ..Record::default() };
         crate::row::connection(&mut record, connection, self);

@@ -53,6 +53,9 @@ pub enum IdError {
 }
 
 impl RequestId {
+    /// Bytes of its text.
+    pub const TEXT_BYTES: usize = 36;
+
     /// The id of the request whose first byte arrived at `time_us` (microseconds since 1970) and that the producer with
     /// `producer_tag` numbered `seq`. Bits of `seq` past [`SEQ_MAX`] are lost; times outside of 1970 to 10889 are
     /// clamped.
@@ -97,7 +100,7 @@ impl RequestId {
     }
 
     /// Writes the 36 characters into `buffer` and returns them, without allocating.
-    pub fn encode<'b>(&self, buffer: &'b mut [u8; 36]) -> &'b str {
+    pub fn encode<'b>(&self, buffer: &'b mut [u8; Self::TEXT_BYTES]) -> &'b str {
         self.0.as_hyphenated().encode_lower(buffer)
     }
 

@@ -227,7 +227,8 @@ impl Opening {
         let io = Arc::new(IoFacts::default());
         let watched = TokioIo::new(Watched::new(stream, io.clone(), self.epoch, None));
         let (sender, connection) =
-            http1::Builder::new().max_buf_size(RESPONSE_HEAD_BYTES_MAX).handshake(watched).await?;
+            // One buffer and one plain write a request: most have no body, and queueing what is small costs more than copying it.
+            http1::Builder::new().max_buf_size(RESPONSE_HEAD_BYTES_MAX).writev(false).handshake(watched).await?;
         let (open, tunnel) = if self.tunnel { (None, Some(open)) } else { (Some(open), None) };
         let switches = tunnel.is_some();
         tokio::task::spawn_local(async move {

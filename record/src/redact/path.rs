@@ -1,7 +1,7 @@
 //! Paths without the ids in them.
 
 use super::REDACTED_SEGMENT;
-use super::text::push_clean;
+use super::text::{is_printable, push_clean};
 
 /// A run of this many digits or more is an id: a member's number, a phone number, a date of birth.
 pub const DIGIT_RUN_MIN: usize = 6;
@@ -12,18 +12,30 @@ pub const TOKEN_RUN_MIN: usize = 20;
 /// An unbroken run of this many letters and digits or more, with a digit among them, is a token whatever its case.
 pub const WORD_RUN_MIN: usize = 24;
 
+/// Fewest bytes of any token.
+const TOKEN_BYTES_MIN: usize = HEX_RUN_MIN;
+const _: () = assert!(HEX_RUN_MIN <= TOKEN_RUN_MIN && HEX_RUN_MIN <= WORD_RUN_MIN);
+
 /// Appends the path `raw` (without its query) to `out`, at most `bytes_max` bytes of it, with each segment that looks like
 /// personal data or a secret replaced by `{redacted}`: e-mail addresses, UUIDs, long numbers, hex and base64-like
 /// tokens. Percent-encoding is looked through, and otherwise kept. What follows `?`, `#` or `;` is left out: matrix
 /// parameters (`;jsessionid=…`) carry secrets.
 pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
+    // Common case: nothing that is left out, escaped, or too long, and too few digits for an id.
+    if raw.len() <= bytes_max && is_plain(raw.as_bytes()) && is_harmless(raw.as_bytes()) {
+        out.push_str(raw);
+        return;
+    }
     let end = out.len().saturating_add(bytes_max);
-    let raw = raw.split(['?', '#']).next().unwrap_or_default();
-    for (index, segment) in raw.split('/').enumerate() {
-        if index > 0 && !push_clean('/', end, out) {
+    let raw = until(raw, |byte| matches!(byte, b'?' | b'#'));
+    let mut rest = Some(raw);
+    while let Some(left) = rest {
+        let segment = until(left, |byte| byte == b'/');
+        rest = left.get(segment.len() + 1..);
+        if left.len() < raw.len() && !push_clean('/', end, out) {
             return;
         }
-        let name = segment.split(';').next().unwrap_or_default();
+        let name = until(segment, |byte| byte == b';');
         if is_sensitive(name) {
             if out.len() + REDACTED_SEGMENT.len() > end {
                 return;
@@ -32,7 +44,7 @@ pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
             continue;
         }
         // Common case: nothing to escape.
-        if name.len() <= end.saturating_sub(out.len()) && name.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        if name.len() <= end.saturating_sub(out.len()) && is_printable(name.as_bytes()) {
             out.push_str(name);
             continue;
         }
@@ -44,12 +56,31 @@ pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
     }
 }
 
+/// `text` up to the first ASCII byte that ends it.
+fn until(text: &str, ends: impl Fn(u8) -> bool) -> &str {
+    &text[..text.bytes().position(ends).unwrap_or(text.len())]
+}
+
+/// Whether a path is printable ASCII, without parameters and a query.
+fn is_plain(path: &[u8]) -> bool {
+    // All of them are looked at, without a branch: that is faster for what is short.
+    !path.iter().fold(false, |odd, byte| odd | !matches!(byte, b' '..=b'~') | matches!(byte, b';' | b'?' | b'#'))
+}
+
+/// Whether there cannot be anything sensitive in here, by a glance: whatever is looked for has an at sign, plain or encoded,
+/// or as many digits as make an id, or a digit in as many bytes as make a token.
+fn is_harmless(text: &[u8]) -> bool {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let disguised = text.iter().fold(false, |found, byte| found | matches!(byte, b'@' | b'%'));
+    !disguised && (digits == 0 || (digits < DIGIT_RUN_MIN && text.len() < TOKEN_BYTES_MIN))
+}
+
 /// Whether a segment of a path looks like personal data or a secret.
 pub fn is_sensitive(segment: &str) -> bool {
-    // Whatever is looked for has a digit or an at sign, plain or encoded; most segments are words.
-    if !segment.bytes().any(|byte| byte.is_ascii_digit() || matches!(byte, b'@' | b'%')) {
-        return false;
-    }
+    !is_harmless(segment.as_bytes()) && looks_sensitive(segment)
+}
+
+fn looks_sensitive(segment: &str) -> bool {
     let mut look = Look::default();
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
@@ -168,5 +199,32 @@ impl Look {
     /// Whether the segment is sensitive, now that it ends.
     fn ends(&self) -> bool {
         self.at_sign
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_harmless_at_a_glance_is_so_at_a_closer_look(segment in "[a-zA-Z0-9@%=_. -]{0,40}") {
+            prop_assert!(!is_harmless(segment.as_bytes()) || !looks_sensitive(&segment));
+        }
+
+        #[test]
+        fn a_path_that_is_kept_whole_has_only_harmless_segments(path in "[/a-z0-9;?#@%\u{e9}-]{0,24}") {
+            let mut out = String::new();
+            scrub_path(&path, 256, &mut out);
+            let parts = until(&path, |byte| matches!(byte, b'?' | b'#'));
+            let scrubbed: Vec<&str> = parts
+                .split('/')
+                .map(|segment| segment.split(';').next().unwrap_or_default())
+                .map(|name| if looks_sensitive(name) { REDACTED_SEGMENT } else { name })
+                .collect();
+            prop_assert_eq!(out, scrubbed.join("/"));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::REDACTED_VALUE;
 use super::path::is_sensitive;
-use super::text::push_clean;
+use super::text::clean;
 
 /// Values of these keys are never kept, whatever a route allows. OpenTelemetry's list of signed-URL parameters, and the
 /// usual names of credentials.
@@ -86,7 +86,7 @@ impl QueryPolicy {
         };
         match is_sensitive(key) {
             true => out.push_str(REDACTED_VALUE),
-            false => push_capped(key, KEY_BYTES_MAX, out),
+            false => clean(key, KEY_BYTES_MAX, out),
         }
         let Some(value) = value else {
             return;
@@ -94,7 +94,7 @@ impl QueryPolicy {
         out.push('=');
         match self.keeps(key) {
             // Some servers read `;` as `&`: what follows may be a parameter that nobody allowed.
-            true => push_capped(value.split(';').next().unwrap_or_default(), VALUE_BYTES_MAX, out),
+            true => clean(value.split(';').next().unwrap_or_default(), VALUE_BYTES_MAX, out),
             false => out.push_str(REDACTED_VALUE),
         }
     }
@@ -107,15 +107,6 @@ impl QueryPolicy {
 
 fn is_denied(key: &str) -> bool {
     ALWAYS_DENIED.iter().any(|denied| denied.eq_ignore_ascii_case(key))
-}
-
-fn push_capped(text: &str, bytes_max: usize, out: &mut String) {
-    let end = out.len() + bytes_max;
-    for c in text.chars() {
-        if !push_clean(c, end, out) {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 pub fn clean(text: &str, bytes_max: usize, out: &mut String) {
     let end = out.len().saturating_add(bytes_max);
     // Common case: nothing to escape.
-    if text.len() <= bytes_max && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+    if text.len() <= bytes_max && is_printable(text.as_bytes()) {
         out.push_str(text);
         return;
     }
@@ -21,6 +21,9 @@ pub fn clean(text: &str, bytes_max: usize, out: &mut String) {
 
 /// Like [`clean`], for bytes that should be UTF-8: what is not becomes U+FFFD.
 pub fn clean_bytes(bytes: &[u8], bytes_max: usize, out: &mut String) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return clean(text, bytes_max, out);
+    }
     let end = out.len().saturating_add(bytes_max);
     for chunk in bytes.utf8_chunks() {
         clean(chunk.valid(), end.saturating_sub(out.len()), out);
@@ -28,6 +31,11 @@ pub fn clean_bytes(bytes: &[u8], bytes_max: usize, out: &mut String) {
             return;
         }
     }
+}
+
+/// Whether all of it is printable ASCII. Every byte is looked at, without a branch: that is faster for what is short.
+pub(super) fn is_printable(text: &[u8]) -> bool {
+    text.iter().fold(true, |printable, byte| printable & matches!(byte, b' '..=b'~'))
 }
 
 /// Appends one character, escaped if need be; false when it does not fit before `end`.
