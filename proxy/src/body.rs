@@ -326,7 +326,13 @@ impl ResponseBody {
         let (Some(transaction), Some(lease)) = (&mut self.transaction, body.lease.take()) else { return };
         transaction.upstream.last_byte_at = Some(now);
         match transaction.request_body.as_ref().filter(|body| body.ended_at.get().is_none()) {
-            None => transaction.plan.pool.give_back(lease, now),
+            None => {
+                // The last of a body may be on its way to the socket still.
+                if transaction.request_body.is_none() {
+                    lease.rest();
+                }
+                transaction.plan.pool.give_back(lease, now);
+            }
             // An early answer: what the client goes on sending is not passed on, and the connection not used again.
             Some(body) => body.useless.set(true),
         }

@@ -21,6 +21,7 @@ use crate::caps::Admitted;
 use crate::config::Http2;
 use crate::frames::Meter;
 use crate::quiet::Cut;
+use crate::readable::Readable;
 use crate::worker::Worker;
 
 /// Facts of one connection, shared by its transactions.
@@ -144,6 +145,8 @@ pub struct IoFacts {
     flood: OnceLock<(&'static str, String)>,
     /// Bytes read in all.
     pub read_bytes: AtomicU64,
+    /// The socket had nothing to read, and the runtime has not called for it since.
+    pub quiet: AtomicBool,
 }
 
 /// The beginning of a request.
@@ -249,12 +252,22 @@ pub struct Watched<IO> {
     write_max: Option<Duration>,
     stall: Option<Alarm>,
     meter: Option<Box<Meter>>,
+    readable: Readable,
 }
 
 impl<IO> Watched<IO> {
     /// Watches `io`; `write_max` bounds a write without progress.
     pub fn new(io: IO, facts: Arc<IoFacts>, epoch: Instant, write_max: Option<Duration>) -> Self {
-        Self { io, ahead: Bytes::new(), facts, epoch, write_max, stall: None, meter: None }
+        Self {
+            io,
+            ahead: Bytes::new(),
+            facts,
+            epoch,
+            write_max,
+            stall: None,
+            meter: None,
+            readable: Readable::default(),
+        }
     }
 
     /// Has what was read be read again.
@@ -297,7 +310,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<IO> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let this = &mut *self;
+        ready!(this.readable.poll(&this.facts, cx, |cx| Pin::new(&mut this.io).poll_read(cx, buf)))?;
         let read = buf.filled().len() - before;
         if read > 0 {
             self.facts.note_read(self.epoch, read);

@@ -116,7 +116,7 @@ pub async fn run(
             Some(unsent) if (lease.reused && !attempts.resent) || http2 => Some(unsent),
             _ if unlooked => replay.and_then(|replay| with_body(replay, rewind.as_ref())),
             _ if lease.reused && unseen && retryable && !attempts.resent => {
-                replay.and_then(|replay| replay.into_request(RequestBody::Empty))
+                replay.and_then(|replay| with_body(replay, None))
             }
             _ => None,
         };

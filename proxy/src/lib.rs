@@ -47,6 +47,7 @@ mod pool;
 mod proxy_protocol;
 pub mod quarantine;
 mod quiet;
+mod readable;
 mod redaction;
 mod refusal;
 mod reload;

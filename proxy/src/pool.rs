@@ -244,6 +244,7 @@ impl Slot {
                     }
                 }
             };
+            lease.rise();
             if lease.sender.is_closed()
                 || now.saturating_duration_since(since) > bounds.idle_time_max
                 || !bounds.allow(now, lease.opened_at, lease.requests)

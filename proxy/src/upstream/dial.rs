@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
 use super::shared::Shared;
-use super::{Ends, Lease, PeerAddr, Sender, Wanted};
+use super::{Ends, Lease, PeerAddr, Rests, Sender, Wanted};
 use crate::config::{Endpoint, Http2, Protocol, UpstreamPlan};
 use crate::connection::{IoFacts, Watched};
 use crate::dns::Resolver;
@@ -231,9 +231,14 @@ impl Opening {
             http1::Builder::new().max_buf_size(RESPONSE_HEAD_BYTES_MAX).writev(false).handshake(watched).await?;
         let (open, tunnel) = if self.tunnel { (None, Some(open)) } else { (Some(open), None) };
         let switches = tunnel.is_some();
+        let rests = Rests::default();
+        let (resting, facts) = (rests.clone(), io.clone());
         tokio::task::spawn_local(async move {
             // How the connection ends shows in the exchange that it carried.
-            let _ended = if switches { connection.with_upgrades().await } else { connection.await };
+            let _ended = match switches {
+                true => connection.with_upgrades().await,
+                false => drive(connection, &resting, &facts).await,
+            };
             drop(open);
         });
         Ok(Box::new(Lease {
@@ -250,6 +255,7 @@ impl Opening {
             changes: self.changes,
             stream: None,
             in_flight: None,
+            rests: rests.into(),
         }))
     }
 
@@ -293,6 +299,16 @@ impl Opening {
         }
         Ok(shared.lease(self.upstream, slot.places().clone()))
     }
+}
+
+/// Runs an HTTP/1.1 connection. hyper wakes it once more when the last of a response is taken, for which it has nothing to
+/// do: not asking it then spares a look at all that it could have.
+async fn drive<C: Future + Unpin>(mut connection: C, rests: &Rests, io: &IoFacts) -> C::Output {
+    std::future::poll_fn(|cx| match rests.is_so() && io.quiet.load(Acquire) {
+        true => Poll::Pending,
+        false => Pin::new(&mut connection).poll(cx),
+    })
+    .await
 }
 
 /// A socket of HTTP/2: counts the connection until the socket is closed, as its streams go on when nobody holds a sender.

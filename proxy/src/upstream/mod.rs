@@ -11,6 +11,7 @@ pub mod budget;
 pub mod dial;
 pub mod shared;
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -127,6 +128,37 @@ pub struct Lease {
     pub stream: Option<Stream>,
     /// Counts the request for balancing.
     pub in_flight: Option<InFlight>,
+    /// Tells its task that it has nothing to do.
+    pub rests: Resting,
+}
+
+/// Whether an HTTP/1.1 connection has nothing to do until something is read, or its lease is used or dropped. Copies say
+/// the same.
+#[derive(Debug, Clone, Default)]
+pub struct Rests(Rc<Cell<bool>>);
+
+impl Rests {
+    /// Whether it is so.
+    #[must_use]
+    pub fn is_so(&self) -> bool {
+        self.0.get()
+    }
+}
+
+/// The side of the lease: it says so, and no longer once it is dropped.
+#[derive(Debug, Default)]
+pub struct Resting(Rests);
+
+impl From<Rests> for Resting {
+    fn from(rests: Rests) -> Self {
+        Self(rests)
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.0.set(false);
+    }
 }
 
 impl Lease {
@@ -149,6 +181,16 @@ impl Lease {
         if let Some(stream) = &self.stream {
             slot.shared.borrow_mut().retain(|shared| !stream.is_of(shared));
         }
+    }
+
+    /// Nothing is left to send or to read of its exchange. Only where hyper says that it waits for another one by now.
+    pub fn rest(&self) {
+        self.rests.0.0.set(!self.sender.is_http2() && self.sender.is_ready());
+    }
+
+    /// It is about to be used.
+    pub fn rise(&self) {
+        self.rests.0.0.set(false);
     }
 
     /// Its exchange is over.

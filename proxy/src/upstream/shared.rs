@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
-use super::{Ends, Lease, PeerAddr, Sender};
+use super::{Ends, Lease, PeerAddr, Resting, Sender};
 use crate::body::RequestBody;
 use crate::connection::IoFacts;
 use crate::pool::{Places, Slot};
@@ -113,6 +113,7 @@ impl Shared {
             changes: self.changes,
             stream: Some(Stream { shared: self.clone(), places }),
             in_flight: None,
+            rests: Resting::default(),
         })
     }
 }
