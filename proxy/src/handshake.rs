@@ -3,16 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::Acceptor;
-use rustls::{CertificateError, HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::server::{Acceptor, UnbufferedServerConnection};
+use rustls::{CertificateError, CommonState, HandshakeKind, ProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
-use tollgate_tls::{PeerCertificate, ServerNames};
+use tollgate_tls::{PeerCertificate, ServerNames, ServerPolicy};
 
 use crate::client_cert;
 use crate::config::ClientCertFields;
 use crate::connection::TlsFacts;
+use crate::tls_stream::TlsStream;
 use crate::transaction::now_us;
+
+/// Room for a read of the client's first words, which are a few hundred bytes most of the time.
+const HELLO_BYTES: usize = 4_096;
 
 /// Shakes hands under the policy of the name that the client asks for. `facts` has the name as soon as it is known, so
 /// that a failure has it too; everything else once the handshake is done.
@@ -24,17 +28,55 @@ pub async fn shake(
     names: &ServerNames,
     fields: ClientCertFields,
     facts: &mut TlsFacts,
-) -> io::Result<Box<TlsStream<TcpStream>>> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    facts.sni = start.client_hello().server_name().map(str::to_owned);
-    let policy = names.policy(facts.sni.as_deref()).clone();
-    let stream = Box::new(start.into_stream(policy.config().clone()).await?);
+) -> io::Result<Box<TlsStream>> {
+    let (mut stream, mut hello) = (stream, Vec::new());
+    let policy = policy(&mut stream, names, facts, &mut hello).await?;
+    let session = UnbufferedServerConnection::new(policy.config().clone())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    // The session reads the client's first words again: which one it is follows from them.
+    let mut stream = Box::new(TlsStream::new(stream, session, hello));
+    stream.shake().await?;
     facts.policy = Some(policy);
-    note(stream.get_ref().1, fields, facts)?;
+    note(stream.session(), fields, facts)?;
     Ok(stream)
 }
 
-fn note(connection: &ServerConnection, fields: ClientCertFields, facts: &mut TlsFacts) -> io::Result<()> {
+/// Reads the client's hello, for the policy of the name in it. `hello` has all that was read.
+async fn policy(
+    stream: &mut TcpStream,
+    names: &ServerNames,
+    facts: &mut TlsFacts,
+    hello: &mut Vec<u8>,
+) -> io::Result<Arc<ServerPolicy>> {
+    let mut acceptor = Acceptor::default();
+    let mut looked_at = 0;
+    loop {
+        hello.reserve(HELLO_BYTES);
+        if stream.read_buf(hello).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // It takes what it has room for, and refuses a hello that is longer than any may be.
+        while looked_at < hello.len() {
+            looked_at += acceptor.read_tls(&mut &hello[looked_at..])?;
+            match acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    facts.sni = accepted.client_hello().server_name().map(str::to_owned);
+                    return Ok(names.policy(facts.sni.as_deref()).clone());
+                }
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let mut said = Vec::new();
+                    alert.write_all(&mut said)?;
+                    // That it may not arrive is no reason to say another reason.
+                    drop(stream.write_all(&said).await);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+            }
+        }
+    }
+}
+
+fn note(connection: &CommonState, fields: ClientCertFields, facts: &mut TlsFacts) -> io::Result<()> {
     facts.version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "1.3",
         Some(ProtocolVersion::TLSv1_2) => "1.2",

@@ -7,20 +7,20 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tollgate_record::vocabulary::ErrorClass;
 
 use crate::connection::{ConnectionFacts, Watched};
 use crate::forward;
 use crate::quiet::Quiet;
-use crate::rest::{self, HeadClock, Until};
+use crate::rest::{self, HeadClock, Restful, Until};
 use crate::server::Server;
 
 impl Server {
     /// Serves one connection to its end.
     pub(crate) async fn serve_http1<IO>(&self, io: IO, facts: Rc<ConnectionFacts>)
     where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        IO: Restful + Send + 'static,
     {
         let mut io = Box::new(self.watched(io, &facts));
         let mut waited_since = None;
@@ -45,7 +45,7 @@ impl Server {
         waited_since: Option<Instant>,
     ) -> Option<Box<Watched<IO>>>
     where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        IO: Restful + Send + 'static,
     {
         let (io, plan) = (TokioIo::new(io), self.worker.plan());
         let service = service_fn(|request| forward::handle(self.worker.clone(), facts.clone(), request));
@@ -101,7 +101,7 @@ impl Server {
     /// Waits for the next request; false = the connection is closed.
     async fn rest<IO>(&self, io: &mut Watched<IO>, facts: &ConnectionFacts) -> bool
     where
-        IO: AsyncRead + AsyncWrite + Unpin,
+        IO: Restful,
     {
         let (until, resting) = {
             let plan = self.worker.plan();

@@ -62,6 +62,7 @@ mod ship;
 mod sockets;
 mod spelling;
 mod survey;
+mod tls_stream;
 mod trace;
 mod transaction;
 mod tunnel;

@@ -33,10 +33,12 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Sleep, Timer};
 use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::alarm::{Alarm, Alarms};
 use crate::connection::{ConnectionFacts, Watched};
 use crate::quiet::{Quiet, Stop};
+use crate::tls_stream::TlsStream;
 use crate::worker::Worker;
 
 /// Shortest and longest time between two looks for quiet connections; half of `timeouts.http1_rest` between them.
@@ -156,6 +158,22 @@ impl Drop for Place<'_> {
     }
 }
 
+/// A socket of a connection that can rest.
+pub trait Restful: AsyncRead + AsyncWrite + Unpin {
+    /// Gives up what it holds of memory and does not need while nothing comes.
+    fn shrink(&mut self);
+}
+
+impl Restful for TcpStream {
+    fn shrink(&mut self) {}
+}
+
+impl Restful for Box<TlsStream> {
+    fn shrink(&mut self) {
+        TlsStream::shrink(self);
+    }
+}
+
 /// Until when a connection rests.
 #[derive(Debug)]
 pub struct Until<'a> {
@@ -168,10 +186,7 @@ pub struct Until<'a> {
 }
 
 /// Waits for the next byte that the client sends; `None` = there will be none that is waited for.
-pub async fn rest<IO>(io: &mut Watched<IO>, until: Until<'_>) -> Option<u8>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn rest<IO: Restful>(io: &mut Watched<IO>, until: Until<'_>) -> Option<u8> {
     let mut deadline = Alarm::at(until.deadline);
     let mut drain = Some(Quiet::cancelled(until.drain));
     std::future::poll_fn(move |cx| {
@@ -187,6 +202,7 @@ where
         if let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_flush(cx) {
             return Poll::Ready(None);
         }
+        io.socket_mut().shrink();
         if drain.as_mut().is_some_and(|drain| Pin::new(drain).poll(cx).is_ready()) {
             drain = None;
             let Some(grace) = until.grace else { return Poll::Ready(None) };

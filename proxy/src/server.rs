@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::server::TlsStream;
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
 
@@ -27,6 +26,7 @@ use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::proxy_protocol::receive::{ProxyHeaders, receive};
 use crate::quiet::{Cut, Quiet};
 use crate::rest::Awake;
+use crate::tls_stream::TlsStream;
 use crate::worker::Worker;
 use crate::{forward, forwarding, handshake};
 
@@ -94,7 +94,7 @@ pub struct Server {
 /// A connection that is ready for its first request.
 enum Greeted {
     Plain(TcpStream, Rc<ConnectionFacts>),
-    Tls(Box<TlsStream<TcpStream>>, Rc<ConnectionFacts>),
+    Tls(Box<TlsStream>, Rc<ConnectionFacts>),
 }
 
 /// Both protocols towards clients.

@@ -28,6 +28,7 @@ mod rig;
 mod routes;
 mod shipping;
 mod tls;
+mod tls_stream;
 mod tunnel;
 mod upstream_balance;
 mod upstream_http2;
