@@ -72,7 +72,7 @@ sinks:
             ),
         )?;
         let process = launch(dir, core)?;
-        let collector = Self { process, ingest, admin, dir: dir.to_path_buf(), core, kafka: kafka };
+        let collector = Self { process, ingest, admin, dir: dir.to_path_buf(), core, kafka };
         collector.wait_ready()?;
         Ok(collector)
     }
