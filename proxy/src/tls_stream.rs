@@ -10,7 +10,7 @@
 //!  socket ◀── │ outgoing │ ◀─────── │         │ ◀────────────────────── writer     no write before it is empty
 //!             └──────────┘          └─────────┘
 //! ```
-//! * `incoming` holds part of a record at most, besides what is read at once: [`RECORD_BYTES_MAX`] and [`READ_BYTES`].
+//! * `incoming` holds part of a record, or of a handshake message of many: [`INCOMING_BYTES_MAX`], and what is read at once.
 //! * `plain` holds what `incoming` held.
 //! * `outgoing` holds the records of one write, of [`WRITE_BYTES_MAX`], and what the session says of its own accord.
 //!
@@ -34,6 +34,9 @@ const READ_BYTES: usize = 4_096;
 const HEADER_BYTES: usize = 5;
 /// A record with its header, also of TLS 1.2, whose ciphertext may be 2 KiB longer than its plaintext (RFC 5246 section 6.2.3).
 const RECORD_BYTES_MAX: usize = HEADER_BYTES + 16 * 1_024 + 2_048;
+/// What a client may have sent of a handshake message that is not complete. rustls' own buffers have the same bound; the
+/// message itself is no longer than this, but may come in records of a byte each.
+const INCOMING_BYTES_MAX: usize = 64 * 1_024;
 /// Bytes of one write: four records.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
 /// Bytes of small parts that are written as one record.
@@ -128,6 +131,10 @@ impl TlsStream {
 
     /// Reads once from the socket; 0 = its end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.incoming.len() >= INCOMING_BYTES_MAX {
+            let why = "the client sends a handshake message that is too long";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         if self.incoming.capacity() == 0 {
             ready!(self.socket.poll_read_ready(cx))?;
         }

@@ -106,3 +106,33 @@ fn a_hello_of_many_reads_is_one_hello() {
     assert!(answer.ends_with("hello"), "{answer}");
     assert_eq!(gate.finish().len(), 1);
 }
+
+/// Reads one record of TLS; its type.
+fn read_record(stream: &mut TcpStream) -> u8 {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).unwrap();
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+    stream.read_exact(&mut payload).unwrap();
+    head[0]
+}
+
+#[test]
+fn a_handshake_message_in_crumbs_is_kept_up_to_a_bound() {
+    let gate = Gate::before(&Upstream::answering(OK), "timeouts: {handshake: 10m}");
+    let mut stream = TcpStream::connect(gate.tls).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let config = config(&gate.ca, &rustls::version::TLS12);
+    let mut hello = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    hello.write_tls(&mut stream).unwrap();
+    assert_eq!(read_record(&mut stream), 22, "it shakes hands");
+    // A key exchange of 60,000 bytes (RFC 5246 section 7.4), of which each comes in a record of its own: six bytes.
+    let begun = [22, 3, 3, 0, 4, 16, 0, 0xea, 0x60];
+    let crumbs: Vec<u8> = begun.into_iter().chain([22, 3, 3, 0, 1, 0].repeat(12_000)).collect();
+    // It may be refused before all is sent.
+    let _sent = stream.write_all(&crumbs);
+    let _reset_counts_as_end = stream.read_to_end(&mut Vec::new());
+    let rows = gate.rows(1);
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    let why = rows[0]["error.message"].as_str().unwrap();
+    assert!(why.contains("too long"), "{why}");
+}
