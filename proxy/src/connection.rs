@@ -5,7 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -145,7 +148,7 @@ pub struct IoFacts {
     flood: OnceLock<(&'static str, String)>,
     /// Bytes read in all.
     pub read_bytes: AtomicU64,
-    /// The socket had nothing to read, and the runtime has not called for it since.
+    /// The socket had nothing to read, the runtime has not called for it since, and no write waits for room.
     pub quiet: AtomicBool,
 }
 
@@ -306,6 +309,7 @@ impl<IO> Watched<IO> {
             return poll;
         }
         self.facts.moved.store(true, Relaxed);
+        self.facts.quiet.store(false, Release);
         let Some(write_max) = self.write_max else { return Poll::Pending };
         let stall = self.stall.get_or_insert_with(|| Alarm::at(Instant::now() + write_max));
         ready!(Pin::new(stall).poll(cx));

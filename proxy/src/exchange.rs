@@ -80,13 +80,7 @@ pub async fn run(
         let replay = ((lease.reused && retryable) || (http2 && (retryable || watch.is_none() || rewind.is_some())))
             .then(|| HeadCopy::of(&request));
         let seen = lease.io.read_bytes.load(Relaxed);
-        let upstream = &mut transaction.upstream;
-        upstream.reused = Some(lease.reused);
-        upstream.addr = Some(lease.addr.clone());
-        let sent_at = Instant::now();
-        upstream.sent_at = Some(sent_at);
-        transaction.worker.metrics.upstream_connection(lease.reused);
-        plan.pool.slot(lease.upstream).budget.earn(&plan.config.retries);
+        let sent_at = begin(transaction, &lease);
         let sent = wait(lease.send(request), sent_at, route.first_byte, watch, deadline).await;
         let mut error = match sent {
             Some(Ok(response)) => {
@@ -97,13 +91,7 @@ pub async fn run(
                 return Ok((response, lease));
             }
             Some(Err(error)) => error,
-            None => {
-                return Err(match watch {
-                    // It has all that the client sent, and cannot answer to less than the whole.
-                    Some(watch) if watch.is_awaited() => body_late(),
-                    _ => late(transaction, route),
-                });
-            }
+            None => return Err(unanswered(transaction, route, watch)),
         };
         let unsent = error.take_message();
         // On HTTP/2 hyper blames the user for a request whose connection broke before its stream was opened.
@@ -129,6 +117,28 @@ pub async fn run(
         attempts.fresh = tunnel || !http2;
         attempts.resent |= !unlooked;
         attempts.again = transaction.upstream.target;
+    }
+}
+
+/// Notes the connection that an attempt begins on, and when.
+fn begin(transaction: &mut Transaction, lease: &Lease) -> Instant {
+    let upstream = &mut transaction.upstream;
+    upstream.reused = Some(lease.reused);
+    upstream.addr = Some(lease.addr.clone());
+    let sent_at = Instant::now();
+    upstream.sent_at = Some(sent_at);
+    transaction.worker.metrics.upstream_connection(lease.reused);
+    let plan = &transaction.plan;
+    plan.pool.slot(lease.upstream).budget.earn(&plan.config.retries);
+    sent_at
+}
+
+/// Why there was no answer in time.
+fn unanswered(transaction: &mut Transaction, route: &RoutePlan, watch: Option<&BodyWatch>) -> Refusal {
+    match watch {
+        // It has all that the client sent, and cannot answer to less than the whole.
+        Some(watch) if watch.is_awaited() => body_late(),
+        _ => late(transaction, route),
     }
 }
 

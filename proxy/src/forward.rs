@@ -109,8 +109,9 @@ async fn forward(
     transaction.request_body = watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone());
     let deadline = transaction.head_at + route.total;
     transaction.bound(Some(deadline));
-    let for_connection =
-        has.may_have(survey::AUTHORIZATION) && credentials::is_of_connection(&head.headers, AUTHORIZATION);
+    // A route's edits may have set what the client did not send.
+    let authorizes = has.may_have(survey::AUTHORIZATION) || route.request_headers.is_some();
+    let for_connection = authorizes && credentials::is_of_connection(&head.headers, AUTHORIZATION);
     let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
     let (mut response, mut lease) = exchanged?;
     let status = response.status();

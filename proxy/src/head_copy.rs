@@ -21,8 +21,9 @@ const SPARE_VALUE_BYTES_MAX: usize = 8 * 1024;
 
 #[derive(Debug, Default)]
 struct Fields {
-    /// Names, each with where its value ends.
-    names: Vec<(HeaderName, usize)>,
+    /// Names, each with where its value ends, and whether HTTP/2 is to keep it out of its table (RFC 7541 section 7.1.3). A
+    /// head has less than 4 GiB.
+    names: Vec<(HeaderName, u32, bool)>,
     /// The values, one after the other.
     values: Vec<u8>,
 }
@@ -47,7 +48,7 @@ impl HeadCopy {
         let mut fields = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         for (name, value) in request.headers() {
             fields.values.extend_from_slice(value.as_bytes());
-            fields.names.push((name.clone(), fields.values.len()));
+            fields.names.push((name.clone(), fields.values.len() as u32, value.is_sensitive()));
         }
         Self { method: request.method().clone(), uri: request.uri().clone(), version: request.version(), fields }
     }
@@ -61,9 +62,11 @@ impl HeadCopy {
         *request.version_mut() = self.version;
         let (headers, mut start) = (request.headers_mut(), 0);
         headers.reserve(self.fields.names.len());
-        for (name, end) in self.fields.names.drain(..) {
-            headers.append(name, HeaderValue::from_bytes(&self.fields.values[start..end]).ok()?);
-            start = end;
+        for (name, end, sensitive) in self.fields.names.drain(..) {
+            let mut value = HeaderValue::from_bytes(&self.fields.values[start..end as usize]).ok()?;
+            value.set_sensitive(sensitive);
+            headers.append(name, value);
+            start = end as usize;
         }
         Some(request)
     }
@@ -99,7 +102,9 @@ mod tests {
         for field in 0..fields {
             // Each name twice: the order of a field's values is theirs to keep.
             let name = HeaderName::try_from(format!("x-{}", field / 2)).unwrap();
-            request.headers_mut().append(name, HeaderValue::from(field));
+            let mut value = HeaderValue::from(field);
+            value.set_sensitive(field == 1);
+            request.headers_mut().append(name, value);
         }
         request
     }
@@ -112,6 +117,9 @@ mod tests {
             let again = HeadCopy::of(&sent).into_request(RequestBody::Empty).unwrap();
             assert_eq!((again.method(), again.uri(), again.version()), (sent.method(), sent.uri(), sent.version()));
             assert_eq!(again.headers(), sent.headers());
+            let sensitive =
+                |of: &Request<RequestBody>| of.headers().values().map(HeaderValue::is_sensitive).collect::<Vec<_>>();
+            assert_eq!(sensitive(&again), sensitive(&sent));
         }
     }
 

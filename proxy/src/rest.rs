@@ -216,9 +216,15 @@ pub async fn rest<IO: Restful>(io: &mut Watched<IO>, until: Until<'_>) -> Option
 /// What hyper has read and not parsed, less the empty lines that some clients send behind a body (RFC 9112 section 2.2).
 #[must_use]
 pub fn without_empty_lines(mut read: Bytes) -> Bytes {
-    let empty = read.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    read.advance(empty);
-    read
+    loop {
+        let empty = match &read[..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            // A bare CR is hyper's to refuse.
+            _ => return read,
+        };
+        read.advance(empty);
+    }
 }
 
 /// hyper's clock for a connection that comes from its rest: its first head was waited for already.
@@ -262,7 +268,9 @@ mod tests {
 
     #[test]
     fn empty_lines_are_no_request() {
-        for (read, left) in [("", ""), ("\r\n", ""), ("\n\r\n", ""), ("\r\nGET", "GET"), ("G\r\n", "G\r\n")] {
+        for (read, left) in
+            [("", ""), ("\r\n", ""), ("\n\r\n", ""), ("\r\nGET", "GET"), ("G\r\n", "G\r\n"), ("\n\rGET", "\rGET")]
+        {
             assert_eq!(without_empty_lines(Bytes::from(read)), left, "{read:?}");
         }
     }

@@ -110,24 +110,13 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
         let (plan, ports, metrics) = (plan.clone(), ports.clone(), metrics.clone());
         let jobs = sealer.jobs();
         let stop = (drain.clone(), cut.clone());
-        let (built, told) = std::sync::mpsc::sync_channel(1);
-        let body = move || {
-            // It cannot be handed from thread to thread, and is the cheaper for it.
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-            let (runtime, failed) = runtime.map_or_else(|error| (None, Err(error)), |runtime| (Some(runtime), Ok(())));
-            // Whoever starts the workers waits for it.
-            let _told = built.send(failed);
-            let Some(runtime) = runtime else { return };
+        let worker = spawn_worker(index, move |runtime| {
             let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, jobs, stop);
             // The worker goes over to others, and this one is to be freed then.
             drop(plan);
             run_worker(runtime, worker, sockets, receiver, adopts);
-        };
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
-        workers.push(thread.map_err(StartError::Thread)?);
-        let built = told.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended at once")));
-        built.map_err(StartError::Thread)?;
+        });
+        workers.push(worker.map_err(StartError::Thread)?);
     }
     let in_force = InForce::new(plan);
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
@@ -219,6 +208,23 @@ impl Running {
             tracing::error!("the reload thread panicked");
         }
     }
+}
+
+/// Starts a worker's thread. `body` gets a runtime that was made there: it cannot be handed from thread to thread, and is the
+/// cheaper for it.
+fn spawn_worker(index: usize, body: impl FnOnce(LocalRuntime) + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let (built, told) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let (runtime, failed) = runtime.map_or_else(|error| (None, Err(error)), |runtime| (Some(runtime), Ok(())));
+        // Whoever starts the workers waits for it.
+        let _told = built.send(failed);
+        if let Some(runtime) = runtime {
+            body(runtime);
+        }
+    })?;
+    told.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended at once")))?;
+    Ok(thread)
 }
 
 /// A worker's thread, from its first connection to its last record.

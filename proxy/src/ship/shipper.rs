@@ -271,8 +271,10 @@ impl Shared {
                     let wait_max = if ending { self.backoff.0 } else { self.backoff.1 };
                     let jittered = wait.min(wait_max).mul_f64(rand::rng().random_range(0.5..1.0));
                     wait = (wait * 2).min(wait_max);
+                    // There is no later time that a process which ends could wait for.
+                    let asked = after.map(|after| if ending { after.min(wait_max) } else { after });
                     tokio::select! {
-                        () = tokio::time::sleep(after.unwrap_or(jittered)) => {}
+                        () = tokio::time::sleep(asked.unwrap_or(jittered)) => {}
                         () = self.finish.cancelled(), if !ending => {}
                         () = self.stop.cancelled() => return self.hand_back(load),
                     }

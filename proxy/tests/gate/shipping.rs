@@ -59,6 +59,21 @@ fn a_proxy_that_stops_tries_at_once_what_waits_for_its_next_try() {
 }
 
 #[test]
+fn what_is_left_is_shipped_for_a_bounded_time() {
+    let mut gate = gate_with("  stop_timeout: 1ms\n  spool: {dir: spool}");
+    gate.collector.state.lock().unwrap().always = Some(503);
+    send(&gate, 1);
+    wait_for("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
+    let tries = gate.collector.state.lock().unwrap().answers.len();
+    gate.stop(PATIENCE);
+    // In five seconds it would be tried some hundred times.
+    assert!(gate.collector.state.lock().unwrap().answers.len() <= tries + 10);
+    let spooled = std::fs::read_dir(gate.dir.path().join("spool")).unwrap().flatten();
+    let names = spooled.map(|entry| entry.file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".arrows.zst")).count(), 1);
+}
+
+#[test]
 fn what_the_collector_refuses_is_set_aside_and_reported() {
     let gate = gate_with("  quarantine_dir: quarantine");
     gate.collector.state.lock().unwrap().script = vec![400];

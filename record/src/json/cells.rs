@@ -13,6 +13,10 @@ use super::values::{is_flat_object, write_hex, write_instant, write_list, write_
 use crate::columns::{COLUMNS, ColumnType, index_of};
 
 const HEADERS: usize = index_of("headers").unwrap();
+/// Most that is kept of what was rendered, besides one value; what comes after that is rendered for each row.
+pub(super) const RENDERED_BYTES_MAX: usize = 1024 * 1024;
+/// A value that every row has is kept up to this length.
+const SAME_BYTES_MAX: usize = 1024;
 
 /// A column and its `"key":`.
 pub(super) struct Cells<'a> {
@@ -24,7 +28,8 @@ pub(super) struct Cells<'a> {
 enum Kind<'a> {
     /// The same in every row: where it stands in what was rendered, with its key and a comma.
     Same(Range<usize>),
-    /// Values of a dictionary, and where those that were needed so far stand in what was rendered.
+    /// Values of a dictionary, and where those that were needed so far stand in what was rendered. No places where there are
+    /// more values than rows.
     Dictionary(&'a Int32Array, &'a StringArray, Vec<Option<Range<usize>>>),
     Instants(&'a TimestampMicrosecondArray),
     Longs(&'a Int64Array),
@@ -83,14 +88,14 @@ impl<'a> Cells<'a> {
             Kind::Same(range) => return out.extend_from_slice(&rendered[range.clone()]),
             Kind::Dictionary(codes, values, places) => {
                 let code = codes.values()[row] as usize;
-                if codes.is_null(row) || code >= places.len() {
+                if codes.is_null(row) || code >= values.len() || values.is_null(code) {
                     return;
                 }
-                let place = places[code].get_or_insert_with(|| {
+                let place = places.get_mut(code).filter(|place| place.is_some() || rendered.len() < RENDERED_BYTES_MAX);
+                let Some(place) = place else { return write_text(self.index, self.key, values.value(code), out) };
+                let place = place.get_or_insert_with(|| {
                     let start = rendered.len();
-                    if values.is_valid(code) {
-                        write_text(self.index, self.key, values.value(code), rendered);
-                    }
+                    write_text(self.index, self.key, values.value(code), rendered);
                     start..rendered.len()
                 });
                 return out.extend_from_slice(&rendered[place.clone()]);
@@ -142,12 +147,14 @@ impl<'a> Kind<'a> {
         rendered: &mut Vec<u8>,
     ) -> Option<Self> {
         let values = dictionary.values().as_string_opt::<i32>()?;
-        if dictionary.null_count() == 0 && values.len() == 1 && values.is_valid(0) {
+        let same = dictionary.null_count() == 0 && values.len() == 1 && values.is_valid(0);
+        if same && values.value(0).len() <= SAME_BYTES_MAX {
             let start = rendered.len();
             write_text(index, key, values.value(0), rendered);
             return Some(Self::Same(start..rendered.len()));
         }
-        Some(Self::Dictionary(dictionary.keys(), values, vec![None; values.len()]))
+        let places = if values.len() <= dictionary.len() { values.len() } else { 0 };
+        Some(Self::Dictionary(dictionary.keys(), values, vec![None; places]))
     }
 }
 

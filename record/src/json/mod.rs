@@ -33,7 +33,7 @@ pub fn key_of(column: &Column) -> String {
     column.otel.map_or_else(|| format!("tollgate.{}", column.name), str::to_owned)
 }
 
-/// The rows of one batch. It keeps what it has rendered of dictionaries: never more than it has written.
+/// The rows of one batch. It keeps what it has rendered of dictionaries: 1 MiB and a value at most, and 24 bytes for a value.
 pub struct Rows<'a> {
     records: &'a RecordBatch,
     columns: Vec<Cells<'a>>,

@@ -86,6 +86,34 @@ fn a_row_among_others_is_the_row_alone() {
     }
 }
 
+/// Past what is kept of rendered values, a row is the same as before.
+#[test]
+fn rows_with_more_than_is_kept_are_whole() {
+    let path = |row: usize| format!("/{row}/{}", "a".repeat(2_000));
+    let long_agent = "\u{1}".repeat(2_000);
+    let limits = SealLimits { bytes_max: 64 << 20, ..SealLimits::default() };
+    let mut builder = BatchBuilder::new(header(), limits);
+    for row in 0..3_000 {
+        let path = path(row % 1_500);
+        builder.append(&Record {
+            seq: row as i64 + 1,
+            path: Some(&path),
+            user_agent: Some(&long_agent),
+            ..Record::default()
+        });
+    }
+    let batch = decode(&builder.seal(1).unwrap().bytes, &DecodeLimits::default()).unwrap();
+    let mut rows = rows::Rows::of(&batch.records, &batch.meta);
+    for row in 0..3_000 {
+        let (mut among, mut alone) = (Vec::new(), Vec::new());
+        rows.write(row, &mut among);
+        rows::Rows::of(&batch.records, &batch.meta).write(row, &mut alone);
+        assert!(among == alone, "row {row}");
+        let among: Value = serde_json::from_slice(&among).unwrap();
+        assert!(among["url.path"].as_str().unwrap().starts_with(&format!("/{}/a", row % 1_500)));
+    }
+}
+
 #[test]
 fn each_row_has_its_request_id() {
     let batch = decoded(20);

@@ -131,6 +131,7 @@ fn write_group(
     statistics: &mut FileStatistics,
 ) -> Result<(), TableError> {
     statistics.add_rows(order.len());
+    let (rows, order) = &rows.restricted_to(order);
     for (field, mut column) in schema::wire().fields().iter().zip(columns) {
         let values = rows.column(field.name())?;
         for at in (0..order.len()).step_by(CHUNK_ROWS) {

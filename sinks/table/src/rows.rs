@@ -39,6 +39,37 @@ impl Rows {
         self.0.iter().map(RecordBatch::num_rows).sum()
     }
 
+    /// The batches that have rows of `order`, and where in these those rows are: so that a file of some of the rows does not
+    /// have each column of all of them put together.
+    pub(crate) fn restricted_to(&self, order: &UInt32Array) -> (Self, UInt32Array) {
+        // Where each batch begins, and with how many rows before it that stay.
+        let mut starts = Vec::with_capacity(self.0.len());
+        let mut rows = 0_u32;
+        for batch in &self.0 {
+            starts.push(rows);
+            rows += batch.num_rows() as u32;
+        }
+        let batch_of = |row: u32| starts.partition_point(|start| *start <= row) - 1;
+        let mut wanted = vec![false; self.0.len()];
+        order.values().iter().for_each(|row| wanted[batch_of(*row)] = true);
+        let mut kept = Vec::new();
+        let mut gone = Vec::with_capacity(self.0.len());
+        let mut rows_gone = 0_u32;
+        for (batch, wanted) in self.0.iter().zip(&wanted) {
+            gone.push(rows_gone);
+            if *wanted {
+                kept.push(batch.clone());
+            } else {
+                rows_gone += batch.num_rows() as u32;
+            }
+        }
+        if rows_gone == 0 {
+            return (Self(kept), order.clone());
+        }
+        let order = order.values().iter().map(|row| row - gone[batch_of(*row)]);
+        (Self(kept), UInt32Array::from_iter_values(order))
+    }
+
     /// One column of all rows.
     pub(crate) fn column(&self, name: &str) -> Result<ArrayRef, TableError> {
         let column = |batch: &'_ RecordBatch| batch.column_by_name(name).cloned();
@@ -81,4 +112,43 @@ pub(crate) fn split_by_day(rows: &Rows, order: &UInt32Array) -> Result<Vec<Part>
         parts.push(Part { day: None, order: UInt32Array::from_iter_values(rest) });
     }
     Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::compute::take;
+    use arrow_array::Int64Array;
+
+    use super::*;
+
+    fn rows() -> Rows {
+        let batch = |values: &[i64]| {
+            let values: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
+            RecordBatch::try_from_iter([("seq", values)]).unwrap()
+        };
+        Rows::of(vec![batch(&[0, 1]), batch(&[]), batch(&[2, 3, 4]), batch(&[5]), batch(&[6, 7])])
+    }
+
+    #[test]
+    fn a_part_of_the_rows_takes_the_batches_that_it_is_in() {
+        for (order, batches) in [
+            (vec![0, 7, 3, 5], 4),
+            (vec![6, 2, 7], 2),
+            (vec![5], 1),
+            (vec![1, 0], 1),
+            (vec![4, 3, 5, 0], 3),
+            (vec![], 0),
+        ] {
+            let order = UInt32Array::from(order);
+            let (part, at) = rows().restricted_to(&order);
+            assert_eq!(part.0.len(), batches, "{order:?}");
+            if batches > 0 {
+                let taken = take(&part.column("seq").unwrap(), &at, None).unwrap();
+                let asked = take(&rows().column("seq").unwrap(), &order, None).unwrap();
+                assert_eq!(&taken, &asked);
+            }
+        }
+    }
 }

@@ -53,11 +53,11 @@ impl Collector {
         } else {
             None
         };
-        let tokafka = format!("  kafka: {{brokers: [\"127.0.0.1:{kafka_port}\"], topic: {TOPIC}}}\n");
+        let to_kafka = format!("  kafka: {{brokers: [\"127.0.0.1:{kafka_port}\"], topic: {TOPIC}}}\n");
         let listed = match sinks {
             Sinks::Metrics => "  metrics: {}\n".to_owned(),
-            Sinks::All => format!("  table: {{dir: data/table}}\n  metrics: {{}}\n{tokafka}"),
-            Sinks::Nobody => tokafka,
+            Sinks::All => format!("  table: {{dir: data/table}}\n  metrics: {{}}\n{to_kafka}"),
+            Sinks::Nobody => to_kafka,
         };
         fs::write(
             dir.join("collector.yaml"),
