@@ -110,8 +110,9 @@ mod tests {
                 Poll::<()>::Pending
             })
         };
-        let task = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        for (waker, times) in [(&task, 1), (&task, 1), (Waker::noop(), 2), (Waker::noop(), 2), (&task, 3)] {
+        let waker = || std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone()));
+        let (task, other) = (waker().await, tokio::spawn(waker()).await.unwrap());
+        for (waker, times) in [(&task, 1), (&task, 1), (&other, 2), (&other, 2), (&task, 3)] {
             assert!(poll(waker).is_pending());
             assert_eq!(asked.get(), times);
         }

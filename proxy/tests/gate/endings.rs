@@ -1,18 +1,15 @@
 //! Every way in which a transaction can end leaves exactly one record that says so.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::rig::{Gate, Setup, Upstream, assert_row, read_request, read_until};
+use crate::upstream_rig::{Nobody, status_of};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-up: 1\r\n\r\nhello";
-
-fn status_of(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or("none")
-}
 
 #[test]
 fn complete() {
@@ -132,9 +129,9 @@ fn a_client_that_leaves_within_its_body() {
 
 #[test]
 fn the_next_target_is_tried_when_one_is_not_there() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = Nobody::there();
     let upstream = Upstream::answering(OK);
-    let targets = [format!("http://{closed}"), format!("http://{}", upstream.addr)];
+    let targets = [closed.url(), format!("http://{}", upstream.addr)];
     let gate = Gate::with(&Setup { targets: &targets, ..Setup::default() });
     for _ in 0..4 {
         assert_eq!(status_of(&gate.get("/api")), "200");
@@ -276,8 +273,8 @@ fn a_get_keeps_its_chunked_body() {
 
 #[test]
 fn clients_are_not_told_what_is_behind_the_gate() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gate = Gate::with(&Setup { targets: &[format!("http://{closed}")], ..Setup::default() });
+    let closed = Nobody::there();
+    let gate = Gate::with(&Setup { targets: &[closed.url()], ..Setup::default() });
     let answer = gate.get("/api");
     assert!(answer.contains("the API cannot be reached") && !answer.contains("127.0.0.1"), "{answer}");
 }

@@ -9,6 +9,7 @@ use tollgate_proxy::config::Plan;
 use tollgate_proxy::quarantine::{self, QuarantineError};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
+use crate::upstream_rig::Nobody;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -300,9 +301,9 @@ fn block_makes_requests_wait_instead() {
 
 #[test]
 fn the_next_collector_is_used_when_one_is_away() {
-    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = Nobody::there();
     let targets = [format!("http://{}", Upstream::answering(OK).addr)];
-    let gate = Gate::with(&Setup { targets: &targets, first_collector: Some(away), ..Setup::default() });
+    let gate = Gate::with(&Setup { targets: &targets, first_collector: Some(away.addr), ..Setup::default() });
     send(&gate, 2);
     gate.rows(2);
     assert!(gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, get_text, read_request};
-use crate::upstream_rig::{eventually, post, status_of};
+use crate::upstream_rig::{Nobody, eventually, post, status_of};
 
 /// An upstream that answers with its name, or with 503 while it is ill; counts its requests.
 fn named(name: &'static str) -> (Upstream, Arc<AtomicBool>, Arc<AtomicUsize>) {
@@ -130,13 +129,13 @@ fn checks_put_a_target_out_and_bring_it_back() {
 
 #[test]
 fn when_all_are_out_they_serve_or_refuse_as_configured() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Nobody::there();
     for (all_out, status, class, attempts) in
         [("serve", "502", "connect_refused", 1), ("refuse", "503", "no_healthy_upstream", 0)]
     {
         let service =
             format!("    health: {{all_out: {all_out}, active: {{interval: 20ms, unhealthy: 1, timeout: 1s}}}}");
-        let targets = [format!("http://{gone}")];
+        let targets = [gone.url()];
         let gate = Gate::with(&Setup { targets: &targets, service: &service, ..Setup::default() });
         eventually("it is out", || state_of(&gate, 0)["state"] == "check_failed");
         assert_eq!(status_of(&gate.get("/api")), status, "{all_out}");
@@ -146,8 +145,8 @@ fn when_all_are_out_they_serve_or_refuse_as_configured() {
 
 #[test]
 fn attempts_are_bounded_for_a_request_and_by_the_budget() {
-    let gone = || format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let targets = [gone(), gone(), gone(), gone()];
+    let gone: [_; 4] = std::array::from_fn(|_| Nobody::there());
+    let targets = gone.each_ref().map(Nobody::url);
     for (retries, expected) in [
         ("retries: {attempts_max: 2}", vec![2, 2]),
         ("retries: {attempts_max: 1}", vec![1, 1]),
@@ -165,9 +164,9 @@ fn attempts_are_bounded_for_a_request_and_by_the_budget() {
 
 #[test]
 fn a_connection_that_fails_takes_another_target_whatever_the_method() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = Nobody::there();
     let upstream = Upstream::echo();
-    let targets = [format!("http://{gone}"), url(&upstream)];
+    let targets = [gone.url(), url(&upstream)];
     let gate = Gate::with(&Setup { targets: &targets, ..Setup::default() });
     for _ in 0..2 {
         assert!(post(&gate, "hello").ends_with("hello"));

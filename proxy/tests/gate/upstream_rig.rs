@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use http::{Request, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::rig::{Gate, PATIENCE};
 
@@ -29,6 +29,25 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < until, "{what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// An address at which nobody listens, and that nobody else is given while this is kept: connections are refused.
+#[derive(Debug)]
+pub struct Nobody {
+    pub addr: SocketAddr,
+    _bound: TcpSocket,
+}
+
+impl Nobody {
+    pub fn there() -> Self {
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { addr: bound.local_addr().unwrap(), _bound: bound }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
     }
 }
 

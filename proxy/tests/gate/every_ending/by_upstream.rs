@@ -1,7 +1,6 @@
 //! The upstream was not there, went, or broke the protocol.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
@@ -14,7 +13,7 @@ use crate::collector::Collector;
 use crate::rig::{Gate, Setup, Upstream, read_until};
 use crate::tunnel::ASK;
 use crate::upstream_http2::refusing;
-use crate::upstream_rig::post;
+use crate::upstream_rig::{Nobody, post};
 
 const fn upstream(class: ErrorClass) -> (Termination, Option<ErrorClass>) {
     (Termination::Upstream, Some(class))
@@ -52,8 +51,8 @@ fn not_there() -> Vec<Way> {
         Way {
             name: "an upstream that is not there",
             provoke: || {
-                let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-                asked(gate(&format!("http://{gone}"), [""; 3]), GET)
+                let gone = Nobody::there();
+                asked(gate(&gone.url(), [""; 3]), GET)
             },
             ended: upstream(ErrorClass::ConnectRefused),
             detail: "the upstream cannot be connected to",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_record::vocabulary::ErrorClass;
 
 use super::{CONNECT, DNS, GATEWAY, GET, TLS, UNANSWERED, Way, asked, gate, gateway, silent_tls, while_one_waits};
-use crate::upstream_rig::eventually;
+use crate::upstream_rig::{Nobody, eventually};
 
 pub fn ways() -> Vec<Way> {
     const NONE: Way =
@@ -43,8 +43,8 @@ pub fn ways() -> Vec<Way> {
             name: "every target is out",
             provoke: || {
                 let health = "    health: {all_out: refuse, active: {interval: 20ms, unhealthy: 1, timeout: 1s}}";
-                let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-                let gate = gate(&format!("http://{gone}"), [health, "", ""]);
+                let gone = Nobody::there();
+                let gate = gate(&gone.url(), [health, "", ""]);
                 eventually("it is out", || gate.metric("tollgate_proxy_upstream_targets_out") == 1.0);
                 asked(gate, GET)
             },
