@@ -1,6 +1,6 @@
 //! The admin endpoint, on a thread of its own so that a scrape costs no transaction.
 //!
-//! `/metrics` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
+//! `/metrics` `/metrics.json` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
 //! `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each
 //! service and how they fare). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
 
@@ -121,6 +121,10 @@ impl Admin {
                 let exposition = tollgate_telemetry::exposition(&self.metrics.registry);
                 answer(StatusCode::OK, tollgate_telemetry::CONTENT_TYPE, exposition)
             }
+            "/metrics.json" => {
+                let samples = serde_json::json!(tollgate_telemetry::samples(&self.metrics.registry));
+                answer(StatusCode::OK, "application/json", samples.to_string() + "\n")
+            }
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if self.leaving.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
             "/readyz" if self.outbox.is_blocked() => {
@@ -141,7 +145,8 @@ impl Admin {
             "/inflight" => answer(StatusCode::OK, "application/json", self.inflight().await),
             _ => text(
                 StatusCode::NOT_FOUND,
-                "/metrics /healthz /readyz /config /inflight /upstreams, POST /reload, PUT /log-level\n".into(),
+                "/metrics /metrics.json /healthz /readyz /config /inflight /upstreams, POST /reload, PUT /log-level\n"
+                    .into(),
             ),
         })
     }

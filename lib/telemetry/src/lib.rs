@@ -24,6 +24,7 @@ mod document;
 mod exposition;
 mod logging;
 pub mod names;
+mod samples;
 
 pub use capped::{CappedLabels, OVERFLOW};
 pub use construct::{
@@ -34,3 +35,4 @@ pub use document::metrics_document;
 pub use exposition::{CONTENT_TYPE, exposition};
 pub use logging::{LogError, init_logging, set_log_filter};
 pub use names::{ALL, Kind, Metric, Process, metric};
+pub use samples::{Sample, samples};

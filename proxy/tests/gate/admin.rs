@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::rig::{Gate, Upstream, get_text, read_request};
+use crate::upstream_rig::Nobody;
 
 #[test]
 fn it_shows_health_metrics_configuration_and_what_is_in_flight() {
@@ -27,11 +28,29 @@ fn it_shows_health_metrics_configuration_and_what_is_in_flight() {
     let rows: serde_json::Value = serde_json::from_str(inflight.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!(rows[0]["path"], "/api/members/{redacted}");
     assert_eq!(rows[0]["service"], "api");
+    let top = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate-proxy"));
+        let output = command.arg("top").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let admin = gate.admin.to_string();
+    let (status, screen, errors) = top(&["--once", "--every", "50ms", "--admin", &admin]);
+    assert_eq!(status, Some(0), "{errors}");
+    for said in
+        ["configuration ", ": ready\n", "PATH, 1 in flight\n", "  GET      api ", "/api/members/{redacted}  (api)\n"]
+    {
+        assert!(screen.contains(said), "{said}\n{screen}");
+    }
+    let (status, _, errors) = top(&["--once", "--admin", &gate.plain.to_string()]);
+    assert!(status == Some(1) && errors.contains("is that the admin endpoint"), "{errors}");
+    let (status, _, errors) = top(&["--once", "--admin", &Nobody::there().addr.to_string()]);
+    assert!(status == Some(1) && errors.contains("name the proxy's `admin.address`"), "{errors}");
     drop(stream);
-    gate.rows(1);
+    // That of `top` at the wrong address too.
+    gate.rows(2);
     let metrics = get_text(gate.admin, "/metrics");
     for name in ["tollgate_build_info{binary=\"tollgate-proxy\"", "tollgate_proxy_config_info{revision="] {
         assert!(metrics.contains(name), "{name}");
     }
-    assert_eq!(gate.finish().len(), 1);
+    assert_eq!(gate.finish().len(), 2);
 }
