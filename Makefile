@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak bench-smoke bench-ingest bench-proxy
+.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak dist bench-smoke bench-ingest bench-proxy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ fuzz: ## run every fuzz target for a minute (nightly)
 
 soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an hour; ARGS="--cycles 50 --seed 7")
 	scripts/soak.sh $(ARGS)
+
+dist: deps-test ## the proxy as it is shipped: optimised as a whole and after a profile of itself (a quarter of an hour)
+	scripts/build-proxy.sh
 
 bench-smoke: deps-test ## the figures of the README, measured here in one run
 	scripts/bench-smoke.sh $(ARGS)

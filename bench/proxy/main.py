@@ -148,7 +148,7 @@ def main():
     parser.add_argument("--idle", type=int, default=10_000, help="idle connections")
     parser.add_argument("--only", action="append", help="subjects, by the beginning of their names")
     parser.add_argument("--json", help="a file for every sample")
-    for tool in ("proxy", "collector", "pingora", "envoy"):
+    for tool in ("proxy", "unprofiled", "collector", "pingora", "envoy"):
         parser.add_argument(f"--{tool}", help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.sched_setaffinity(0, {int(OTHER_CORE)})
@@ -158,8 +158,9 @@ def main():
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
     results = {}
     with tempfile.TemporaryDirectory(prefix="bench-proxy-") as folder, Bench(
-            folder, options.proxy, options.collector, options.pingora, options.envoy) as bench:
+            folder, options.proxy, options.collector, options.pingora, options.envoy, options.unprofiled) as bench:
         names = [name for name in bench.known() if not options.only or any(map(name.startswith, options.only))]
+        others = [name for name in names if not name.startswith("unprofiled")]
         if used := [part for part in parts if part in loads]:
             subjects = [bench.subject(name) for name in names]
             for part in used:
@@ -168,9 +169,9 @@ def main():
             for subject in subjects:
                 bench.end(subject.process)
         if "routes" in parts:
-            routes(bench, names, options.seconds, options.rounds, results)
+            routes(bench, others, options.seconds, options.rounds, results)
         if "idle" in parts:
-            idle(bench, names, options.idle, results)
+            idle(bench, others, options.idle, results)
         if "stall" in parts and bench.collector:
             stall(bench, options.seconds, options.rounds, results)
     if options.json:

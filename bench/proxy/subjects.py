@@ -49,9 +49,9 @@ class Subject:
 class Bench:
     """Everything that runs; ends it all on exit."""
 
-    def __init__(self, folder, proxy, collector=None, pingora=None, envoy=None):
+    def __init__(self, folder, proxy, collector=None, pingora=None, envoy=None, unprofiled=None):
         self.folder, self.proxy, self.running = Path(folder), proxy, []
-        self.pingora, self.envoy = pingora, envoy
+        self.pingora, self.envoy, self.unprofiled = pingora, envoy, unprofiled
         self.cert = self.folder / "server"
         self.certificates()
         (self.folder / "large").write_bytes(os.urandom(LARGE_BYTES))
@@ -140,7 +140,8 @@ class Bench:
         else:
             records = self.records if name.endswith("records") else None
             text = configs.tollgate(plain, tls, admin, self.upstream, self.cert, records, routes)
-            command = [self.proxy, "--config", self.file(f"{short}.yaml", text)]
+            proxy = self.unprofiled if name.startswith("unprofiled") else self.proxy
+            command = [proxy, "--config", self.file(f"{short}.yaml", text)]
         return Subject(name, self.start(short, command, MEASURED_CORE, plain), plain, tls)
 
     def known(self):
@@ -149,4 +150,5 @@ class Bench:
         names += ["haproxy"] if shutil.which("haproxy") else []
         names += ["envoy"] if self.envoy else []
         names += ["pingora"] if self.pingora else []
+        names += ["unprofiled, records"] if self.unprofiled and self.collector else []
         return names + ["tollgate"] + (["tollgate, records"] if self.collector else [])
