@@ -52,7 +52,7 @@ fuzz: ## run every fuzz target for a minute (nightly)
 soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an hour; ARGS="--cycles 50 --seed 7")
 	scripts/soak.sh $(ARGS)
 
-dist: deps-test ## the proxy as it is shipped: optimised as a whole and after a profile of itself (a quarter of an hour)
+dist: deps-test ## the proxy as it is shipped: optimised as a whole and after a profile of itself under load
 	scripts/build-proxy.sh
 
 bench-smoke: deps-test ## the figures of the README, measured here in one run

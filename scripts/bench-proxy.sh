@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the proxy as it is shipped and measures it beside nginx, HAProxy, Envoy and Pingora in one run, and beside itself
-# built without a profile; see bench/proxy/main.py for parts and options. The first build takes an hour on two cores. What
-# cannot be had is left out, and said: --without envoy, --without pingora, --without unprofiled leave it out to begin with.
+# without a profile; see bench/proxy/main.py for parts and options. What cannot be had is left out, and said; --without
+# envoy, --without pingora, --without profile leave it out to begin with. The first build takes the better part of an hour
+# on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -16,12 +17,15 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-scripts/build-proxy.sh
-if [[ $skip != *" unprofiled "* ]]; then
-  cargo build --profile dist -p tollgate-proxy --bin tollgate-proxy
-  arguments+=(--unprofiled "$target/dist/tollgate-proxy")
+cargo build --release -p tollgate-collector --example null-collector
+cargo build --profile dist -p tollgate-proxy --bin tollgate-proxy
+arguments+=(--collector "$target/release/examples/null-collector")
+if [[ $skip == *" profile "* ]]; then
+  arguments+=(--proxy "$target/dist/tollgate-proxy")
+else
+  scripts/build-proxy.sh
+  arguments+=(--proxy "$target/dist-profiled/tollgate-proxy" --unprofiled "$target/dist/tollgate-proxy")
 fi
-arguments+=(--proxy "$target/dist-profiled/tollgate-proxy" --collector "$target/release/examples/null-collector")
 
 if [[ $skip != *" envoy "* ]]; then
   venv="$tools/envoy"

@@ -1,42 +1,58 @@
 #!/usr/bin/env bash
 # Builds the proxy as it is shipped, `dist-profiled/tollgate-proxy` in the target folder: optimised over all crates at once,
-# and laid out by a profile of itself under load (https://doc.rust-lang.org/rustc/profile-guided-optimization.html). Two
-# builds and a minute of load on loopback between them, about a quarter of an hour on two cores. The load is that of
-# bench/proxy/main.py with the proxy alone: HTTP/1.1, HTTP/2, TLS, handshakes and large answers, with records and without.
+# and laid out by a profile of itself under load (https://doc.rust-lang.org/rustc/profile-guided-optimization.html). The load
+# is that of bench/proxy/main.py with the proxy alone, HTTP/1.1, HTTP/2, TLS, handshakes and large answers, with records and
+# without: a minute on loopback, on two cores. A profile is used again as long as the binary that it is of stays the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 host=$(rustc -vV | sed -n 's/^host: //p')
-tool() { echo "$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata"; }
-built="$target/dist-profiled/tollgate-proxy"
-mkdir -p "$target/dist-profiled"
+folder="$target/dist-profiled"
+built="$folder/tollgate-proxy"
 
 # Only rustc's own llvm-profdata reads what rustc's LLVM writes.
-if ! [ -x "$(tool)" ] && ! { rustup component add llvm-tools && [ -x "$(tool)" ]; }; then
-  echo "WITHOUT A PROFILE: llvm-profdata is missing; install it with \`rustup component add llvm-tools\`" >&2
-  cargo build --profile dist -p tollgate-proxy --bin tollgate-proxy
-  cp "$target/dist/tollgate-proxy" "$built"
-  exit
+profdata="$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata"
+if ! [ -x "$profdata" ]; then
+  rustup component add llvm-tools || true
+  [ -x "$profdata" ] || {
+    echo "llvm-profdata is missing; install it with \`rustup component add llvm-tools\`, or do without a profile:" \
+      "cargo build --profile dist -p tollgate-proxy" >&2
+    exit 1
+  }
 fi
+for tool in nginx wrk h2load openssl taskset python3; do
+  command -v "$tool" >/dev/null || { echo "$tool is missing; scripts/install-deps.sh test installs it" >&2; exit 1; }
+done
+[ "$(nproc)" -ge 2 ] || { echo "the load needs two cores; there is $(nproc)" >&2; exit 1; }
 
 # build FOLDER FLAG: `--target` keeps the flag out of build scripts and procedural macros.
 build() {
-  RUSTFLAGS="${RUSTFLAGS:-} $2" CARGO_TARGET_DIR="$target/$1" \
+  CARGO_TARGET_DIR="$folder/$1" CARGO_ENCODED_RUSTFLAGS="$2" \
     cargo build --profile dist --target "$host" -p tollgate-proxy --bin tollgate-proxy
 }
 
-profile="$target/profile"
-rm -rf "$profile"
-mkdir -p "$profile"
-cargo build --release -p tollgate-collector --example null-collector
-build profiling "-Cprofile-generate=$profile"
-(
-  ulimit -n "$(ulimit -Hn)"
-  python3 bench/proxy/main.py --proxy "$target/profiling/$host/dist/tollgate-proxy" \
-    --collector "$target/release/examples/null-collector" --only tollgate --seconds 2 --rounds 1 \
-    keepalive http2 tls handshake-full handshake-resumed large
-)
-"$(tool)" merge -o "$profile/merged.profdata" "$profile"/*.profraw
-build profiled "-Cprofile-use=$profile/merged.profdata"
-cp "$target/profiled/$host/dist/tollgate-proxy" "$built"
+mkdir -p "$folder"
+rm -f "$built"
+build generate "-Cprofile-generate=$folder/raw"
+instrumented="$folder/generate/$host/dist/tollgate-proxy"
+profile="$folder/$(sha256sum "$instrumented" | cut -c 1-16).profdata"
+if ! [ -s "$profile" ]; then
+  cargo build --release -p tollgate-collector --example null-collector
+  rm -rf "$folder/raw"
+  (
+    unset LLVM_PROFILE_FILE
+    ulimit -n "$(ulimit -Hn)"
+    python3 bench/proxy/main.py --proxy "$instrumented" --collector "$target/release/examples/null-collector" \
+      --only tollgate --seconds 2 --rounds 1 keepalive http2 tls handshake-full handshake-resumed large
+  )
+  # One of the proxy with records, one of that without; each is written when it ends.
+  found=$(find "$folder/raw" -name '*.profraw' -size +0 | wc -l)
+  [ "$found" -ge 2 ] || { echo "there are $found profiles where there should be 2: the proxy did not end by itself" >&2; exit 1; }
+  "$profdata" merge -o "$profile.new" "$folder"/raw/*.profraw
+  rm -f "$folder"/*.profdata
+  mv "$profile.new" "$profile"
+fi
+# The profile's name is part of the flag, so that another profile builds every crate anew.
+build use "-Cprofile-use=$profile"
+install -m 755 "$folder/use/$host/dist/tollgate-proxy" "$built"
 echo "$built"

@@ -37,7 +37,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that takes nothing of its answer for so long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Wait for a worker's answer.
+/// Wait for the workers' answers.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a log filter.
 const FILTER_BYTES_MAX: usize = 1_024;
@@ -121,10 +121,10 @@ impl Admin {
                 let exposition = tollgate_telemetry::exposition(&self.metrics.registry);
                 answer(StatusCode::OK, tollgate_telemetry::CONTENT_TYPE, exposition)
             }
-            "/metrics.json" => {
-                let samples = serde_json::json!(tollgate_telemetry::samples(&self.metrics.registry));
-                answer(StatusCode::OK, "application/json", samples.to_string() + "\n")
-            }
+            "/metrics.json" => match serde_json::to_string(&tollgate_telemetry::samples(&self.metrics.registry)) {
+                Ok(json) => answer(StatusCode::OK, "application/json", json + "\n"),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            },
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if self.leaving.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
             "/readyz" if self.outbox.is_blocked() => {
@@ -174,13 +174,19 @@ impl Admin {
 
     async fn inflight(&self) -> String {
         let now_us = crate::transaction::now_us();
+        let until = tokio::time::Instant::now() + WORKER_TIMEOUT;
+        let asked: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (sender, receiver) = oneshot::channel();
+                worker.try_send(sender).is_ok().then_some(receiver)
+            })
+            .collect();
         let mut rows = Vec::new();
-        for (index, worker) in self.workers.iter().enumerate() {
-            let (sender, receiver) = oneshot::channel();
-            if worker.try_send(sender).is_err() {
-                continue;
-            }
-            let Ok(Ok(live)) = tokio::time::timeout(WORKER_TIMEOUT, receiver).await else { continue };
+        for (index, asked) in asked.into_iter().enumerate() {
+            let Some(receiver) = asked else { continue };
+            let Ok(Ok(live)) = tokio::time::timeout_at(until, receiver).await else { continue };
             rows.extend(live.iter().map(|live| Self::row(index, live, now_us)));
         }
         serde_json::Value::Array(rows).to_string() + "\n"

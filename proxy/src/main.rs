@@ -1,18 +1,17 @@
 //! The proxy as a program.
 //!
-//! Exit status: 0 after a drain, 1 when it could not start, 2 when the configuration or the command line is wrong.
+//! Exit status: 0 after a drain, 1 when it could not start (or `top` got no answer), 2 when the configuration or the command line is wrong.
 
 mod commands;
 mod top;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tollgate_config::{ConfigError, Span};
-use tollgate_proxy::config::{Admin, Plan, ProxyConfig};
+use tollgate_proxy::config::Plan;
 use tollgate_proxy::{inherited_sockets, quarantine, start_on};
 
 use crate::commands::Format;
@@ -63,20 +62,7 @@ enum Command {
         action: QuarantineAction,
     },
     /// Show what a running proxy is doing: rates, latencies, errors, and the transactions in flight, until Ctrl-C.
-    Top {
-        /// The proxy's admin endpoint, `host:port`; that of --config, or the default, if it is not given.
-        #[arg(long, value_name = "ADDRESS")]
-        admin: Option<String>,
-        /// Between two readings, as `500ms`.
-        #[arg(long, value_name = "TIME", default_value = "1s")]
-        every: Span,
-        /// Services and transactions shown, each.
-        #[arg(long, value_name = "N", default_value_t = 15)]
-        lines: usize,
-        /// Show one screen and end.
-        #[arg(long)]
-        once: bool,
-    },
+    Top(top::Settings),
     /// Print the effective configuration, with every default.
     PrintConfig {
         /// The configuration file, if --config is not given.
@@ -112,16 +98,7 @@ fn main() -> ExitCode {
     let named = match &arguments.command {
         Some(Command::Check { file, .. } | Command::PrintConfig { file }) => file.clone(),
         Some(Command::Diff { old, new, format }) => return commands::diff(old, new, *format),
-        Some(Command::Top { admin, every, lines, once }) => {
-            let settings = |admin| top::Settings { admin, every: every.0, once: *once, lines_max: *lines };
-            return match admin.clone().map_or_else(|| admin_of(arguments.config.as_deref()), Ok) {
-                Ok(admin) => ended(show_top(&settings(admin))),
-                Err(error) => {
-                    eprintln!("{error}");
-                    ExitCode::from(EXIT_CONFIG)
-                }
-            };
-        }
+        Some(Command::Top(settings)) => return top::run(settings, arguments.config.as_deref()),
         Some(Command::Quarantine { .. }) | None => None,
     };
     let Some(file) = arguments.config.or(named) else {
@@ -141,13 +118,9 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::PrintConfig { .. }) => print_config(&plan),
         Some(Command::Quarantine { action }) => look_into_quarantine(&plan, action),
-        Some(Command::Check { .. } | Command::Diff { .. } | Command::Top { .. }) => Ok(()),
+        Some(Command::Check { .. } | Command::Diff { .. } | Command::Top(_)) => Ok(()),
         None => run(plan),
     };
-    ended(outcome)
-}
-
-fn ended(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -155,19 +128,6 @@ fn ended(outcome: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The admin endpoint of a configuration, of which nothing else is looked at.
-fn admin_of(file: Option<&Path>) -> Result<String, ConfigError> {
-    match file {
-        Some(file) => Ok(ProxyConfig::load(file)?.admin.address.into_inner()),
-        None => Ok(Admin::default().address.into_inner()),
-    }
-}
-
-fn show_top(settings: &top::Settings) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(top::show(settings))
 }
 
 fn print_config(plan: &Plan) -> anyhow::Result<()> {

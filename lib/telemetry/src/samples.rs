@@ -21,7 +21,7 @@ pub struct Sample {
     pub buckets: Vec<(Option<f64>, u64)>,
 }
 
-/// All time series of a registry.
+/// The counters, gauges and histograms of a registry; we have no other kinds.
 #[must_use]
 pub fn samples(registry: &Registry) -> Vec<Sample> {
     let mut samples = Vec::new();

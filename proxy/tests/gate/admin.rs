@@ -34,15 +34,17 @@ fn it_shows_health_metrics_configuration_and_what_is_in_flight() {
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let admin = gate.admin.to_string();
-    let (status, screen, errors) = top(&["--once", "--every", "50ms", "--admin", &admin]);
+    let (status, screen, errors) = top(&["--once", "--every", "1s", "--admin", &admin]);
     assert_eq!(status, Some(0), "{errors}");
     for said in
-        ["configuration ", ": ready\n", "PATH, 1 in flight\n", "  GET      api ", "/api/members/{redacted}  (api)\n"]
+        ["configuration ", ": ready\n", "oldest of 1 in flight\n", " ms GET     api, /api/members/{redacted} (api)\n"]
     {
         assert!(screen.contains(said), "{said}\n{screen}");
     }
     let (status, _, errors) = top(&["--once", "--admin", &gate.plain.to_string()]);
     assert!(status == Some(1) && errors.contains("is that the admin endpoint"), "{errors}");
+    let (status, _, errors) = top(&["--every", "10ms"]);
+    assert!(status == Some(2) && errors.contains("write 1s or more"), "{errors}");
     let (status, _, errors) = top(&["--once", "--admin", &Nobody::there().addr.to_string()]);
     assert!(status == Some(1) && errors.contains("name the proxy's `admin.address`"), "{errors}");
     drop(stream);
