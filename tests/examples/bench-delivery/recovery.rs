@@ -37,7 +37,7 @@ pub fn measure(dir: &Path, gib: f64) -> anyhow::Result<()> {
     collector.start_again()?;
     let took = began.elapsed().as_secs_f64();
     println!(
-        "ready after {took:.2} s = {:.2} GiB/s, peak memory {} MiB (files in the page cache)",
+        "ready after {took:.2} s = {:.2} GiB/s, peak memory {} MiB (files were written just before)",
         posted / GIB / took,
         collector.process.memory()?.peak >> 20
     );
