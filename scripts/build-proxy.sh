@@ -40,14 +40,15 @@ if ! [ -s "$profile" ]; then
   cargo build --release -p tollgate-collector --example null-collector
   rm -rf "$folder/raw"
   (
-    unset LLVM_PROFILE_FILE
+    # A file for each process: by default they add to one, and the lack of one would not be seen.
+    export LLVM_PROFILE_FILE="$folder/raw/%p.profraw"
     ulimit -n "$(ulimit -Hn)"
     python3 bench/proxy/main.py --proxy "$instrumented" --collector "$target/release/examples/null-collector" \
       --only tollgate --seconds 2 --rounds 1 keepalive http2 tls handshake-full handshake-resumed large
   )
   # One of the proxy with records, one of that without; each is written when it ends.
   found=$(find "$folder/raw" -name '*.profraw' -size +0 | wc -l)
-  [ "$found" -ge 2 ] || { echo "there are $found profiles where there should be 2: the proxy did not end by itself" >&2; exit 1; }
+  [ "$found" -ge 2 ] || { echo "there are $found profiles where there should be 2: a proxy did not end by itself" >&2; exit 1; }
   "$profdata" merge -o "$profile.new" "$folder"/raw/*.profraw
   rm -f "$folder"/*.profdata
   mv "$profile.new" "$profile"
