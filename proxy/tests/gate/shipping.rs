@@ -9,7 +9,7 @@ use tollgate_proxy::config::Plan;
 use tollgate_proxy::quarantine::{self, QuarantineError};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
-use crate::upstream_rig::Nobody;
+use crate::upstream_rig::{Nobody, eventually};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -320,6 +320,8 @@ fn batches_sealed_on_another_thread_keep_their_numbers() {
         crate::rig::read_until(&mut stream, "hello").unwrap();
     }
     drop(stream);
+    // A proxy that stops ships for a bounded time only.
+    eventually("all are acknowledged", || gate.metric("tollgate_proxy_records_acked_total") == 2_000.0);
     // The double drops a batch whose number it has seen: one given twice would lose rows here.
     let rows = gate.finish();
     let mut seqs: Vec<i64> = rows.iter().map(|row| row["tollgate.seq"].as_i64().unwrap()).collect();
