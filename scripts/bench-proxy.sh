@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the proxy as it is shipped and measures it beside nginx, HAProxy, Envoy and Pingora in one run, and beside itself
 # without a profile; see bench/proxy/main.py for parts and options. What cannot be had is left out, and said; --without
-# envoy, --without pingora, --without profile leave it out to begin with. The first build takes the better part of an hour
-# on two cores.
+# envoy, --without pingora, --without profile leave it out to begin with. There are three builds of the proxy and one of
+# Pingora; one of those took a quarter of an hour on two slow cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

@@ -6,7 +6,8 @@ one worker; load generator, upstream and collector share core 1. Each round load
 medians over the rounds with the smallest and largest, ratios are taken within a round. CPU is user and system time of all
 the subject's processes over the requests answered; requests a second are what one core gave while the load generator had
 one core too. The proxy as it is shipped was built with a profile of itself under the first six of these loads; `unprofiled`
-is the same without, measured beside it under those six. On a machine with other work on those cores only CPU figures mean something, and those little."""
+is the same without, measured beside it under those six. On a machine with other work on those cores only CPU figures mean
+something, and those little."""
 
 import argparse
 import json

@@ -44,22 +44,27 @@ impl<'a> Difference<'a> {
         })
     }
 
-    /// Growth a second of the series with these labels.
-    pub fn rate(&self, name: &'static str, labels: &[(&str, &str)]) -> f64 {
-        let wanted = |sample: &Sample| labels.iter().all(|(label, value)| has(sample, label, value));
-        sum(self.grown(name).filter(|(sample, _)| wanted(sample)).map(|(_, grown)| grown)) / self.seconds
+    /// Growth a second of all series of a metric.
+    pub fn rate(&self, name: &'static str) -> f64 {
+        sum(self.grown(name).map(|(_, grown)| grown)) / self.seconds
     }
 
     /// Growth a second by the value of a label, the fastest first; those that have not grown are left out.
     pub fn rates(&self, name: &'static str, label: &str) -> Vec<(&'a str, f64)> {
+        let mut rates: Vec<_> = self.rates_with(name, label, None).into_iter().collect();
+        rates.sort_by(|a, b| b.1.total_cmp(&a.1));
+        rates
+    }
+
+    /// Growth a second by the value of a label, of the series that have another label too, if one is named.
+    pub fn rates_with(&self, name: &'static str, label: &str, with: Option<(&str, &str)>) -> BTreeMap<&'a str, f64> {
+        let wanted = |sample: &Sample| with.is_none_or(|(label, value)| has(sample, label, value));
         let mut rates: BTreeMap<&str, f64> = BTreeMap::new();
-        for (sample, grown) in self.grown(name).filter(|(_, grown)| *grown > 0.0) {
+        for (sample, grown) in self.grown(name).filter(|(sample, grown)| *grown > 0.0 && wanted(sample)) {
             if let Some(value) = sample.labels.get(label) {
                 *rates.entry(value).or_default() += grown / self.seconds;
             }
         }
-        let mut rates: Vec<_> = rates.into_iter().collect();
-        rates.sort_by(|a, b| b.1.total_cmp(&a.1));
         rates
     }
 

@@ -39,7 +39,7 @@ pub fn screen(before: &Reading, now: &Reading, admin: &str, lines_max: usize, by
     let observed = of.observed(names::PROXY_TRANSACTION_DURATION_SECONDS, "service");
     let all = merged(observed.values());
     // Transactions without a status are in the histogram only.
-    let (requests, answered) = (count(&all) as f64 / of.seconds, of.rate(names::PROXY_TRANSACTIONS_TOTAL, &[]));
+    let (requests, answered) = (count(&all) as f64 / of.seconds, of.rate(names::PROXY_TRANSACTIONS_TOTAL));
     let mut classes = of.rates(names::PROXY_TRANSACTIONS_TOTAL, "status_class");
     classes.sort_by_key(|(class, _)| *class);
     classes.push(("unanswered", (requests - answered).max(0.0)));
@@ -52,23 +52,24 @@ pub fn screen(before: &Reading, now: &Reading, admin: &str, lines_max: usize, by
         "clients     {} connections, {} at rest; a second: {} new, {} refused, {} failed handshakes",
         of.level(names::PROXY_CONNECTIONS_OPEN),
         of.level(names::PROXY_CONNECTIONS_RESTING),
-        rate(of.rate(names::PROXY_CONNECTIONS_TOTAL, &[])),
-        rate(of.rate(names::PROXY_CONNECTIONS_REFUSED_TOTAL, &[])),
-        rate(of.rate(names::PROXY_HANDSHAKE_FAILURES_TOTAL, &[])),
+        rate(of.rate(names::PROXY_CONNECTIONS_TOTAL)),
+        rate(of.rate(names::PROXY_CONNECTIONS_REFUSED_TOTAL)),
+        rate(of.rate(names::PROXY_HANDSHAKE_FAILURES_TOTAL)),
     ));
+    let labelled = |name, label, value| of.rates_with(name, label, None).get(value).copied().unwrap_or_default();
     line(format_args!(
         "upstreams   {} targets out (see /upstreams); a second: {} new connections, {} retries",
         of.level(names::PROXY_UPSTREAM_TARGETS_OUT),
-        rate(of.rate(names::PROXY_UPSTREAM_CONNECTIONS_TOTAL, &[("reused", "false")])),
-        rate(of.rate(names::PROXY_UPSTREAM_RETRIES_TOTAL, &[("outcome", "made")])),
+        rate(labelled(names::PROXY_UPSTREAM_CONNECTIONS_TOTAL, "reused", "false")),
+        rate(labelled(names::PROXY_UPSTREAM_RETRIES_TOTAL, "outcome", "made")),
     ));
     line(format_args!(
         "records     {} MiB in memory, {} MiB in the spool; a second: {} issued, {} acknowledged, {} shed",
         mebibytes(of.level(names::PROXY_RING_BYTES)),
         mebibytes(of.level(names::PROXY_SPOOL_BYTES)),
-        rate(of.rate(names::PROXY_RECORDS_ISSUED_TOTAL, &[])),
-        rate(of.rate(names::PROXY_RECORDS_ACKED_TOTAL, &[])),
-        rate(of.rate(names::PROXY_RECORDS_SHED_TOTAL, &[])),
+        rate(of.rate(names::PROXY_RECORDS_ISSUED_TOTAL)),
+        rate(of.rate(names::PROXY_RECORDS_ACKED_TOTAL)),
+        rate(of.rate(names::PROXY_RECORDS_SHED_TOTAL)),
     ));
     let services = services(&of, &observed, by);
     line(format_args!(
@@ -98,14 +99,15 @@ pub fn screen(before: &Reading, now: &Reading, admin: &str, lines_max: usize, by
 }
 
 fn services<'a>(of: &Difference<'a>, observed: &BTreeMap<&'a str, Buckets>, by: Order) -> Vec<Service<'a>> {
-    let answered: BTreeMap<&str, f64> = of.rates(names::PROXY_TRANSACTIONS_TOTAL, "service").into_iter().collect();
+    let answered = of.rates_with(names::PROXY_TRANSACTIONS_TOTAL, "service", None);
+    let failed = of.rates_with(names::PROXY_TRANSACTIONS_TOTAL, "service", Some(("status_class", "5xx")));
     let with_requests = observed.iter().filter(|(_, buckets)| count(buckets) > 0);
     let mut services: Vec<Service<'a>> = with_requests
         .map(|(name, buckets)| {
             let requests = count(buckets) as f64 / of.seconds;
-            let failed = of.rate(names::PROXY_TRANSACTIONS_TOTAL, &[("service", name), ("status_class", "5xx")]);
-            let unanswered = (requests - answered.get(name).copied().unwrap_or_default()).max(0.0);
-            Service { name, requests, failures: failed + unanswered, p99: quantile(buckets, 0.99) }
+            let of_this = |rates: &BTreeMap<&str, f64>| rates.get(name).copied().unwrap_or_default();
+            let failures = of_this(&failed) + (requests - of_this(&answered)).max(0.0);
+            Service { name, requests, failures, p99: quantile(buckets, 0.99) }
         })
         .collect();
     services.sort_by(|a, b| match by {

@@ -1,6 +1,6 @@
 //! The way of a record: acknowledged, spooled, shed, set aside; and the sum is always what was issued.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tollgate_tls::demo_ca::DemoCa;
@@ -12,14 +12,6 @@ use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
 use crate::upstream_rig::{Nobody, eventually};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
-
-fn wait_for(what: &str, until: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !until() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 fn gate_with(records: &str) -> Gate {
     let upstream = Upstream::answering(OK);
@@ -41,7 +33,7 @@ fn what_the_collector_cannot_take_now_is_sent_again() {
     send(&gate, 2);
     gate.rows(2);
     assert!(gate.metric("tollgate_proxy_ship_errors_total") >= 4.0);
-    wait_for("acks are counted", || gate.metric("tollgate_proxy_records_acked_total") == 2.0);
+    eventually("acks are counted", || gate.metric("tollgate_proxy_records_acked_total") == 2.0);
     assert_eq!(gate.finish().len(), 2);
 }
 
@@ -51,7 +43,7 @@ fn a_proxy_that_stops_tries_at_once_what_waits_for_its_next_try() {
     let mut gate = gate_with("  backoff_min: 1h\n  backoff_max: 1h");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 1);
-    wait_for("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
+    eventually("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
     gate.collector.state.lock().unwrap().always = None;
     gate.stop(PATIENCE);
     let rows = gate.collector.rows();
@@ -64,7 +56,7 @@ fn what_is_left_is_shipped_for_a_bounded_time() {
     let mut gate = gate_with("  stop_timeout: 1ms\n  spool: {dir: spool}");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 1);
-    wait_for("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
+    eventually("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
     let tries = gate.collector.state.lock().unwrap().answers.len();
     gate.stop(PATIENCE);
     // In five seconds it would be tried some hundred times.
@@ -114,26 +106,26 @@ fn what_the_collector_forbids_waits_is_told_and_holds_up_nobody_else() {
     gate.collector.state.lock().unwrap().always = Some(403);
     send(&gate, 3);
     let told = || crate::rig::get_text(gate.admin, "/readyz");
-    wait_for("it is told", || told().contains("does not let this proxy speak for node gate-1: told to"));
+    eventually("it is told", || told().contains("does not let this proxy speak for node gate-1: told to"));
     assert!(told().starts_with("HTTP/1.1 200"));
     assert_eq!(gate.metric("tollgate_proxy_batches_refused_total"), 0.0);
     assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 0.0);
     gate.collector.state.lock().unwrap().always = None;
-    wait_for("all arrive", || gate.collector.rows().len() == 3);
-    wait_for("it is told no more", || !told().contains("records:"));
+    eventually("all arrive", || gate.collector.rows().len() == 3);
+    eventually("it is told no more", || !told().contains("records:"));
     // Left in the spool by one node, for another that may not speak for it.
     gate.collector.state.lock().unwrap().always = Some(403);
     send(&gate, 1);
-    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 4.0);
+    eventually("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 4.0);
     gate.stop(Duration::from_millis(100));
     gate.collector.state.lock().unwrap().forbidden = Some("gate-1/".into());
     gate.collector.state.lock().unwrap().always = None;
     let later = succeed(gate, "  spool: {dir: spool}\n  quarantine_dir: quarantine", "gate-2");
     send(&later, 1);
-    wait_for("its own arrives", || later.collector.rows().len() == 4);
+    eventually("its own arrives", || later.collector.rows().len() == 4);
     assert!(later.metric("tollgate_proxy_spool_bytes") > 0.0);
     later.collector.state.lock().unwrap().forbidden = None;
-    wait_for("the other's too", || later.collector.rows().len() == 5);
+    eventually("the other's too", || later.collector.rows().len() == 5);
 }
 
 #[test]
@@ -142,14 +134,14 @@ fn without_room_the_newest_are_shed_counted_and_reported() {
     let gate = gate_with("  ring_bytes_max: 16 KiB");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 20);
-    wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
-    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 20.0);
+    eventually("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
+    eventually("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 20.0);
     let ring = gate.metric("tollgate_proxy_ring_bytes");
     assert!(ring > 0.0 && ring <= 16_384.0, "{ring}");
     gate.collector.state.lock().unwrap().always = None;
     let shed = gate.metric("tollgate_proxy_records_shed_total");
-    wait_for("the rest arrives", || gate.metric("tollgate_proxy_records_acked_total") + shed == 20.0);
-    wait_for("the gap arrives", || {
+    eventually("the rest arrives", || gate.metric("tollgate_proxy_records_acked_total") + shed == 20.0);
+    eventually("the gap arrives", || {
         let rows = gate.collector.rows();
         let gaps = rows.iter().filter_map(|row| row["tollgate.gap_count"].as_i64()).sum::<i64>();
         gaps as f64 == shed
@@ -173,8 +165,8 @@ fn the_spool_takes_over_and_a_later_process_replays_it() {
     let mut gate = gate_with("  ring_bytes_max: 32 KiB\n  spool: {dir: spool, bytes_max: 1 MiB}");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 10);
-    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 10.0);
-    wait_for("some are spooled", || gate.metric("tollgate_proxy_spool_bytes") > 0.0);
+    eventually("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 10.0);
+    eventually("some are spooled", || gate.metric("tollgate_proxy_spool_bytes") > 0.0);
     assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 0.0);
     gate.stop(Duration::from_millis(500));
     assert!(gate.collector.rows().is_empty());
@@ -196,7 +188,7 @@ fn the_spool_takes_over_and_a_later_process_replays_it() {
     let setup = Setup { targets: &targets, records: "  spool: {dir: spool}", ..Setup::default() };
     let later = Gate::around(dir, ca, collector, &setup);
     let rows = later.rows(9);
-    wait_for("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
+    eventually("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
     assert_eq!(later.metric("tollgate_proxy_records_shed_total"), 1.0, "the damaged one is counted");
     assert_eq!(std::fs::read_dir(later.dir.path().join("spool/bad")).unwrap().count(), 1);
     assert!(rows.iter().all(|row| row["tollgate.kind"] == "transaction"));
@@ -208,11 +200,11 @@ fn a_full_spool_sheds() {
     let gate = gate_with("  ring_bytes_max: 32 KiB\n  spool: {dir: spool, bytes_max: 8 KiB}");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 20);
-    wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
+    eventually("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
     let exposition = crate::rig::get_text(gate.admin, "/metrics");
     assert!(exposition.contains("records_shed_total{reason=\"spool_full\"}"), "{exposition}");
     gate.collector.state.lock().unwrap().always = None;
-    wait_for("issued = acknowledged + shed", || {
+    eventually("issued = acknowledged + shed", || {
         gate.metric("tollgate_proxy_records_acked_total") + gate.metric("tollgate_proxy_records_shed_total") == 20.0
     });
 }
@@ -235,13 +227,13 @@ fn what_is_shed_at_the_end_is_reported_by_the_next_process() {
     let mut gate = gate_with(records);
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 8);
-    wait_for("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 8.0);
+    eventually("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 8.0);
     assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 0.0);
     gate.stop(Duration::from_millis(200));
     assert!(gate.collector.rows().is_empty());
     gate.collector.state.lock().unwrap().always = None;
     let later = succeed(gate, records, "gate-1");
-    wait_for("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
+    eventually("the spool is empty", || later.metric("tollgate_proxy_spool_bytes") == 0.0);
     assert_covered(&later.finish(), 8, "spool_full");
 }
 
@@ -252,15 +244,15 @@ fn a_spool_that_cannot_be_written_sheds_for_its_own_reason_and_recovers() {
     let (spool, away) = (gate.dir.path().join("spool"), gate.dir.path().join("away"));
     std::fs::rename(&spool, &away).unwrap();
     send(&gate, 20);
-    wait_for("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
+    eventually("some are shed", || gate.metric("tollgate_proxy_records_shed_total") > 0.0);
     let exposition = crate::rig::get_text(gate.admin, "/metrics");
     assert!(exposition.contains("records_shed_total{reason=\"spool_failed\"}"), "{exposition}");
     let ready = crate::rig::get_text(gate.admin, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("the spool cannot be written"), "{ready}");
     std::fs::rename(&away, &spool).unwrap();
-    wait_for("the spool is used again", || gate.metric("tollgate_proxy_spool_bytes") > 0.0);
+    eventually("the spool is used again", || gate.metric("tollgate_proxy_spool_bytes") > 0.0);
     gate.collector.state.lock().unwrap().always = None;
-    wait_for("issued = acknowledged + shed", || {
+    eventually("issued = acknowledged + shed", || {
         gate.metric("tollgate_proxy_records_acked_total") + gate.metric("tollgate_proxy_records_shed_total") == 20.0
     });
     assert_covered(&gate.finish(), 20, "spool_failed");
