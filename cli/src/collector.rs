@@ -8,6 +8,7 @@ mod table_metrics;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_config::{ConfigError, Loaded, load, to_yaml};
 use tollgate_telemetry::init_logging;
 
@@ -46,23 +47,43 @@ fn run(args: &CollectorArgs, file: CollectorFile) -> anyhow::Result<()> {
     init_logging(args.log_json, LOG_LEVELS)?;
     tollgate_tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let assembled = start(file).await?;
+    let outcome = runtime.block_on(async {
+        let mut termination = Termination::catch()?;
+        let assembled = tokio::select! {
+            biased;
+            () = termination.requested() => {
+                tracing::info!("stopped while starting: the next start reads the journal from where this one began");
+                return Ok(());
+            }
+            assembled = start(file) => assembled?,
+        };
         assembled.log_endpoints();
-        terminated().await?;
+        termination.requested().await;
         tracing::info!("stopping: requests in flight are finished, what the sinks hold is stored");
         assembled.stop().await
-    })
+    });
+    // A journal that is still being read is left to the end of the process.
+    runtime.shutdown_background();
+    outcome
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn terminated() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT: from [`Termination::catch`] on they ask the process to stop, and do not end it by themselves.
+pub struct Termination {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Termination {
+    /// To be called before anything is started: a signal that comes early is then not lost, and ends nothing half-way.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for either.
+    pub async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

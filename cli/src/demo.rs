@@ -19,7 +19,7 @@ use tollgate_telemetry::init_logging;
 use tollgate_tls::Identity;
 
 use crate::args::{Companion, DemoArgs};
-use crate::collector::{self, Assembled};
+use crate::collector::{self, Assembled, Termination};
 use crate::demo::companions::{ALERTMANAGER_PORT, Companions, KAFKA_PORT, PROMETHEUS_PORT, TOPIC};
 use crate::demo::guide::Endpoints;
 use crate::demo::layout::Layout;
@@ -40,6 +40,7 @@ pub fn main(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
+    let mut termination = Termination::catch()?;
     let stop = CancellationToken::new();
     let mut companions = match args.with.as_slice() {
         [] => None,
@@ -71,7 +72,7 @@ async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
     }
     guide::print(&endpoints, layout, &lines(&args.with));
 
-    collector::terminated().await?;
+    termination.requested().await;
     println!("stopping …");
     stop.cancel();
     tokio::task::spawn_blocking(move || proxy.stop(DRAIN)).await?;

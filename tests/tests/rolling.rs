@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tollgate_record::id::producer_tag;
 use tollgate_tests::http::page;
-use tollgate_tests::net::{free_port, wait_for};
+use tollgate_tests::net::{PATIENCE, free_port, wait_for};
 use tollgate_tests::process::{Process, binary};
 use tollgate_tests::soak::{Rig, Stored, audit};
 use tollgate_tests::stack::{start_collector, start_proxy};
@@ -60,6 +60,22 @@ fn more_answers(traffic: &Traffic) -> anyhow::Result<()> {
     })
 }
 
+/// Starts a collector and stops it before it is ready, as whoever rolls back in a hurry does.
+fn stop_while_starting(rig: &Rig) -> anyhow::Result<()> {
+    const OPENED: &str = "journal opened";
+    let opened = || rig.collector.output().matches(OPENED).count();
+    let before = opened();
+    let mut hasty = start_collector(&rig.dir)?;
+    let started = Instant::now();
+    while opened() == before {
+        ensure!(started.elapsed() < PATIENCE, "the journal is not opened: {}", hasty.output());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let end = hasty.stop()?;
+    ensure!(end.success(), "the end of a collector that was starting: {end}, {}", hasty.output());
+    Ok(())
+}
+
 #[test]
 fn restarts_under_load_fail_no_request_and_lose_no_record() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
@@ -77,6 +93,7 @@ fn restarts_under_load_fail_no_request_and_lose_no_record() -> anyhow::Result<()
         more_answers(&traffic)?;
         ensure!(rig.collector.stop()?.success(), "the collector's end: {}", rig.collector.output());
         more_answers(&traffic)?;
+        stop_while_starting(&rig)?;
         rig.collector = start_collector(&rig.dir)?;
         rig.wait_ready()?;
     }
