@@ -1,4 +1,5 @@
-//! What a record costs: `cargo run --release -p tollgate-record --example bench-record`.
+//! What a record costs: `cargo run --release -p tollgate-record --example bench-record [-- LEVEL]`, with zstd's level 1 or
+//! that one.
 //!
 //! Prints, for several batch sizes, nanoseconds a record to append, to encode (seal less zstd's share), to compress and to
 //! decode, and bytes a record before and after compression. One thread, made-up data, no network and no disk: it shows what
@@ -15,33 +16,36 @@ use tollgate_record::{BatchBuilder, DecodeLimits, Record, SealLimits, decode};
 
 /// Records that each batch size is measured with.
 const RECORDS: usize = 200_000;
-const LEVEL: i32 = 1;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("zstd level {LEVEL}; ns a record, 2nd percentile/median batch; bytes a record");
+    let level = match std::env::args().nth(1) {
+        Some(level) => level.parse()?,
+        None => 1,
+    };
+    println!("zstd level {level}; ns a record, 2nd percentile/median batch; bytes a record");
     println!(
         "{:>5} {:>15} {:>15} {:>15} {:>15} {:>7} {:>10}",
         "rows", "append", "encode", "zstd", "decode", "raw", "compressed"
     );
     for rows in [1, 10, 100, 1000, 4096] {
-        measure(rows)?;
+        measure(rows, level)?;
     }
     Ok(())
 }
 
-fn measure(rows: usize) -> Result<(), Box<dyn std::error::Error>> {
+fn measure(rows: usize, level: i32) -> Result<(), Box<dyn std::error::Error>> {
     let batches = (RECORDS / rows).clamp(4, 2000);
     let facts: Vec<Facts> = (1..=(rows * batches.min(24)) as i64).map(Facts::of).collect();
     let records: Vec<Record<'_>> = facts.iter().map(Facts::record).collect();
     let mut builder = BatchBuilder::new(header(), SealLimits::default());
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    let mut compressor = zstd::bulk::Compressor::new(level)?;
     compressor.include_checksum(true)?;
     let mut scratch = Vec::new();
     let mut times: [Vec<f64>; 4] = Default::default();
     let (mut raw_bytes, mut bytes) = (0, 0);
     for chunk in records.chunks(rows).cycle().take(batches) {
         let append = timed(|| chunk.iter().for_each(|record| builder.append(black_box(record)))).1;
-        let (sealed, seal) = timed(|| builder.seal(LEVEL));
+        let (sealed, seal) = timed(|| builder.seal(level));
         let sealed = sealed?;
         let (read, decode) = timed(|| decode(&sealed.bytes, &DecodeLimits::default()));
         black_box(read?);
