@@ -32,7 +32,7 @@ fn is_installed() -> bool {
 
 /// Starts one with these servers on a free port, `PORT` in their text.
 fn start(dir: &Path, servers: &str) -> (Nginx, u16) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = tollgate_tests::net::free_port().unwrap();
     let temp: String =
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {name};\n")).concat();
     let conf = format!(

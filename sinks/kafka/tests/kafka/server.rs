@@ -1,6 +1,5 @@
 //! A real Kafka for the length of a test, started by `scripts/kafka.sh`.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -126,7 +125,7 @@ impl Drop for Kafka {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free now, and that nobody is given as the port of an outgoing connection.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    tollgate_tests::net::free_port().expect("a free port")
 }
