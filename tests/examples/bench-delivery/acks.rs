@@ -4,29 +4,39 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::collector::{Collector, Sinks};
-use crate::load::{Maker, Pace, ROWS, Spread, fdatasyncs, post};
+use crate::load::{Maker, POSTS_MAX, Pace, ROWS, Spread, fdatasyncs, post};
 
 /// The collector's core; what posts has the others.
 const CORE: &str = "0";
 /// More records than a core is expected to acknowledge in a second.
 const RECORDS_PER_SECOND_MAX: usize = 1_600_000;
 
-/// Posts as fast as answers come, for `time`.
+/// What a collector is offered of what it could acknowledge, to see how long it takes when it is not overrun.
+const SHARE: f64 = 0.5;
+
+/// Posts as fast as answers come, for `time`, then for as long at half of that rate.
 pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
-    let batches = Maker::new()?.make(RECORDS_PER_SECOND_MAX * time.as_secs() as usize / ROWS)?;
+    let mut maker = Maker::new()?;
+    let batches = maker.make(RECORDS_PER_SECOND_MAX * time.as_secs() as usize / ROWS)?;
     let bytes = batches.first().map_or(0, |batch| batch.len());
     let disk = fdatasyncs(dir, bytes)?;
     let mut collector = Collector::start(dir, Sinks::Metrics, "", Some(CORE))?;
     let outcome = post(&dir.join("tls"), collector.ingest, batches, Pace { per_second: None, time })?;
     println!("## acks: a collector on one core, batches of {ROWS}, {:.1} bytes a record", bytes as f64 / ROWS as f64);
+    let rate = outcome.rate();
     println!(
-        "{:.0} records/s acknowledged ({} batches in {:.1} s, {} refused)",
-        outcome.rate(),
+        "{rate:.0} records/s acknowledged ({} batches in {:.1} s, {} refused)",
         outcome.waits.len(),
         outcome.took.as_secs_f64(),
         outcome.refused
     );
-    println!("ack:  {}", Spread::of(outcome.waits));
+    println!("ack:  {}, {POSTS_MAX} posts at once", Spread::of(outcome.waits));
+    collector.wait_delivered()?;
+    let per_second = rate * SHARE / ROWS as f64;
+    let batches = maker.make((per_second * time.as_secs_f64()) as usize)?;
+    let pace = Pace { per_second: Some(per_second), time: time * 2 };
+    let outcome = post(&dir.join("tls"), collector.ingest, batches, pace)?;
+    println!("at {:.0} records/s: {}, {} refused", outcome.rate(), Spread::of(outcome.waits), outcome.refused);
     println!("disk: {disk} (write and fdatasync of {bytes} bytes)");
     collector.process.stop().map(drop)
 }

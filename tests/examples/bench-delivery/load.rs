@@ -58,7 +58,7 @@ impl Maker {
 pub struct Outcome {
     /// Time from the start to the last acknowledgement.
     pub took: Duration,
-    /// Waits for the acknowledgements.
+    /// Waits for the acknowledgements: to a pace from when each post was due, else from when it began.
     pub waits: Vec<Duration>,
     /// Posts refused with 503 or 429; each was posted again, unless the batches are let go.
     pub refused: usize,
@@ -126,11 +126,13 @@ async fn one_after_another(
     while started.elapsed() < pace.time && !shared.over.load(Ordering::Relaxed) {
         let next = shared.batches.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some((number, batch)) = next else { break };
-        if let Some(per_second) = pace.per_second {
-            tokio::time::sleep_until((started + Duration::from_secs_f64(number as f64 / per_second)).into()).await;
+        let due = pace.per_second.map(|per_second| started + Duration::from_secs_f64(number as f64 / per_second));
+        if let Some(due) = due {
+            tokio::time::sleep_until(due.into()).await;
         }
         loop {
-            let began = Instant::now();
+            // To a pace the wait begins when the post is due: one that all posters are too busy for is late already.
+            let began = due.unwrap_or_else(Instant::now);
             match poster.post(batch.clone(), POST_TIMEOUT).await? {
                 Answer::Acknowledged { .. } => {
                     waits.push(began.elapsed());

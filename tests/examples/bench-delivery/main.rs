@@ -3,7 +3,7 @@
 //!
 //! | part | shows |
 //! |---|---|
-//! | `acks` | records acknowledged (fdatasynced) a second by a collector on one core, and the time to an acknowledgement, beside the disk's own fdatasync |
+//! | `acks` | records acknowledged (fdatasynced) a second by a collector on one core, and the time to an acknowledgement then and at half of that rate, beside the disk's own fdatasync |
 //! | `sinks` | records a second that table, Kafka and metrics have all stored, sustained |
 //! | `memory` | memory of the collector while a million records a second are offered |
 //! | `outage` | a proxy at 1,736 requests a second without its collector: what is lost, its memory, its p99 beside the same with one |
