@@ -8,6 +8,7 @@ mod table_metrics;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_config::{ConfigError, Loaded, load, to_yaml};
 use tollgate_telemetry::init_logging;
@@ -47,40 +48,48 @@ fn run(args: &CollectorArgs, file: CollectorFile) -> anyhow::Result<()> {
     init_logging(args.log_json, LOG_LEVELS)?;
     tollgate_tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        let mut termination = Termination::catch()?;
-        let assembled = tokio::select! {
+    let was_started = runtime.block_on(async {
+        let mut signals = Signals::catch()?;
+        let mut assembled = tokio::select! {
             biased;
-            () = termination.requested() => {
-                tracing::info!("stopped while starting: the next start reads the journal from where this one began");
-                return Ok(());
+            () = signals.stop() => {
+                tracing::info!("stopped while starting: nothing was received yet");
+                return anyhow::Ok(false);
             }
             assembled = start(file) => assembled?,
         };
-        assembled.log_endpoints();
-        termination.requested().await;
+        // From here on batches are acknowledged: whatever comes, they are brought to their sinks.
+        let opened = assembled.open_doors().await;
+        if opened.is_ok() {
+            assembled.log_endpoints();
+            signals.stop().await;
+        }
         tracing::info!("stopping: requests in flight are finished, what the sinks hold is stored");
-        assembled.stop().await
+        assembled.stop().await?;
+        opened.map(|()| true)
     });
-    // A journal that is still being read is left to the end of the process.
-    runtime.shutdown_background();
-    outcome
+    if let Ok(false) = was_started {
+        // The thread that reads the journal ends with the process: dropping the runtime would wait for it.
+        runtime.shutdown_background();
+    }
+    was_started.map(drop)
 }
 
-/// SIGTERM and SIGINT: from [`Termination::catch`] on they ask the process to stop, and do not end it by themselves.
-pub struct Termination {
+/// SIGTERM and SIGINT: from [`Signals::catch`] on they ask the process to stop, and do not end it by themselves.
+pub struct Signals {
     term: Signal,
     interrupt: Signal,
 }
 
-impl Termination {
-    /// To be called before anything is started: a signal that comes early is then not lost, and ends nothing half-way.
-    pub fn catch() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+impl Signals {
+    /// Within a runtime, before anything that a signal may not end half-way: one that comes after this is not lost.
+    pub fn catch() -> anyhow::Result<Self> {
+        let caught = |kind| signal(kind).context("signals cannot be waited for");
+        Ok(Self { term: caught(SignalKind::terminate())?, interrupt: caught(SignalKind::interrupt())? })
     }
 
     /// Waits for either.
-    pub async fn requested(&mut self) {
+    pub async fn stop(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.interrupt.recv() => {}

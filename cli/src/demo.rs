@@ -19,7 +19,7 @@ use tollgate_telemetry::init_logging;
 use tollgate_tls::Identity;
 
 use crate::args::{Companion, DemoArgs};
-use crate::collector::{self, Assembled, Termination};
+use crate::collector::{self, Assembled, Signals};
 use crate::demo::companions::{ALERTMANAGER_PORT, Companions, KAFKA_PORT, PROMETHEUS_PORT, TOPIC};
 use crate::demo::guide::Endpoints;
 use crate::demo::layout::Layout;
@@ -40,7 +40,6 @@ pub fn main(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
-    let mut termination = Termination::catch()?;
     let stop = CancellationToken::new();
     let mut companions = match args.with.as_slice() {
         [] => None,
@@ -53,7 +52,8 @@ async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
 
     let services = Services::start().await?;
     let file = collector::read(&layout.collector_yaml(args, with(Companion::Kafka))?)?;
-    let collector = collector::start(file.value).await.context("starting the collector")?;
+    let mut collector = collector::start(file.value).await.context("starting the collector")?;
+    collector.open_doors().await.context("starting the collector")?;
     let proxy_yaml = layout.proxy_yaml(args, collector.ingest(), &services.configuration())?;
     let proxy = tollgate_proxy::start(Plan::load(&proxy_yaml)?).context("starting the proxy")?;
     let endpoints = endpoints(&collector, &proxy)?;
@@ -70,9 +70,10 @@ async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
     if !args.no_traffic {
         tokio::spawn(traffic::run(target(layout, &endpoints)?, args.rate, stop.clone()));
     }
+    let mut signals = Signals::catch()?;
     guide::print(&endpoints, layout, &lines(&args.with));
 
-    termination.requested().await;
+    signals.stop().await;
     println!("stopping …");
     stop.cancel();
     tokio::task::spawn_blocking(move || proxy.stop(DRAIN)).await?;

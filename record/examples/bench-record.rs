@@ -1,5 +1,5 @@
-//! What a record costs: `cargo run --release -p tollgate-record --example bench-record [-- LEVEL]`, with zstd's level 1 or
-//! that one.
+//! What a record costs: `cargo run --release -p tollgate-record --example bench-record [-- LEVEL]`, zstd's level, 1
+//! by default.
 //!
 //! Prints, for several batch sizes, nanoseconds a record to append, to encode (seal less zstd's share), to compress and to
 //! decode, and bytes a record before and after compression. One thread, made-up data, no network and no disk: it shows what

@@ -2,6 +2,7 @@
 //! record is lost and none is doubled.
 
 use std::collections::HashSet;
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -60,15 +61,21 @@ fn more_answers(traffic: &Traffic) -> anyhow::Result<()> {
     })
 }
 
-/// Starts a collector and stops it before it is ready, as whoever rolls back in a hurry does.
+/// Starts a collector twice and stops it before it is ready, as whoever rolls back in a hurry does: when its first port is
+/// open, which is before the journal is, and when the journal is open.
 fn stop_while_starting(rig: &Rig) -> anyhow::Result<()> {
-    const OPENED: &str = "journal opened";
-    let opened = || rig.collector.output().matches(OPENED).count();
+    let opened = || rig.collector.output().matches("journal opened").count();
     let before = opened();
+    stop_once(rig, || TcpStream::connect(("127.0.0.1", rig.ports.ingest)).is_ok())?;
+    let since = opened().max(before);
+    stop_once(rig, || opened() > since)
+}
+
+fn stop_once(rig: &Rig, is_time: impl Fn() -> bool) -> anyhow::Result<()> {
     let mut hasty = start_collector(&rig.dir)?;
     let started = Instant::now();
-    while opened() == before {
-        ensure!(started.elapsed() < PATIENCE, "the journal is not opened: {}", hasty.output());
+    while !is_time() {
+        ensure!(started.elapsed() < PATIENCE, "it does not start: {}", hasty.output());
         std::thread::sleep(Duration::from_millis(1));
     }
     let end = hasty.stop()?;

@@ -23,6 +23,8 @@ use crate::collector::table_metrics::TableMetrics;
 /// Everything that runs.
 pub struct Assembled {
     running: Running,
+    /// What the doors are opened on, until they are.
+    behind_doors: Option<(Queries, Arc<Table>)>,
     doors: Option<Doors>,
     table_metrics: Option<JoinHandle<()>>,
 }
@@ -34,7 +36,7 @@ struct Doors {
     shut: CancellationToken,
 }
 
-/// Starts everything that the configuration asks for.
+/// Starts everything that the configuration asks for, but for the query doors. Dropped half-way it has received nothing.
 pub async fn start(file: CollectorFile) -> anyhow::Result<Assembled> {
     let metrics = Registry::new();
     register_build_info(&metrics, env!("CARGO_PKG_VERSION"), "tollgate")?;
@@ -61,12 +63,7 @@ pub async fn start(file: CollectorFile) -> anyhow::Result<Assembled> {
     };
     let tail = table.clone().map(|table| table as Arc<dyn Tail>);
     let running = tollgate_collector::start(file.collector(), Parts { sinks, tail, metrics }).await?;
-    // The doors open last: before, the rows that only the journal holds could not be seen.
-    let doors = match (&file.queries, table) {
-        (Some(queries), Some(table)) => Some(open_doors(queries, table).await?),
-        _ => None,
-    };
-    Ok(Assembled { running, doors, table_metrics })
+    Ok(Assembled { running, behind_doors: file.queries.zip(table), doors: None, table_metrics })
 }
 
 async fn open_doors(queries: &Queries, table: Arc<Table>) -> anyhow::Result<Doors> {
@@ -83,6 +80,15 @@ async fn open_doors(queries: &Queries, table: Arc<Table>) -> anyhow::Result<Door
 }
 
 impl Assembled {
+    /// Opens the query doors that are configured: after everything else, as the rows that only the journal holds could not be
+    /// seen before.
+    pub async fn open_doors(&mut self) -> anyhow::Result<()> {
+        if let Some((queries, table)) = self.behind_doors.take() {
+            self.doors = Some(open_doors(&queries, table).await?);
+        }
+        Ok(())
+    }
+
     /// Where batches are received.
     pub fn ingest(&self) -> SocketAddr {
         self.running.ingest_addr

@@ -1,4 +1,4 @@
-//! Acknowledged records a second of a collector on one core, and the time to an acknowledgement.
+//! Acknowledged records a second of a collector on one core, and the time to an acknowledgement then and at half of that rate.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +11,8 @@ const CORE: &str = "0";
 /// More records than a core is expected to acknowledge in a second.
 const RECORDS_PER_SECOND_MAX: usize = 1_600_000;
 
-/// What a collector is offered of what it could acknowledge, to see how long it takes when it is not overrun.
-const SHARE: f64 = 0.5;
+/// What the collector is offered of what it acknowledged at full rate, to see how long it takes when it is not overrun.
+const RATE_SHARE: f64 = 0.5;
 
 /// Posts as fast as answers come, for `time`, then for as long at half of that rate.
 pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
@@ -32,11 +32,16 @@ pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
     );
     println!("ack:  {}, {POSTS_MAX} posts at once", Spread::of(outcome.waits));
     collector.wait_delivered()?;
-    let per_second = rate * SHARE / ROWS as f64;
+    let per_second = rate * RATE_SHARE / ROWS as f64;
     let batches = maker.make((per_second * time.as_secs_f64()) as usize)?;
-    let pace = Pace { per_second: Some(per_second), time: time * 2 };
+    let (offered, pace) = (batches.len(), Pace { per_second: Some(per_second), time: time * 2 });
     let outcome = post(&dir.join("tls"), collector.ingest, batches, pace)?;
-    println!("at {:.0} records/s: {}, {} refused", outcome.rate(), Spread::of(outcome.waits), outcome.refused);
+    println!(
+        "at {:.0} records/s: {} of {offered} batches acknowledged, {}",
+        outcome.rate(),
+        outcome.waits.len(),
+        Spread::of(outcome.waits)
+    );
     println!("disk: {disk} (write and fdatasync of {bytes} bytes)");
     collector.process.stop().map(drop)
 }
