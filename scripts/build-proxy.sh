@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the proxy as it is shipped, `dist-profiled/tollgate-proxy` in the target folder: optimised over all crates at once,
-# and laid out by a profile of itself under load (https://doc.rust-lang.org/rustc/profile-guided-optimization.html). The load
+# and with a profile of itself under load (https://doc.rust-lang.org/rustc/profile-guided-optimization.html). The load
 # is that of bench/proxy/main.py with the proxy alone, HTTP/1.1, HTTP/2, TLS, handshakes and large answers, with records and
 # without: a minute on loopback, on two cores. A profile is used again as long as the binary that it is of stays the same.
 set -euo pipefail
