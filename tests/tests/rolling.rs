@@ -65,10 +65,9 @@ fn more_answers(traffic: &Traffic) -> anyhow::Result<()> {
 /// open, which is before the journal is, and when the journal is open.
 fn stop_while_starting(rig: &Rig) -> anyhow::Result<()> {
     let opened = || rig.collector.output().matches("journal opened").count();
-    let before = opened();
     stop_once(rig, || TcpStream::connect(("127.0.0.1", rig.ports.ingest)).is_ok())?;
-    let since = opened().max(before);
-    stop_once(rig, || opened() > since)
+    let before = opened();
+    stop_once(rig, || opened() > before)
 }
 
 fn stop_once(rig: &Rig, is_time: impl Fn() -> bool) -> anyhow::Result<()> {
