@@ -61,8 +61,7 @@ impl Refusal {
     #[must_use]
     pub fn response(&self, request_id: &HeaderValue) -> (Response<()>, Bytes) {
         let id = request_id.to_str().unwrap_or_default();
-        let body =
-            serde_json::json!({ "error": self.class.as_str(), "message": meaning(self.class), "request_id": id });
+        let body = serde_json::json!({ "error": self.class.as_str(), "message": self.class.client_message(), "request_id": id });
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -78,28 +77,5 @@ impl Refusal {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         (response, Bytes::from(body.to_string()))
-    }
-}
-
-/// What a client is told of a class.
-fn meaning(class: ErrorClass) -> &'static str {
-    match class {
-        ErrorClass::NoRoute => "no API is served for this host, path and method",
-        ErrorClass::BadRequest => "the request is malformed or not served in this form",
-        ErrorClass::TooLarge => "the request is too large",
-        ErrorClass::Auth => "this API needs a valid credential",
-        ErrorClass::Acl => "this caller may not use this API",
-        ErrorClass::RateLimited => "too many requests",
-        ErrorClass::ClientAbort => "the request was not complete",
-        ErrorClass::Dns
-        | ErrorClass::NoHealthyUpstream
-        | ErrorClass::ConnectRefused
-        | ErrorClass::ConnectTimeout
-        | ErrorClass::UpstreamTls => "the API cannot be reached at the moment",
-        ErrorClass::UpstreamReset | ErrorClass::UpstreamProtocol | ErrorClass::Upstream5xx => {
-            "the API failed to answer"
-        }
-        ErrorClass::UpstreamTimeout => "the API did not answer in time",
-        ErrorClass::TlsHandshake | ErrorClass::Waf | ErrorClass::Internal => "the request could not be served",
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! A writer can only write these values. A reader must bear with others: a newer version may add some.
 
+mod error_class;
+
+pub use error_class::{Actor, ErrorClass};
+
 /// A closed list of values.
 pub trait Vocabulary: Copy + Eq + Sized + 'static {
     /// All values, in the order of their [`index`](Vocabulary::index).
@@ -10,14 +14,16 @@ pub trait Vocabulary: Copy + Eq + Sized + 'static {
     fn as_str(self) -> &'static str;
     /// The value's place in [`ALL`](Vocabulary::ALL).
     fn index(self) -> usize;
+    /// What the value says: the first line of its documentation.
+    fn meaning(self) -> &'static str;
 }
 
 macro_rules! vocabulary {
-    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $value_doc:literal] $value:ident = $text:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name {
-            $($(#[$value_doc])* $value,)*
+            $(#[doc = $value_doc] $value,)*
         }
 
         impl $name {
@@ -28,6 +34,13 @@ macro_rules! vocabulary {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $($name::$value => $text,)*
+                }
+            }
+
+            /// What the value says, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $($name::$value => $value_doc.trim_ascii(),)*
                 }
             }
 
@@ -50,6 +63,10 @@ macro_rules! vocabulary {
             fn index(self) -> usize {
                 self as usize
             }
+
+            fn meaning(self) -> &'static str {
+                $name::meaning(self)
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -60,6 +77,8 @@ macro_rules! vocabulary {
     };
 }
 
+use vocabulary;
+
 vocabulary! {
     /// What a row is about.
     Kind {
@@ -69,50 +88,6 @@ vocabulary! {
         HandshakeFailed = "handshake_failed",
         /// A run of records that was shed on purpose.
         Gap = "gap",
-    }
-}
-
-vocabulary! {
-    /// What went wrong with a transaction.
-    ErrorClass {
-        /// No route matched the request.
-        NoRoute = "no_route",
-        /// The request was malformed or refused for its form.
-        BadRequest = "bad_request",
-        /// The request's head or body passed a limit.
-        TooLarge = "too_large",
-        /// The TLS handshake with the client failed.
-        TlsHandshake = "tls_handshake",
-        /// The caller could not be authenticated.
-        Auth = "auth",
-        /// The caller was not allowed.
-        Acl = "acl",
-        /// The caller passed a rate limit.
-        RateLimited = "rate_limited",
-        /// The web application firewall blocked the request.
-        Waf = "waf",
-        /// The upstream's name could not be resolved.
-        Dns = "dns",
-        /// No upstream address was fit to try.
-        NoHealthyUpstream = "no_healthy_upstream",
-        /// The upstream refused the connection.
-        ConnectRefused = "connect_refused",
-        /// The upstream did not accept the connection in time.
-        ConnectTimeout = "connect_timeout",
-        /// The TLS handshake with the upstream failed.
-        UpstreamTls = "upstream_tls",
-        /// The upstream dropped the connection before the response was complete.
-        UpstreamReset = "upstream_reset",
-        /// The upstream did not answer in time.
-        UpstreamTimeout = "upstream_timeout",
-        /// The upstream broke the protocol.
-        UpstreamProtocol = "upstream_protocol",
-        /// The upstream answered with a 5xx status.
-        Upstream5xx = "upstream_5xx",
-        /// The client left before the response was complete.
-        ClientAbort = "client_abort",
-        /// The gateway itself failed.
-        Internal = "internal",
     }
 }
 
