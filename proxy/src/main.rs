@@ -3,7 +3,6 @@
 //! Exit status: 0 after a drain, 1 when it could not start (or `top` got no answer), 2 when the configuration or the command line is wrong.
 
 mod commands;
-mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::config::Plan;
 use tollgate_proxy::{inherited_sockets, quarantine, start_on};
 
-use crate::commands::Format;
+use crate::commands::{Format, top};
 
 /// Exit status for a configuration that is refused.
 const EXIT_CONFIG: u8 = 2;

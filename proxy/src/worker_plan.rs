@@ -18,11 +18,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::client::connection::ConnectionFacts;
+use crate::client::server::Protocols;
 use crate::config::Plan;
-use crate::connection::ConnectionFacts;
 use crate::metrics::{Metrics, ServiceCounts};
-use crate::pool::Pool;
-use crate::server::Protocols;
+use crate::upstream::pool::Pool;
 
 /// A plan in the hands of one worker.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use super::caps::Caps;
 use super::compile::{identity, noted};
 use super::plan::{Endpoint, HealthPlan, Plan, ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan};
 use super::{Active, KeyPair, Protocol, ProxyConfig, Service, ServiceTls, Target, UpstreamHost, Verify};
-use crate::balance;
-use crate::health::{Check, CheckRule, UpstreamState};
+use crate::upstream::balance;
+use crate::upstream::health::{Check, CheckRule, UpstreamState};
 
 /// Targets of one service.
 const TARGETS_MAX: usize = 1_000;

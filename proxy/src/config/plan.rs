@@ -14,13 +14,13 @@ use tollgate_tls::{ClientPolicy, Rotating, ServerNames};
 
 use super::{AllOut, Balance, Overflow, Protocol, ProxyConfig, ProxyProtocol, compile, files};
 use crate::caps::{ListenerCaps, ServiceCaps};
+use crate::client::proxy_header::ProxyHeaders;
 use crate::edits::HeaderEdits;
-use crate::health::{Check, UpstreamState};
 use crate::lint;
-use crate::proxy_protocol::receive::ProxyHeaders;
 use crate::rewrite::Rewrite;
 use crate::routing::Router;
 use crate::ship::{QuarantineLimits, SpoolLimits};
+use crate::upstream::health::{Check, UpstreamState};
 
 /// A configuration that can run.
 #[derive(Debug)]

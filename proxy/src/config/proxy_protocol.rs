@@ -5,7 +5,7 @@ use tollgate_config::{At, Problems};
 
 use super::compile::noted;
 use super::plan::Cidr;
-use crate::proxy_protocol::receive::ProxyHeaders;
+use crate::client::proxy_header::ProxyHeaders;
 
 /// Which PROXY headers a listener takes, and from whom.
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -5,7 +5,6 @@
 
 pub mod decode;
 pub mod encode;
-pub mod receive;
 
 /// Begins every header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";

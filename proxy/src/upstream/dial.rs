@@ -1,6 +1,6 @@
 //! Opening a connection: resolve, connect, say who the client is, TLS, HTTP.
 //!
-//! Several addresses of a name are tried in the order of [`crate::dns::order`], the next one [`ATTEMPT_DELAY`] after the
+//! Several addresses of a name are tried in the order of [`crate::upstream::dns::order`], the next one [`ATTEMPT_DELAY`] after the
 //! one before or as soon as that fails (RFC 8305 section 5); the first to answer is kept.
 
 use std::cell::Cell;
@@ -25,14 +25,14 @@ use tollgate_record::vocabulary::{ErrorClass, Termination};
 
 use super::shared::Shared;
 use super::{Ends, Lease, PeerAddr, Rests, Sender, Wanted};
+use crate::client::connection::{IoFacts, Watched};
 use crate::config::{Endpoint, Http2, Protocol, UpstreamPlan};
-use crate::connection::{IoFacts, Watched};
-use crate::dns::Resolver;
-use crate::pool::{OpenConnection, Slot};
 use crate::proxy_protocol::encode;
 use crate::refusal::Refusal;
+use crate::runtime::worker::Worker;
 use crate::transaction::{Stage, UpstreamFacts};
-use crate::worker::Worker;
+use crate::upstream::dns::Resolver;
+use crate::upstream::pool::{OpenConnection, Slot};
 use crate::worker_plan::WorkerPlan;
 
 /// Bytes of a response head.
@@ -137,7 +137,7 @@ pub async fn reach(
         true => facts.leave(),
         false => facts.stage = None,
     }
-    let addresses = crate::dns::order(&resolved.addresses, port, resolver.turn());
+    let addresses = crate::upstream::dns::order(&resolved.addresses, port, resolver.turn());
     facts.addr = addresses.first().copied().map(PeerAddr::Tcp);
     facts.enter(Stage::Connect);
     let connected = timeout_at(deadline.into(), async {

@@ -7,8 +7,13 @@
 //!      └─▶ as many as may be: wait for one, up to a bound in number and time
 //! ```
 
+pub mod balance;
 pub mod budget;
 pub mod dial;
+pub mod dns;
+pub mod health;
+pub mod pool;
+pub mod prewarm;
 pub mod shared;
 
 use std::cell::Cell;
@@ -24,14 +29,14 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use tollgate_record::vocabulary::ErrorClass;
 
-use crate::body::RequestBody;
+use crate::client::connection::IoFacts;
 use crate::config::{Protocol, ProxyProtocol};
-use crate::connection::IoFacts;
-use crate::health::InFlight;
-use crate::pool::{OpenConnection, Slot};
 use crate::refusal::Refusal;
+use crate::runtime::worker::Worker;
 use crate::transaction::UpstreamFacts;
-use crate::worker::Worker;
+use crate::transaction::body::RequestBody;
+use crate::upstream::health::InFlight;
+use crate::upstream::pool::{OpenConnection, Slot};
 use crate::worker_plan::WorkerPlan;
 use shared::{Dialer, Stream};
 
@@ -283,7 +288,7 @@ fn is_shared(slot: &Slot) -> bool {
     }
 }
 
-async fn wait(bounds: &crate::pool::Bounds, slot: &Slot, until: Instant) -> Result<(), Refusal> {
+async fn wait(bounds: &crate::upstream::pool::Bounds, slot: &Slot, until: Instant) -> Result<(), Refusal> {
     let detail = match slot.wait(bounds, until).await {
         Some(true) => return Ok(()),
         Some(false) => {
@@ -301,7 +306,7 @@ async fn wait(bounds: &crate::pool::Bounds, slot: &Slot, until: Instant) -> Resu
 }
 
 /// Waits for the place of an evicted connection, unless it is free already.
-async fn wait_for_place(slot: &Slot, bounds: &crate::pool::Bounds, until: Instant) -> Result<(), Refusal> {
+async fn wait_for_place(slot: &Slot, bounds: &crate::upstream::pool::Bounds, until: Instant) -> Result<(), Refusal> {
     match slot.places().has_room(bounds.open_max) {
         true => Ok(()),
         false => wait(bounds, slot, until).await,

@@ -13,10 +13,10 @@ use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
 use super::{Ends, Lease, PeerAddr, Resting, Sender};
-use crate::body::RequestBody;
-use crate::connection::IoFacts;
-use crate::pool::{Places, Slot};
+use crate::client::connection::IoFacts;
 use crate::refusal::Refusal;
+use crate::transaction::body::RequestBody;
+use crate::upstream::pool::{Places, Slot};
 
 /// One HTTP/2 connection.
 #[derive(Debug)]

@@ -13,19 +13,24 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass, ResponseSource, Termination};
 
-use crate::body::{BodyWatch, RequestBody, RequestBounds, ResponseBody, ResponseBounds};
+use crate::client::connection::ConnectionFacts;
+use crate::client::misdirected;
 use crate::config::{Plan, ProxyConfig, RoutePlan};
-use crate::connection::ConnectionFacts;
 use crate::forwarding::{self, Hop};
-use crate::min_rate::MinRate;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::rewrite::Rewrite;
 use crate::routing::KNOWN_METHODS;
+use crate::runtime::worker::Worker;
 use crate::survey::{self, Survey, Surveyed};
+use crate::transaction::body::{BodyWatch, RequestBody, RequestBounds, ResponseBody, ResponseBounds};
+use crate::transaction::credentials;
+use crate::transaction::exchange;
+use crate::transaction::min_rate::MinRate;
+use crate::transaction::redaction;
+use crate::transaction::tunnel;
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
-use crate::worker::Worker;
-use crate::{client_cert, credentials, exchange, misdirected, normalize, redaction, trace, tunnel};
+use crate::{client_cert, normalize, trace};
 
 /// Serves one request; the transaction ends with the response's body.
 ///

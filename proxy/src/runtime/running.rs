@@ -12,17 +12,17 @@ use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Admin, INFLIGHT_MAX, InFlightQuery};
-use crate::checks;
+use crate::admin::http::{Admin, INFLIGHT_MAX, InFlightQuery};
+use crate::client::server::Server;
 use crate::config::Plan;
 use crate::metrics::Metrics;
-use crate::quiet::{Quiet, Stop};
-use crate::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
-use crate::server::Server;
+use crate::runtime::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
+use crate::runtime::sockets::{Handed, SocketError};
+use crate::runtime::worker::Worker;
 use crate::ship::{self, Outbox, Sealer, Shipper};
-use crate::sockets::{Handed, SocketError};
+use crate::task::cancel::{Quiet, Stop};
 use crate::transaction::now_us;
-use crate::worker::Worker;
+use crate::upstream::health::active;
 
 /// Queries for transactions in flight that wait for a worker.
 const QUERIES_MAX: usize = 4;
@@ -122,7 +122,7 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
     let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
     let (metrics_shown, reload) = (metrics.clone(), reloader.clone());
-    let health_thread = checks::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
+    let health_thread = active::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
     let served = Admin {
         in_force: in_force.clone(),
         metrics: metrics_shown,

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::decode::{BYTES_MAX, Header, Malformed, decode};
 use crate::config::{AcceptedVersion, Cidr};
 use crate::forwarding::is_trusted;
+use crate::proxy_protocol::decode::{BYTES_MAX, Header, Malformed, decode};
 
 /// Who may send which header on a listener.
 #[derive(Debug, Clone)]

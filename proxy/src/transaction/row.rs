@@ -6,10 +6,10 @@ use http::{Method, Version};
 use tollgate_record::Record;
 use tollgate_record::vocabulary::{AclDecision, MtlsVerify, WafAction};
 
+use crate::client::connection::ConnectionFacts;
 use crate::config::Plan;
-use crate::connection::ConnectionFacts;
+use crate::runtime::worker::Worker;
 use crate::transaction::{Ending, Transaction};
-use crate::worker::Worker;
 
 /// Columns that are the same for all requests of a connection.
 pub fn connection<'a>(record: &mut Record<'a>, connection: &'a ConnectionFacts, worker: &'a Worker) {

@@ -6,7 +6,7 @@
 //! requests in flight for its weight, over all workers; among equals, turns decide.
 
 use crate::config::{AllOut, Balance, Plan, ServicePlan};
-use crate::health::clock_ms;
+use crate::upstream::health::clock_ms;
 
 /// Targets that one request can have tried.
 pub const TRIED_MAX: usize = 8;

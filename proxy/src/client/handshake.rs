@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tollgate_tls::{PeerCertificate, ServerNames, ServerPolicy};
 
+use crate::client::connection::TlsFacts;
+use crate::client::tls_stream::TlsStream;
 use crate::client_cert;
 use crate::config::ClientCertFields;
-use crate::connection::TlsFacts;
-use crate::tls_stream::TlsStream;
 use crate::transaction::now_us;
 
 /// Room for a read of the client's first words, which are a few hundred bytes most of the time.

@@ -409,7 +409,7 @@ impl Pool {
     }
 
     /// Closes what has been idle for too long, is too old, or leads to an address that its name has no more.
-    pub fn sweep(&self, resolver: &crate::dns::Resolver) {
+    pub fn sweep(&self, resolver: &crate::upstream::dns::Resolver) {
         for slot in self.made.borrow().iter().filter_map(|index| self.slots[*index].get()) {
             if slot.places.open.get() == 0 {
                 continue;

@@ -3,6 +3,8 @@
 //! Exit status: 0 without errors and differences; 1 for `check --deny-warnings` with warnings and for `diff` with
 //! differences; 2 with errors.
 
+pub mod top;
+
 use std::path::Path;
 use std::process::ExitCode;
 

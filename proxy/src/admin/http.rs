@@ -22,12 +22,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tollgate_telemetry::LogError;
 
-use crate::connection::Watched;
-use crate::live::Shown;
+use crate::admin::upstreams_view;
+use crate::client::connection::Watched;
 use crate::metrics::Metrics;
-use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
+use crate::runtime::reload::{InForce, ReloadError, Reloaded, Reloader};
 use crate::ship::Outbox;
-use crate::{redaction, upstreams_view};
+use crate::transaction::in_flight::Shown;
+use crate::transaction::redaction;
 
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 64;

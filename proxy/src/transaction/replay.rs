@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::body::StreamingBody;
 use crate::transaction::BodyFault;
+use crate::transaction::body::StreamingBody;
 
 /// One sending of the body.
 #[derive(Debug)]

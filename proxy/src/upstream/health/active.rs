@@ -19,13 +19,13 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Plan, Protocol, UpstreamPlan};
-use crate::dns::Resolver;
-use crate::health::{Check, clock_ms};
 use crate::metrics::Metrics;
 use crate::proxy_protocol::encode;
-use crate::reload::InForce;
+use crate::runtime::reload::InForce;
 use crate::transaction::UpstreamFacts;
 use crate::upstream::dial::{LocalTasks, Socket, reach};
+use crate::upstream::dns::Resolver;
+use crate::upstream::health::{Check, clock_ms};
 
 /// Checks at one time.
 const CHECKS_AT_ONE_TIME_MAX: usize = 64;

@@ -19,16 +19,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
 
-use crate::alarm::Alarms;
 use crate::caps::Admitted;
+use crate::client::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
+use crate::client::handshake;
+use crate::client::idle::Awake;
+use crate::client::proxy_header::{ProxyHeaders, receive};
+use crate::client::tls_stream::TlsStream;
 use crate::config::ProxyConfig;
-use crate::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
-use crate::proxy_protocol::receive::{ProxyHeaders, receive};
-use crate::quiet::{Cut, Quiet};
-use crate::rest::Awake;
-use crate::tls_stream::TlsStream;
-use crate::worker::Worker;
-use crate::{forward, forwarding, handshake};
+use crate::forwarding;
+use crate::runtime::worker::Worker;
+use crate::task::cancel::{Cut, Quiet};
+use crate::task::timer::Alarms;
+use crate::transaction::forward;
 
 /// Wait after accept failed, for want of file descriptors most likely.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);

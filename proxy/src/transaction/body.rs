@@ -12,11 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
-use crate::alarm::Alarm;
-use crate::connection::IoFacts;
-use crate::min_rate::{MinRate, Waiting};
+use crate::client::connection::IoFacts;
 use crate::normalize;
-use crate::replay::Replay;
+use crate::task::timer::Alarm;
+use crate::transaction::min_rate::{MinRate, Waiting};
+use crate::transaction::replay::Replay;
 use crate::transaction::{BodyFault, Ending, RequestProgress, Transaction};
 use crate::upstream::Lease;
 

@@ -16,16 +16,16 @@ use tollgate_record::id::{ProducerName, RequestId, producer_tag};
 use tollgate_record::vocabulary::{AuthFailReason, AuthResult, ErrorClass, Kind, MtlsVerify, Termination};
 use tollgate_record::{BatchHeader, Record, SealLimits};
 
+use crate::client::connection::ConnectionFacts;
 use crate::config::Plan;
-use crate::connection::ConnectionFacts;
-use crate::dns::Resolver;
-use crate::live::InFlight;
 use crate::metrics::{Metrics, WorkerMetrics};
-use crate::quiet::Stop;
-use crate::redaction;
 use crate::ship::{Outbox, Rows, SealJobs};
+use crate::task::cancel::Stop;
+use crate::transaction::in_flight::InFlight;
+use crate::transaction::redaction;
 use crate::transaction::{Ending, Transaction, now_us};
 use crate::upstream::PeerAddr;
+use crate::upstream::dns::Resolver;
 use crate::worker_plan::WorkerPlan;
 
 /// How often counts are added to the shared ones and idle connections are swept.
@@ -213,7 +213,7 @@ impl Worker {
         let mut batch = self.batch.borrow_mut();
         let batch = &mut *batch;
         let mut record = Record::default();
-        crate::row::connection(&mut record, &transaction.connection, self);
+        crate::transaction::row::connection(&mut record, &transaction.connection, self);
         redaction::path(transaction.uri.path(), &mut batch.path);
         record.path = Some(&batch.path);
         if let Some(query) = transaction.uri.query() {
@@ -239,7 +239,7 @@ impl Worker {
             }
             record.upstream_addr = Some(&batch.addr);
         }
-        crate::row::transaction(&mut record, transaction, ending, ended_at, plan);
+        crate::transaction::row::transaction(&mut record, transaction, ending, ended_at, plan);
         batch.rows.append(&record);
         self.metrics.issued();
     }
@@ -251,7 +251,7 @@ impl Worker {
         let by_client = reason == "closed" || reason.starts_with("peer_");
         let (seq, time_us) = self.issue(began_at);
         let mut record = Record { kind: Kind::HandshakeFailed, seq, time_us, ..Record::default() };
-        crate::row::connection(&mut record, connection, self);
+        crate::transaction::row::connection(&mut record, connection, self);
         let plan = self.plan();
         record.config_revision = Some(&plan.revision);
         record.error_class = Some(ErrorClass::TlsHandshake);
@@ -287,7 +287,7 @@ impl Worker {
         let began_at = connection.io.take_first_byte_at(self.epoch, false).map_or(now, |first| first.at);
         let (seq, time_us) = self.issue(began_at);
         let mut record = Record { seq, time_us, ..Record::default() };
-        crate::row::connection(&mut record, connection, self);
+        crate::transaction::row::connection(&mut record, connection, self);
         let by_client = class == ErrorClass::ClientAbort;
         let plan = self.plan();
         record.config_revision = Some(&plan.revision);
@@ -326,7 +326,7 @@ impl Worker {
                 self.epoch_us.set(epoch_us(self.epoch));
                 let plan = self.plan();
                 plan.pool.sweep(&self.resolver);
-                crate::warm::up(&self, &plan);
+                crate::upstream::prewarm::up(&self, &plan);
                 plan.counts.flush();
                 // Whatever is under way ends itself at its deadline; this is for what nobody asks to go on.
                 self.live.borrow().cut_overdue(swept_at - HOUSEKEEPING);

@@ -1,4 +1,4 @@
-//! An HTTP/1 connection: served while it has requests, at [rest](crate::rest) while it has none.
+//! An HTTP/1 connection: served while it has requests, at [rest](crate::client::idle) while it has none.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,11 +10,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tollgate_record::vocabulary::ErrorClass;
 
-use crate::connection::{ConnectionFacts, Watched};
-use crate::forward;
-use crate::quiet::Quiet;
-use crate::rest::{self, HeadClock, Restful, Until};
-use crate::server::Server;
+use crate::client::connection::{ConnectionFacts, Watched};
+use crate::client::idle::{self, HeadClock, Restful, Until};
+use crate::client::server::Server;
+use crate::task::cancel::Quiet;
+use crate::transaction::forward;
 
 impl Server {
     /// Serves one connection to its end.
@@ -90,7 +90,7 @@ impl Server {
         }
         let parts = connection.into_parts()?;
         let mut io = parts.io.into_inner();
-        let begun = rest::without_empty_lines(parts.read_buf);
+        let begun = idle::without_empty_lines(parts.read_buf);
         if !begun.is_empty() {
             facts.io.note_begun(self.worker.epoch, facts.quiet_since.get());
             io.unread(begun);
@@ -114,7 +114,7 @@ impl Server {
             };
             (until, Resting::count(resting.with_label_values(&[&plan.listeners[facts.listener].name])))
         };
-        let byte = rest::rest(io, until).await;
+        let byte = idle::rest(io, until).await;
         drop(resting);
         match byte {
             Some(byte) => io.unread(Bytes::copy_from_slice(&[byte])),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde_json::{Value, json};
 
 use crate::config::{Plan, ServicePlan, TargetPlan};
-use crate::health::clock_ms;
+use crate::upstream::health::clock_ms;
 
 /// Every service with its targets, as JSON.
 #[must_use]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::{Method, Uri};
 
-use crate::quiet::Cut;
+use crate::task::cancel::Cut;
 use crate::transaction::Transaction;
 use crate::worker_plan::WorkerPlan;
 

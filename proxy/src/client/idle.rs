@@ -35,11 +35,11 @@ use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::alarm::{Alarm, Alarms};
-use crate::connection::{ConnectionFacts, Watched};
-use crate::quiet::{Quiet, Stop};
-use crate::tls_stream::TlsStream;
-use crate::worker::Worker;
+use crate::client::connection::{ConnectionFacts, Watched};
+use crate::client::tls_stream::TlsStream;
+use crate::runtime::worker::Worker;
+use crate::task::cancel::{Quiet, Stop};
+use crate::task::timer::{Alarm, Alarms};
 
 /// Shortest and longest time between two looks for quiet connections; half of `timeouts.http1_rest` between them.
 const LOOK_MIN: Duration = Duration::from_millis(5);

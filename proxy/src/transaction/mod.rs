@@ -5,6 +5,18 @@
 //! finishes it as aborted by the client, or by the gateway when the worker is cutting connections. So the record
 //! exists by construction.
 
+pub mod body;
+pub mod credentials;
+pub mod exchange;
+pub mod forward;
+pub mod head_copy;
+pub mod in_flight;
+pub mod min_rate;
+pub mod redaction;
+pub mod replay;
+pub mod row;
+pub mod tunnel;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,14 +28,14 @@ use tollgate_record::vocabulary::{
 };
 
 use crate::caps::slots::Slot;
-use crate::connection::{ConnectionFacts, FirstByte};
-use crate::quiet::Cut;
+use crate::client::connection::{ConnectionFacts, FirstByte};
+use crate::client::server::cut_of;
 use crate::refusal::{Refusal, X_REQUEST_ID};
-use crate::server::cut_of;
+use crate::runtime::worker::Worker;
 use crate::survey::{self, Surveyed};
+use crate::task::cancel::Cut;
 use crate::trace::TraceContext;
 use crate::upstream::PeerAddr;
-use crate::worker::Worker;
 use crate::worker_plan::WorkerPlan;
 
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");

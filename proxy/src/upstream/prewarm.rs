@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::ProxyProtocol;
+use crate::runtime::worker::Worker;
 use crate::transaction::UpstreamFacts;
 use crate::upstream::{Wanted, dial};
-use crate::worker::Worker;
 use crate::worker_plan::WorkerPlan;
 
 /// Wait after one could not be made.

@@ -4,7 +4,7 @@
 //! * A sent request is tried again once, on another connection, iff its connection had served before, not a byte of a
 //!   response was seen, and the request is provably unsent (hyper gave it back) or idempotent without a body.
 //! * What an HTTP/2 upstream says it has not looked at (a GOAWAY below its stream, REFUSED_STREAM; RFC 9113 section 8.7)
-//!   is tried again whatever its method, if its body can be sent again ([`crate::replay`]).
+//!   is tried again whatever its method, if its body can be sent again ([`crate::transaction::replay`]).
 //!
 //! All of it within `retries.attempts_max` for one request, and within the budget of the upstream
 //! ([`crate::upstream::budget`]).
@@ -20,16 +20,16 @@ use hyper::client::conn::TrySendError;
 use std::sync::atomic::Ordering::Relaxed;
 use tollgate_record::vocabulary::ErrorClass;
 
-use crate::alarm::within;
-use crate::balance::{self, Tried};
-use crate::body::{BodyWatch, RequestBody};
 use crate::config::{Balance, RoutePlan, TargetPlan};
-use crate::forward::body_refusal;
-use crate::head_copy::HeadCopy;
-use crate::health::{self, InFlight};
 use crate::refusal::Refusal;
-use crate::replay::Rewind;
+use crate::task::timer::within;
 use crate::transaction::Transaction;
+use crate::transaction::body::{BodyWatch, RequestBody};
+use crate::transaction::forward::body_refusal;
+use crate::transaction::head_copy::HeadCopy;
+use crate::transaction::replay::Rewind;
+use crate::upstream::balance::{self, Tried};
+use crate::upstream::health::{self, InFlight};
 use crate::upstream::{self, Lease, Wanted};
 
 /// Statuses by which an upstream says that it cannot serve: failures for its health, and passed on.

@@ -19,13 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
-use crate::alarm::Alarm;
 use crate::caps::Admitted;
+use crate::client::read_readiness::Readable;
 use crate::config::Http2;
 use crate::frames::Meter;
-use crate::quiet::Cut;
-use crate::readable::Readable;
-use crate::worker::Worker;
+use crate::runtime::worker::Worker;
+use crate::task::cancel::Cut;
+use crate::task::timer::Alarm;
 
 /// Facts of one connection, shared by its transactions.
 #[derive(Debug)]

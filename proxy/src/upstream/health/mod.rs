@@ -8,6 +8,8 @@
 //! All of it is atomics that workers read when a service has several targets; no lock, and nothing is written while all
 //! is well. It belongs to the upstream identity, and so outlives a reload of the configuration.
 
+pub mod active;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
-use crate::body::RequestBody;
+use crate::transaction::body::RequestBody;
 
 /// Lists of fields that a thread keeps for the next copy.
 const SPARE_LISTS_MAX: usize = 64;

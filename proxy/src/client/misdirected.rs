@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_tls::ServerNames;
 
-use crate::connection::ConnectionFacts;
+use crate::client::connection::ConnectionFacts;
 use crate::refusal::Refusal;
 use crate::routing::host_name;
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::connection::IoFacts;
+use crate::client::connection::IoFacts;
 
 /// What the runtime wakes when there may be something to read.
 #[derive(Debug)]
