@@ -1,11 +1,13 @@
-//! The document for users, made from the registry.
+//! What users read of the registry: `docs/record.md`, and the table of error classes in a runbook.
+//!
+//! `cargo run -p tollgate-record --example generate-docs` writes both; a test compares them.
 
 use std::fmt::Write as _;
 
-use crate::columns::{COLUMNS, COMPUTED, Column, ColumnType};
+use crate::columns::{COLUMNS, COMPUTED, Column, ColumnType, RESERVED};
 use crate::vocabulary::{
-    AclDecision, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, GapReason, Kind, MtlsVerify,
-    ResponseSource, Termination, Vocabulary, WafAction,
+    AclDecision, Actor, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, GapReason, Kind,
+    MtlsVerify, ResponseSource, Termination, Vocabulary, WafAction,
 };
 use crate::{RECORD_VERSION, key};
 
@@ -45,8 +47,10 @@ fn write_document(out: &mut String) -> std::fmt::Result {
     write_values::<Termination>(out, "termination")?;
     write_values::<ErrorClass>(out, "error_class")?;
     write_values::<GapReason>(out, "gap_reason")?;
-    writeln!(out, "\nA newer producer may write values that are not listed.\n\n## Batch metadata\n")?;
-    writeln!(out, "Said once for all rows of a batch, as metadata of its Arrow schema:\n")?;
+    writeln!(out, "\nA newer producer may write values that are not listed.\n")?;
+    write_error_classes(out)?;
+    writeln!(out, "\n## Batch metadata\n")?;
+    writeln!(out, "The metadata of a batch's Arrow schema holds what is the same for all its rows:\n")?;
     let keys = [
         key::RECORD_VERSION,
         key::PRODUCER,
@@ -74,19 +78,57 @@ Times are UTC microseconds; durations are microseconds and end in `_us`; sizes a
 A number after a type is the most bytes that are kept of a text, or the exact width of bytes. In JSON, columns go by their OpenTelemetry name, or
 by `tollgate.` and their own. A batch file (`.arrows.zst`) is one zstd frame around one Arrow IPC stream: `zstd -d` and pyarrow's
 `ipc.open_stream` open it.
+
+A *reserved* column or value has its name and its place, and no version of the gateway writes it yet.
 ";
+
+fn write_error_classes(out: &mut String) -> std::fmt::Result {
+    writeln!(out, "## Error classes\n\n{ERROR_CLASSES}")?;
+    writeln!(out, "| `error_class` | what went wrong | who is to act | what the client reads |")?;
+    writeln!(out, "|---|---|---|---|")?;
+    for class in ErrorClass::ALL {
+        let reserved = if class.is_reserved() { " (reserved)" } else { "" };
+        let (meaning, actor, message) = (class.meaning(), class.actor(), class.client_message());
+        writeln!(out, "| {class}{reserved} | {meaning} | {actor} | {message} |")?;
+    }
+    Ok(())
+}
+
+const ERROR_CLASSES: &str = "\
+Who is to act follows from the class; SQL has it as `actor(error_class)`. The client reads the class and its message in the
+answer, never `error_detail`, which may name what is behind the gateway.
+";
+
+/// The line before the table of error classes in a page that is otherwise written by hand.
+const CLASSES_BEGIN: &str = "<!-- error classes: made from record/src/vocabulary/error_class.rs by cargo run -p tollgate-record --example generate-docs -->\n";
+/// The line after it.
+const CLASSES_END: &str = "<!-- error classes end -->\n";
+
+/// `page` with a fresh table of the error classes between its two marks; nothing if it has no marks.
+pub fn with_error_classes(page: &str) -> Option<String> {
+    let (before, rest) = page.split_once(CLASSES_BEGIN)?;
+    let (_, after) = rest.split_once(CLASSES_END)?;
+    let mut table = "| who is to act | causes |\n|---|---|\n".to_owned();
+    for actor in Actor::ALL {
+        let classes: Vec<String> =
+            ErrorClass::ALL.iter().filter(|class| class.actor() == *actor).map(|class| format!("`{class}`")).collect();
+        table += &format!("| {actor} | {} |\n", classes.join(", "));
+    }
+    Some(format!("{before}{CLASSES_BEGIN}{table}{CLASSES_END}{after}"))
+}
 
 fn write_row(out: &mut String, column: &Column, note: &str) -> std::fmt::Result {
     let dictionary = if column.dictionary { "D" } else { "" };
     let required = if column.nullable { "" } else { ", never null" };
     writeln!(
         out,
-        "| `{}` | {}{required}{note} | {dictionary} | {} | {} | {} |",
+        "| `{}` | {}{required}{note} | {dictionary} | {} | {} | {}{} |",
         column.name,
         type_name(column),
         column.otel.unwrap_or_default(),
         column.ecs.unwrap_or_default(),
-        column.meaning
+        column.meaning,
+        if RESERVED.contains(&column.name) { " *Reserved.*" } else { "" },
     )
 }
 
@@ -108,6 +150,10 @@ fn type_name(column: &Column) -> String {
 }
 
 fn write_values<V: Vocabulary>(out: &mut String, column: &str) -> std::fmt::Result {
-    let values: Vec<&str> = V::ALL.iter().map(|value| value.as_str()).collect();
-    writeln!(out, "| `{column}` | {} |", values.join(", "))
+    let (reserved, written): (Vec<V>, Vec<V>) = V::ALL.iter().copied().partition(|value| value.is_reserved());
+    let list = |values: &[V]| values.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(", ");
+    match reserved.is_empty() {
+        true => writeln!(out, "| `{column}` | {} |", list(&written)),
+        false => writeln!(out, "| `{column}` | {}; reserved: {} |", list(&written), list(&reserved)),
+    }
 }

@@ -33,8 +33,8 @@ TRAFFIC = row(
            [prom("sum by (status_class) (rate(tollgate_transactions_total[$__rate_interval]))", "{{status_class}}")], "reqps", stack=True),
     series("Busiest APIs", "Transactions a second of the ten busiest APIs.",
            [prom("topk(10, sum by (service) (rate(tollgate_transactions_total[$__rate_interval])))", "{{service}}")], "reqps"),
-    series("Errors by cause", "Transactions a second that ended in an error, by its cause. upstream_*, connect_* and dns are for the API's team,"
-           " bad_request, auth and acl for the caller, internal for the gateway team.",
+    series("Errors by cause", "Transactions a second that ended in an error, by its cause. upstream_* and connect_* are for the API's team,"
+           " bad_request, auth and acl for the caller, internal and dns for the gateway team.",
            [prom("sum by (error_class) (rate(tollgate_errors_total[$__rate_interval]))" + or_none("error_class"), "{{error_class}}")],
            "reqps", stack=True, runbook="ErrorClassSpike"),
     series("Duration", "Half, 95 % and 99 % of the transactions are quicker than this, all APIs.",

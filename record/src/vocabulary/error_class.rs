@@ -19,11 +19,11 @@ vocabulary! {
         /// The caller could not be authenticated.
         Auth = "auth",
         /// The caller was not allowed.
-        Acl = "acl",
+        Acl = "acl" reserved,
         /// The caller passed a rate limit.
         RateLimited = "rate_limited",
         /// The web application firewall blocked the request.
-        Waf = "waf",
+        Waf = "waf" reserved,
         /// The upstream's name could not be resolved.
         Dns = "dns",
         /// No upstream address was fit to try.

@@ -1,6 +1,9 @@
 //! The closed lists: columns whose values are known beforehand.
 //!
-//! A writer can only write these values. A reader must bear with others: a newer version may add some.
+//! A writer can only write these values. A reader must accept others: a newer version may add some.
+//!
+//! A value that is marked `reserved` has its name, and no version of the gateway writes it yet. `docs/record.md` says so, and a test
+//! fails as soon as the proxy writes one that is still marked.
 
 mod error_class;
 
@@ -14,12 +17,14 @@ pub trait Vocabulary: Copy + Eq + Sized + 'static {
     fn as_str(self) -> &'static str;
     /// The value's place in [`ALL`](Vocabulary::ALL).
     fn index(self) -> usize;
-    /// What the value says: the first line of its documentation.
+    /// What the value says, in a sentence.
     fn meaning(self) -> &'static str;
+    /// Whether no version of the gateway writes the value yet.
+    fn is_reserved(self) -> bool;
 }
 
 macro_rules! vocabulary {
-    ($(#[$doc:meta])* $name:ident { $(#[doc = $value_doc:literal] $value:ident = $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[doc = $value_doc:literal] $value:ident = $text:literal $($reserved:ident)?,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name {
@@ -41,6 +46,13 @@ macro_rules! vocabulary {
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $($name::$value => $value_doc.trim_ascii(),)*
+                }
+            }
+
+            /// Whether no version of the gateway writes the value yet.
+            pub const fn is_reserved(self) -> bool {
+                match self {
+                    $($name::$value => $crate::vocabulary::reserved!($($reserved)?),)*
                 }
             }
 
@@ -67,6 +79,10 @@ macro_rules! vocabulary {
             fn meaning(self) -> &'static str {
                 $name::meaning(self)
             }
+
+            fn is_reserved(self) -> bool {
+                $name::is_reserved(self)
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -79,6 +95,16 @@ macro_rules! vocabulary {
 
 use vocabulary;
 
+macro_rules! reserved {
+    () => {
+        false
+    };
+    (reserved) => {
+        true
+    };
+}
+use reserved;
+
 vocabulary! {
     /// What a row is about.
     Kind {
@@ -86,7 +112,7 @@ vocabulary! {
         Transaction = "transaction",
         /// One TLS handshake that failed.
         HandshakeFailed = "handshake_failed",
-        /// A run of records that was shed on purpose.
+        /// A run of records that the proxy shed on purpose.
         Gap = "gap",
     }
 }
@@ -94,7 +120,7 @@ vocabulary! {
 vocabulary! {
     /// Who ended a transaction.
     Termination {
-        /// Nobody: request and response were complete.
+        /// Request and response were complete.
         Complete = "complete",
         /// The client left.
         Client = "client",
@@ -118,11 +144,11 @@ vocabulary! {
 vocabulary! {
     /// Outcome of verifying the client certificate.
     MtlsVerify {
-        /// The client presented none.
+        /// The client presented no certificate.
         None = "none",
-        /// It was valid.
+        /// The certificate was valid.
         Success = "success",
-        /// It was refused.
+        /// The certificate was refused.
         Failed = "failed",
     }
 }
@@ -130,35 +156,35 @@ vocabulary! {
 vocabulary! {
     /// How the caller was authenticated.
     AuthPattern {
-        /// Not at all.
+        /// The caller was not authenticated.
         None = "none",
         /// By client certificate.
         Mtls = "mtls",
         /// By a key in a header or in the query.
-        ApiKey = "api_key",
+        ApiKey = "api_key" reserved,
         /// By name and password.
-        Basic = "basic",
+        Basic = "basic" reserved,
         /// By a signed token, checked locally.
-        Jwt = "jwt",
+        Jwt = "jwt" reserved,
         /// By a token, checked with its issuer.
-        Oauth2 = "oauth2",
+        Oauth2 = "oauth2" reserved,
         /// By a session cookie after an OpenID Connect login.
-        OidcSession = "oidc_session",
+        OidcSession = "oidc_session" reserved,
         /// By a signature over the request.
-        Hmac = "hmac",
+        Hmac = "hmac" reserved,
     }
 }
 
 vocabulary! {
     /// Outcome of the authentication.
     AuthResult {
-        /// The caller is who it says it is.
+        /// The credential was accepted.
         Success = "success",
-        /// It is not, or could not prove it.
+        /// The credential was refused, or a required one was missing.
         Failed = "failed",
-        /// It presented nothing, and the route allows that.
-        Anonymous = "anonymous",
-        /// The route asks for nothing.
+        /// No credential was presented, and the route allows that.
+        Anonymous = "anonymous" reserved,
+        /// The route requires no credential.
         NotRequired = "not_required",
     }
 }
@@ -168,16 +194,16 @@ vocabulary! {
     AuthFailReason {
         /// No credential was presented.
         Missing = "missing",
-        /// It could not be parsed.
-        Malformed = "malformed",
-        /// It has expired.
-        Expired = "expired",
-        /// Its signature does not verify.
+        /// The credential could not be parsed.
+        Malformed = "malformed" reserved,
+        /// The credential has expired.
+        Expired = "expired" reserved,
+        /// The signature does not verify.
         BadSignature = "bad_signature",
-        /// Nobody is known by it.
-        Unknown = "unknown",
+        /// No caller has this credential.
+        Unknown = "unknown" reserved,
         /// Several credentials contradict each other.
-        Conflict = "conflict",
+        Conflict = "conflict" reserved,
         /// The client certificate has expired.
         CertExpired = "cert_expired",
         /// The client certificate's issuer is not trusted.
@@ -190,10 +216,10 @@ vocabulary! {
 vocabulary! {
     /// Access decision.
     AclDecision {
-        /// The caller may.
-        Allow = "allow",
-        /// The caller may not.
-        Deny = "deny",
+        /// The caller is on the access list.
+        Allow = "allow" reserved,
+        /// The caller is not on the access list.
+        Deny = "deny" reserved,
         /// The route has no access list.
         None = "none",
     }
@@ -202,25 +228,25 @@ vocabulary! {
 vocabulary! {
     /// What the web application firewall did.
     WafAction {
-        /// It was switched off.
+        /// The firewall is off for the route.
         Off = "off",
-        /// It found nothing.
-        Pass = "pass",
-        /// It found something and let it pass.
-        Detected = "detected",
-        /// It refused the request.
-        Blocked = "blocked",
-        /// It failed.
-        Error = "error",
-        /// It saw a part of the request only.
-        Partial = "partial",
+        /// No rule matched.
+        Pass = "pass" reserved,
+        /// A rule matched, and the request was let through.
+        Detected = "detected" reserved,
+        /// The request was refused.
+        Blocked = "blocked" reserved,
+        /// The firewall failed.
+        Error = "error" reserved,
+        /// The firewall saw only a part of the request.
+        Partial = "partial" reserved,
     }
 }
 
 vocabulary! {
     /// Where the client's address was learnt.
     ClientIpSource {
-        /// It is the TCP peer's.
+        /// The address of the TCP peer.
         Peer = "peer",
         /// From X-Forwarded-For.
         Xff = "xff",

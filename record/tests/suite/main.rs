@@ -6,6 +6,7 @@ mod plausible;
 mod budget;
 mod builder;
 mod documents;
+mod error_classes;
 mod foreign;
 mod hostile;
 mod ids;
