@@ -10,7 +10,7 @@
 //! batch file, .arrows.zst
 //! '- one zstd frame, with its content's size and checksum
 //!    '- one Arrow IPC stream, buffers aligned to 8 and not compressed again
-//!       |- schema        73 columns; metadata: producer, batch_seq, first_seq, last_seq, version …
+//!       |- schema        the columns of the registry; metadata: producer, batch_seq, first_seq, last_seq, version …
 //!       |- dictionaries  one per dictionary column: only the values that this batch uses
 //!       |- record batch  1 to 65,536 rows, in any order of seq
 //!       '- end of stream

@@ -4,7 +4,6 @@ mod builder;
 mod column;
 mod encode;
 mod gap;
-mod interner;
 mod meta;
 mod rows;
 
