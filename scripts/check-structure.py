@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Checks how the code hangs together. Ends with 1 and the list if anything is wrong.
+
+    scripts/check-structure.py
+
+- no circle of imports between the crates of the workspace, nor between the folders and files at the top of a crate's src; a circle is
+  printed with the lines that tie it
+- the rules of scripts/structure/rules.py: which crate never depends on which, and which code never names what
+- no source file is longer than a reader bears
+
+Reads the sources and what cargo knows of the workspace, and compiles nothing. Needs Python 3.9 alone.
+"""
+
+import argparse
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+sys.dont_write_bytecode = True
+from structure import checks  # noqa: E402
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    graph = checks.metadata(ROOT, resolve=True)
+    members = set(graph["workspace_members"])
+    packages = [package for package in graph["packages"] if package["id"] in members]
+    problems = checks.circles_between_crates(ROOT, packages)
+    problems += checks.circles_between_wings(ROOT, packages)
+    problems += checks.forbidden_dependencies(ROOT, graph)
+    problems += checks.forbidden_names(ROOT)
+    problems += checks.long_files(ROOT)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{len(packages)} crates, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What check-structure.py is made of."""

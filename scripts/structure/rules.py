@@ -1,0 +1,33 @@
+"""What may not depend on what, as data: each rule with its reason."""
+
+import collections
+
+# The crates in these folders (globs) never depend on those crates, not even through others. Tests may.
+Never = collections.namedtuple("Never", "folders crates why")
+# The code of these files (globs) never matches the pattern. Comments, strings and modules of tests may.
+Unnamed = collections.namedtuple("Unnamed", "files pattern why")
+
+HEAVY = ("datafusion", "deltalake", "rdkafka", "parquet")
+RUNTIME = ("tokio", "hyper", "rustls", "axum")
+
+NEVER = [
+    Never(("record", "lib/*", "proxy", "proxy/*", "collector/journal", "sinks/contract"), HEAVY,
+          "the proxy and what it shares stay small: these take minutes to compile and megabytes to ship"),
+    Never(("record",), RUNTIME, "a record is data: whoever has one decides how it travels"),
+    Never(("proxy/http",), ("tokio",), "what a request means is pure, so that it can be fuzzed and read alone"),
+    Never(("proxy/config",), ("tokio", "arc-swap", "prometheus", "tollgate-telemetry"), "the schema of a file knows no state"),
+    Never(("proxy/ship",), ("tollgate-proxy", "tollgate-proxy-config", "tollgate-proxy-http"), "shipping takes options of its own, not the whole configuration"),
+    Never(("lib/*",), ("tollgate-record", "tollgate-proxy", "tollgate-collector"), "what processes share knows none of them"),
+    Never(("queries", "table"), ("tollgate-sink", "tollgate-sink-table", "tollgate-collector"), "the table is read without the sink that fills it"),
+    Never(("proxy", "lib/*"), ("rcgen",), "a proxy makes no certificates; the demo and tests do"),
+]
+
+UNNAMED = [
+    Unnamed(("record/src/**/*.rs",), r"\bstd::(fs|net|process|env|thread)\b", "record/ does no I/O and reads no environment"),
+    Unnamed(("proxy/http/src/**/*.rs",), r"\bstd::(fs|process|env|thread)\b|\b(TcpStream|TcpListener|UdpSocket|ToSocketAddrs)\b", "proxy/http does no I/O"),
+    Unnamed(("proxy/src/upstream/**/*.rs",), r"\b(Worker|Transaction)\b", "upstream/ is generic over the body, and knows neither its worker nor its transaction"),
+]
+
+# The most lines of a source file.
+LINES_MAX = 500
+SOURCES = ("**/*.rs", "**/*.py", "**/*.sh")
