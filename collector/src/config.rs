@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ByteSize, ConfigPath, Span};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostic};
 
 use crate::source::{RAW_BYTES_MAX, ROWS_MAX};
 
@@ -56,23 +56,23 @@ pub struct IngestConfig {
     pub decoders_max: usize,
     /// How long a TLS handshake may take.
     #[serde(default = "handshake_timeout")]
-    pub handshake_timeout: Span,
+    pub handshake_timeout: ConfigDuration,
     /// How long the body of one post may take to arrive.
     #[serde(default = "body_timeout")]
-    pub body_timeout: Span,
+    pub body_timeout: ConfigDuration,
     /// A connection without a post for this long is closed.
     #[serde(default = "idle_timeout")]
-    pub idle_timeout: Span,
+    pub idle_timeout: ConfigDuration,
     /// A connection older than this is closed once its posts are answered, so that the next one is made with the
     /// certificates of that moment.
     #[serde(default = "connection_age_max")]
-    pub connection_age_max: Span,
+    pub connection_age_max: ConfigDuration,
     /// What 503 says in `Retry-After`, in whole seconds.
     #[serde(default = "retry_after")]
-    pub retry_after: Span,
+    pub retry_after: ConfigDuration,
     /// How long posts may take to finish when the collector stops.
     #[serde(default = "drain_timeout")]
-    pub drain_timeout: Span,
+    pub drain_timeout: ConfigDuration,
 }
 
 /// Certificates of the ingest.
@@ -114,7 +114,7 @@ pub struct JournalConfig {
     pub accept_missing: bool,
     /// How long a batch is remembered, so that a resend of it is not stored again.
     #[serde(default = "remember_batches")]
-    pub remember_batches: Span,
+    pub remember_batches: ConfigDuration,
 }
 
 /// How sinks are served.
@@ -131,15 +131,15 @@ pub struct DeliveryConfig {
     /// Records handed to a sink at once; at least one frame is.
     pub rows_max: usize,
     /// First wait after a failed delivery; it doubles, with jitter.
-    pub retry_min: Span,
+    pub retry_min: ConfigDuration,
     /// Longest wait.
-    pub retry_max: Span,
+    pub retry_max: ConfigDuration,
     /// A cursor is stored at most this often.
-    pub cursor_interval: Span,
+    pub cursor_interval: ConfigDuration,
     /// How often finished segments are looked for.
-    pub trim_interval: Span,
+    pub trim_interval: ConfigDuration,
     /// How long a sink may take to store what it holds when the collector stops.
-    pub close_timeout: Span,
+    pub close_timeout: ConfigDuration,
 }
 
 /// Metrics, health and status.
@@ -157,11 +157,11 @@ impl Default for DeliveryConfig {
             recent_bytes_max: ByteSize::mib(16),
             frames_max: 64,
             rows_max: 16_384,
-            retry_min: Span::millis(100),
-            retry_max: Span::secs(30),
-            cursor_interval: Span::millis(200),
-            trim_interval: Span::secs(1),
-            close_timeout: Span::secs(30),
+            retry_min: ConfigDuration::millis(100),
+            retry_max: ConfigDuration::secs(30),
+            cursor_interval: ConfigDuration::millis(200),
+            trim_interval: ConfigDuration::secs(1),
+            close_timeout: ConfigDuration::secs(30),
         }
     }
 }
@@ -204,28 +204,28 @@ fn decoders_max() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-fn handshake_timeout() -> Span {
-    Span::secs(10)
+fn handshake_timeout() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
 
-fn body_timeout() -> Span {
-    Span::secs(30)
+fn body_timeout() -> ConfigDuration {
+    ConfigDuration::secs(30)
 }
 
-fn idle_timeout() -> Span {
-    Span::mins(5)
+fn idle_timeout() -> ConfigDuration {
+    ConfigDuration::mins(5)
 }
 
-fn connection_age_max() -> Span {
-    Span::hours(1)
+fn connection_age_max() -> ConfigDuration {
+    ConfigDuration::hours(1)
 }
 
-fn retry_after() -> Span {
-    Span::secs(1)
+fn retry_after() -> ConfigDuration {
+    ConfigDuration::secs(1)
 }
 
-fn drain_timeout() -> Span {
-    Span::secs(10)
+fn drain_timeout() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
 
 fn segment_bytes() -> ByteSize {
@@ -248,8 +248,8 @@ fn queue_frames_max() -> usize {
     1024
 }
 
-fn remember_batches() -> Span {
-    Span::hours(7 * 24)
+fn remember_batches() -> ConfigDuration {
+    ConfigDuration::hours(7 * 24)
 }
 
 impl IngestConfig {
@@ -291,15 +291,6 @@ impl JournalConfig {
     }
 }
 
-/// One thing wrong with a value: its key and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigProblem {
-    /// Full name of the key.
-    pub key: &'static str,
-    /// What is wrong with its value.
-    pub problem: String,
-}
-
 impl CollectorConfig {
     /// The defaults, with these certificates and this folder.
     pub fn new(ingest: IngestConfig, journal: JournalConfig) -> Self {
@@ -307,11 +298,11 @@ impl CollectorConfig {
     }
 
     /// Everything that the types do not rule out. Empty if the configuration can be used.
-    pub fn validate(&self) -> Vec<ConfigProblem> {
+    pub fn validate(&self) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         let mut check = |holds: bool, key: &'static str, problem: String| {
             if !holds {
-                problems.push(ConfigProblem { key, problem });
+                problems.push(Diagnostic::of_key(key, problem));
             }
         };
         let (ingest, journal, delivery) = (&self.ingest, &self.journal, &self.delivery);

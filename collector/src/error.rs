@@ -4,18 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tollgate_config::Diagnostic;
 use tollgate_journal::JournalError;
 use tollgate_telemetry::MetricError;
 use tollgate_tls::TlsError;
-
-use crate::config::ConfigProblem;
 
 /// Why a collector does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration contradicts itself.
     #[error("{}", list(.0))]
-    Config(Vec<ConfigProblem>),
+    Config(Vec<Diagnostic>),
     /// A certificate or key cannot be used.
     #[error("ingest.tls: {0}")]
     Tls(#[from] TlsError),
@@ -94,6 +93,6 @@ pub enum StartError {
     Metric(#[from] MetricError),
 }
 
-fn list(problems: &[ConfigProblem]) -> String {
-    problems.iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect::<Vec<_>>().join("\n")
+fn list(problems: &[Diagnostic]) -> String {
+    problems.iter().map(Diagnostic::to_string).collect::<Vec<_>>().join("\n")
 }

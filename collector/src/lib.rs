@@ -41,7 +41,7 @@ mod start;
 mod status;
 
 pub use checkpoint::{CHECKPOINT_FILE, is_checkpoint, with_checkpoint_checksum};
-pub use config::{AdminConfig, CollectorConfig, ConfigProblem, DeliveryConfig, IngestConfig, IngestTls, JournalConfig};
+pub use config::{AdminConfig, CollectorConfig, DeliveryConfig, IngestConfig, IngestTls, JournalConfig};
 pub use cursor::{CURSOR_DIR, decode_cursor, encode_cursor};
 pub use dead_letter::DEAD_LETTER_DIR;
 pub use error::StartError;

@@ -9,7 +9,7 @@ use support::{LONG, Producer, Site, TestSink, eventually, get, parts};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tollgate_collector::start;
-use tollgate_config::{ByteSize, Span};
+use tollgate_config::{ByteSize, ConfigDuration};
 use tollgate_journal::offline;
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn what_is_no_batch_costs_its_own_post_only() {
 async fn peers_that_speak_no_tls_or_show_no_certificate_get_nowhere() {
     let site = Site::new();
     let mut config = site.config();
-    config.ingest.handshake_timeout = Span::millis(50);
+    config.ingest.handshake_timeout = ConfigDuration::millis(50);
     config.ingest.connections_max = 2;
     let running = start(config, parts(vec![])).await.expect("starts");
     // More of them than there are places: each gives its place back.
@@ -135,7 +135,7 @@ async fn a_journal_at_its_high_water_answers_503_until_a_sink_makes_room() {
     let mut config = site.small_segments();
     config.journal.high_water_bytes = ByteSize::kib(48);
     config.journal.bytes_max = ByteSize::kib(80);
-    config.ingest.retry_after = Span::secs(7);
+    config.ingest.retry_after = ConfigDuration::secs(7);
     let sink = TestSink::new("test");
     sink.seen(|seen| seen.down = true);
     let running = start(config, parts(vec![sink.boxed()])).await.expect("starts");
@@ -167,7 +167,7 @@ async fn a_journal_at_its_high_water_answers_503_until_a_sink_makes_room() {
 async fn an_idle_connection_is_closed_and_a_busy_collector_drains() {
     let site = Site::new();
     let mut config = site.config();
-    config.ingest.idle_timeout = Span::millis(30);
+    config.ingest.idle_timeout = ConfigDuration::millis(30);
     let running = start(config, parts(vec![])).await.expect("starts");
     let client = site.client("gw-1", running.ingest_addr).await;
     let mut producer = Producer::new("gw-1");

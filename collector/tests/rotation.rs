@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use tollgate_collector::start;
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{Identity, PeerCertificate};
 
@@ -91,7 +91,7 @@ async fn new_connections_use_the_new_certificates_and_half_a_pair_keeps_the_old(
 async fn a_connection_in_use_ends_at_its_age() {
     let site = Site::new();
     let mut config = site.config();
-    config.ingest.connection_age_max = Span::millis(100);
+    config.ingest.connection_age_max = ConfigDuration::millis(100);
     let running = start(config, parts(vec![])).await.expect("starts");
     let client = site.client("gw-1", running.ingest_addr).await;
     let (deadline, mut posts) = (Instant::now() + LONG, 0);

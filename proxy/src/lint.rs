@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use tollgate_config::{At, ConfigError, Loaded, Problem, Problems};
+use tollgate_config::{ConfigError, Diagnostic, Diagnostics, Loaded, Spanned};
 use tollgate_tls::Identity;
 
 use crate::config::{ClientAuth, KeyPair, Plan, ProxyConfig};
@@ -15,7 +15,7 @@ const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// What is worth a warning, in the order of the files.
 #[must_use]
-pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Problem> {
+pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
     let found = loaded.remarks(|config, problems| {
         unused_services(config, problems);
         for route in plan.router.shadowed() {
@@ -27,10 +27,10 @@ pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Problem> {
         wider_hosts(config, problems);
     });
     // In the order that errors have.
-    ConfigError::many(found).problems().to_vec()
+    ConfigError::many(found).diagnostics().to_vec()
 }
 
-fn unused_services(config: &ProxyConfig, problems: &mut Problems<'_>) {
+fn unused_services(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let used: HashSet<&str> = config.routes.iter().map(|route| route.service.as_str()).collect();
     for service in config.services.iter().filter(|service| !used.contains(service.name.as_str())) {
         problems.at(&service.name, "no route leads to the service; write one, or remove the service");
@@ -39,7 +39,7 @@ fn unused_services(config: &ProxyConfig, problems: &mut Problems<'_>) {
 
 /// Routes whose `*.name` serves hosts that the `*.name` of `tls.names` says nothing about: there it is one label, as in
 /// certificates, and for a route one or more.
-fn wider_hosts(config: &ProxyConfig, problems: &mut Problems<'_>) {
+fn wider_hosts(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let asking = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.names);
     let asking = asking.filter(|entry| entry.client_auth != ClientAuth::None).flat_map(|entry| &entry.names);
     let asked: HashSet<String> =
@@ -57,7 +57,7 @@ fn wider_hosts(config: &ProxyConfig, problems: &mut Problems<'_>) {
     }
 }
 
-fn certificates(config: &ProxyConfig, problems: &mut Problems<'_>) {
+fn certificates(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let mut seen: HashSet<&Path> = HashSet::new();
     let listeners =
         config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.certificates);
@@ -72,7 +72,7 @@ fn certificates(config: &ProxyConfig, problems: &mut Problems<'_>) {
     }
 }
 
-fn expiry<P: AsRef<Path>>(certificate: &At<P>, key: &At<P>, problems: &mut Problems<'_>) {
+fn expiry<P: AsRef<Path>>(certificate: &Spanned<P>, key: &Spanned<P>, problems: &mut Diagnostics<'_>) {
     // One that cannot be read is an error already.
     let Ok(identity) = Identity::load(certificate.value.as_ref(), key.value.as_ref()) else { return };
     if let Some(warning) = identity.validity_warning() {

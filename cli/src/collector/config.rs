@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tollgate_collector::{AdminConfig, CollectorConfig, DeliveryConfig, IngestConfig, JournalConfig};
-use tollgate_config::{At, ByteSize, ConfigPath, Problems, Span};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostics, Spanned};
 use tollgate_queries::Limits;
 use tollgate_sink_kafka::KafkaConfig;
 use tollgate_sink_metrics::MetricsConfig;
@@ -58,7 +58,7 @@ pub struct TableSection {
     pub dir: ConfigPath,
     /// The longest that rows are held back to make larger commits; they are queryable all the while.
     #[serde(default = "TableSection::commit_every")]
-    pub commit_every: Span,
+    pub commit_every: ConfigDuration,
     /// Rows held at which a commit is made at once.
     #[serde(default = "TableSection::commit_rows_max")]
     pub commit_rows_max: usize,
@@ -67,7 +67,7 @@ pub struct TableSection {
     pub hot_bytes_max: ByteSize,
     /// How often the small files of finished hours are merged; `null` = never.
     #[serde(default = "TableSection::compact_every")]
-    pub compact_every: Option<Span>,
+    pub compact_every: Option<ConfigDuration>,
     /// Days of records that are kept, today among them; absent = all.
     #[serde(default)]
     pub keep_days: Option<u32>,
@@ -78,8 +78,8 @@ impl TableSection {
         TableConfig::new("")
     }
 
-    fn commit_every() -> Span {
-        Span(Self::defaults().commit_every)
+    fn commit_every() -> ConfigDuration {
+        ConfigDuration(Self::defaults().commit_every)
     }
 
     fn commit_rows_max() -> usize {
@@ -90,8 +90,8 @@ impl TableSection {
         ByteSize(Self::defaults().hot_bytes_max as u64)
     }
 
-    fn compact_every() -> Option<Span> {
-        Self::defaults().compact_every.map(Span)
+    fn compact_every() -> Option<ConfigDuration> {
+        Self::defaults().compact_every.map(ConfigDuration)
     }
 
     /// The table's own configuration, fed by this journal.
@@ -125,11 +125,11 @@ pub struct Queries {
 
 impl Queries {
     fn postgres() -> DoorConfig {
-        DoorConfig { address: At::nowhere("127.0.0.1:15432".into()) }
+        DoorConfig { address: Spanned::nowhere("127.0.0.1:15432".into()) }
     }
 
     fn http() -> DoorConfig {
-        DoorConfig { address: At::nowhere("127.0.0.1:8088".into()) }
+        DoorConfig { address: Spanned::nowhere("127.0.0.1:8088".into()) }
     }
 }
 
@@ -138,7 +138,7 @@ impl Queries {
 #[serde(deny_unknown_fields)]
 pub struct DoorConfig {
     /// `ip:port`. The doors ask nobody who they are: keep them on the loopback interface, or behind something that asks.
-    pub address: At<String>,
+    pub address: Spanned<String>,
 }
 
 /// What one query, and all together, may use.
@@ -146,7 +146,7 @@ pub struct DoorConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct QueryLimits {
     /// Longest that one query may run.
-    pub time_max: Span,
+    pub time_max: ConfigDuration,
     /// Memory of all running queries.
     pub memory_bytes_max: ByteSize,
     /// Rows in one answer.
@@ -161,7 +161,7 @@ impl Default for QueryLimits {
     fn default() -> Self {
         let limits = Limits::default();
         Self {
-            time_max: Span(limits.time_max),
+            time_max: ConfigDuration(limits.time_max),
             memory_bytes_max: ByteSize(limits.memory_bytes_max as u64),
             rows_max: limits.rows_max,
             concurrent_max: limits.concurrent_max,
@@ -196,10 +196,8 @@ impl CollectorFile {
     }
 
     /// Checks what no type can say.
-    pub fn check(&self, problems: &mut Problems<'_>) {
-        for problem in self.collector().validate() {
-            problems.key(problem.key, problem.problem);
-        }
+    pub fn check(&self, problems: &mut Diagnostics<'_>) {
+        problems.section("", self.collector().validate());
         let sinks = [
             ("table", self.sinks.table.is_some()),
             ("kafka", self.sinks.kafka.is_some()),
@@ -235,16 +233,8 @@ impl CollectorFile {
                 }
             }
         }
-        if let Some(kafka) = &self.sinks.kafka
-            && let Err(fault) = kafka.check()
-        {
-            problems.key(&format!("sinks.kafka.{}", fault.key), fault.problem);
-        }
-        if let Some(spans) = &self.sinks.spans
-            && let Err(fault) = spans.check()
-        {
-            problems.key(&format!("sinks.spans.{}", fault.key), fault.problem);
-        }
+        problems.section("sinks.kafka", self.sinks.kafka.iter().filter_map(|kafka| kafka.check().err()));
+        problems.section("sinks.spans", self.sinks.spans.iter().filter_map(|spans| spans.check().err()));
     }
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tollgate_collector::{CollectorConfig, IngestConfig, IngestTls, JournalConfig, Parts, Running, StartError, start};
-use tollgate_config::{ByteSize, ConfigPath, Span};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath};
 use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, SealedBatch};
 use tollgate_sink::{Delivery, Position, Sink, SinkError, Tail};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
@@ -59,10 +59,10 @@ impl Site {
         journal.disk_free_min_bytes = ByteSize(0);
         let mut config = CollectorConfig::new(ingest, journal);
         config.admin.address = any;
-        config.delivery.retry_min = Span::millis(5);
-        config.delivery.retry_max = Span::millis(20);
-        config.delivery.cursor_interval = Span::millis(10);
-        config.delivery.trim_interval = Span::millis(20);
+        config.delivery.retry_min = ConfigDuration::millis(5);
+        config.delivery.retry_max = ConfigDuration::millis(20);
+        config.delivery.cursor_interval = ConfigDuration::millis(10);
+        config.delivery.trim_interval = ConfigDuration::millis(20);
         config
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_saphyr::Error;
 
-use crate::ConfigError;
+use crate::diagnostic::ConfigError;
 use crate::outline::Outline;
 
 /// Least similarity (Jaro-Winkler, 0 to 1) at which a valid name is proposed for an unknown one.

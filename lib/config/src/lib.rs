@@ -7,29 +7,46 @@
 //!
 //! * [`load`] reads, parses and types a file. Unknown keys, duplicate keys, missing keys and wrong types are errors.
 //! * [`Loaded::also`] adds a further file to a configuration: revision, places and checks are those of all files together.
-//! * [`Loaded::checked`] runs the checks that types cannot express; it collects every problem before it answers.
-//! * [`At`] keeps where a value stands in the file, [`ByteSize`] and [`Span`] carry their unit, and [`ConfigPath`]
+//! * [`Loaded::checked`] runs the checks that types cannot express; [`Diagnostics`] collects every problem before it answers.
+//! * [`Diagnostic`] is the one form of a problem, from the parser, from a check, or from a part that was given its values
+//!   in code ([`Diagnostic::of_key`]).
+//! * [`Spanned`] keeps where a value stands, [`ByteSize`] and [`ConfigDuration`] carry their unit, and [`ConfigPath`]
 //!   is relative to the file it is written in, not to where the process happened to be started.
 //! * [`to_yaml`] prints an effective configuration in the form in which it can be loaded again.
 //!
 //! Limits: a file of at most [`FILE_BYTES_MAX`] bytes with at most [`NODES_MAX`] keys, values and items; the parser
 //! bounds nesting (64) and what aliases repeat (1,000,000 events).
+//!
+//! The modules stand on each other in one direction:
+//!
+//! ```text
+//! loaded ──▶ explain ──────▶ outline ──▶ limits
+//!    │          └──────────────▶ diagnostic
+//!    ├─────▶ diagnostics ──▶ outline, diagnostic, spanned
+//!    └─────▶ context ◀────── spanned, config_path
+//! ```
 
-mod at;
-mod error;
+mod byte_size;
+mod config_duration;
+mod config_path;
+mod context;
+mod diagnostic;
+mod diagnostics;
 mod explain;
-mod load;
+mod limits;
+mod loaded;
 mod outline;
-mod path;
-mod size;
+mod print;
 mod source;
-mod span;
+mod spanned;
 
-pub use at::At;
-pub use error::{ConfigError, Problem};
-pub use load::{
-    FILE_BYTES_MAX, FILES_BYTES_MAX, FILES_MAX, Loaded, NODES_MAX, PrintError, Problems, load, parse, to_yaml,
-};
-pub use path::ConfigPath;
-pub use size::ByteSize;
-pub use span::Span;
+pub use byte_size::ByteSize;
+pub use config_duration::ConfigDuration;
+pub use config_path::ConfigPath;
+pub use diagnostic::{ConfigError, Diagnostic};
+pub use diagnostics::Diagnostics;
+pub use limits::{FILE_BYTES_MAX, FILES_BYTES_MAX, FILES_MAX, NODES_MAX};
+pub use loaded::{Loaded, load, parse};
+pub use print::{PrintError, to_yaml};
+pub use source::FileId;
+pub use spanned::Spanned;

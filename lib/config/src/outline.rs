@@ -2,7 +2,7 @@
 
 use serde_saphyr::granit_parser::{Event, Parser};
 
-use crate::load::NODES_MAX;
+use crate::limits::NODES_MAX;
 
 /// One node: a key's value, or an item of a list.
 #[derive(Debug)]

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, ByteSize, ConfigPath, Span, load, parse, to_yaml};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Spanned, load, parse, to_yaml};
 
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     size: ByteSize,
-    wait: At<Span>,
+    wait: Spanned<ConfigDuration>,
     #[serde(default = "journal")]
     dir: ConfigPath,
     #[serde(default)]
@@ -45,7 +45,7 @@ fn sizes_and_durations_carry_their_units() {
 fn a_value_knows_where_it_stands() {
     let settings = settings("size: 1\n\n# a remark\nwait:   5s\n");
     assert_eq!((settings.wait.line, settings.wait.column), (4, 9));
-    assert_eq!(settings.wait, At::nowhere(Span::secs(5)));
+    assert_eq!(settings.wait, Spanned::nowhere(ConfigDuration::secs(5)));
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn the_revision_is_the_hash_of_the_bytes() {
 fn an_effective_configuration_is_printed_for_people() {
     let printed = to_yaml(&settings("{size: 65536 KiB, wait: 90s, names: [\"a: b\"]}")).unwrap();
     assert_eq!(printed, "size: 64 MiB\nwait: 90s\ndir: /etc/tollgate/journal\nnames:\n- \"a: b\"\n");
-    assert_eq!(Span::hours(48).to_string(), "2d");
-    assert_eq!(Span(Duration::ZERO).to_string(), "0s");
+    assert_eq!(ConfigDuration::hours(48).to_string(), "2d");
+    assert_eq!(ConfigDuration(Duration::ZERO).to_string(), "0s");
     assert_eq!(ByteSize(1_000).to_string(), "1000");
 }
 
@@ -82,7 +82,7 @@ fn an_effective_configuration_is_printed_for_people() {
 #[serde(deny_unknown_fields)]
 struct Fleet {
     defaults: BTreeMap<String, String>,
-    services: Vec<BTreeMap<String, At<String>>>,
+    services: Vec<BTreeMap<String, Spanned<String>>>,
 }
 
 /// Far more nodes than the parser allows by itself, and one anchor with thousands of aliases.
@@ -124,7 +124,7 @@ proptest! {
     fn what_is_printed_loads_again(size: u64, us in 0_u64..3_000_000_000_000_000, dir in "/[ -~]{1,20}", names in prop::collection::vec(".{0,12}", 0..4)) {
         let before = Settings {
             size: ByteSize(size),
-            wait: At::nowhere(Span(Duration::from_micros(us))),
+            wait: Spanned::nowhere(ConfigDuration(Duration::from_micros(us))),
             dir: ConfigPath::new(dir),
             names,
         };
@@ -154,6 +154,6 @@ proptest! {
     #[test]
     fn sizes_and_durations_never_panic(text in "\\PC{0,24}") {
         let _ = text.parse::<ByteSize>();
-        let _ = text.parse::<Span>();
+        let _ = text.parse::<ConfigDuration>();
     }
 }

@@ -4,20 +4,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, ByteSize, ConfigError, ConfigPath, FILE_BYTES_MAX, Span, load, parse};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigError, ConfigPath, FILE_BYTES_MAX, Spanned, load, parse};
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Gate {
-    listen: At<String>,
+    listen: Spanned<String>,
     #[serde(default = "ten_seconds")]
-    drain: Span,
+    drain: ConfigDuration,
     #[serde(default)]
     ring: ByteSize,
     #[serde(default)]
     mode: Mode,
     #[serde(default)]
-    workers: At<u16>,
+    workers: Spanned<u16>,
     #[serde(default)]
     verbose: bool,
     #[serde(default)]
@@ -44,13 +44,13 @@ struct Service {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Upstream {
-    url: At<String>,
+    url: Spanned<String>,
     #[serde(default = "ten_seconds")]
-    timeout: Span,
+    timeout: ConfigDuration,
 }
 
-fn ten_seconds() -> Span {
-    Span::secs(10)
+fn ten_seconds() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
 
 fn refusal(text: &str) -> String {
@@ -173,7 +173,7 @@ fn broken_yaml_is_refused_where_it_breaks() {
         ("a: \"x\n", 1),
     ] {
         let error = parse::<Gate>(Path::new("gate.yaml"), text.to_owned()).unwrap_err();
-        let problem = &error.problems()[0];
+        let problem = &error.diagnostics()[0];
         assert_eq!(problem.line, line, "{text:?}: {error}");
         assert!(!error.to_string().contains("Options"), "speaks of the parser's own settings: {error}");
     }
@@ -211,7 +211,7 @@ fn a_file_that_is_not_utf_8_is_refused_at_its_first_bad_byte() {
     let path = folder.path().join("gate.yaml");
     std::fs::write(&path, b"listen: a\nstate: \xc3\xa9\xff\n").unwrap();
     let error = load::<Gate>(&path).unwrap_err();
-    assert_eq!((error.problems()[0].line, error.problems()[0].column), (2, 9), "{error}");
+    assert_eq!((error.diagnostics()[0].line, error.diagnostics()[0].column), (2, 9), "{error}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use tollgate_config::{ConfigError, Problem};
+use tollgate_config::{ConfigError, Diagnostic};
 use tollgate_proxy::compare::{Change, changes};
 use tollgate_proxy::config::{Plan, ProxyConfig};
 
@@ -30,11 +30,11 @@ pub enum Format {
 pub fn check(path: &Path, format: Format, deny_warnings: bool) -> ExitCode {
     let (revision, errors, warnings) = match Plan::check(path) {
         Ok((plan, warnings)) => (Some(plan.revision), Vec::new(), warnings),
-        Err(error) => (None, error.problems().to_vec(), Vec::new()),
+        Err(error) => (None, error.diagnostics().to_vec(), Vec::new()),
     };
     match (format, &revision) {
         (Format::Json, _) => {
-            let list = |problems: &[Problem]| problems.iter().map(as_json).collect::<Vec<_>>();
+            let list = |problems: &[Diagnostic]| problems.iter().map(as_json).collect::<Vec<_>>();
             let (errors, warnings) = (list(&errors), list(&warnings));
             let all = json!({"path": path, "revision": revision, "errors": errors, "warnings": warnings});
             println!("{all:#}");
@@ -54,7 +54,7 @@ pub fn check(path: &Path, format: Format, deny_warnings: bool) -> ExitCode {
     }
 }
 
-fn as_json(problem: &Problem) -> Value {
+fn as_json(problem: &Diagnostic) -> Value {
     json!({
         "file": problem.file, "line": problem.line, "column": problem.column, "key": problem.key,
         "problem": problem.problem,

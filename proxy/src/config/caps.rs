@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, Problems};
+use tollgate_config::{Diagnostics, Spanned};
 
 use super::plan::Plan;
 use crate::caps::clients::{ClientConnections, ClientRates, ROW};
@@ -23,17 +23,17 @@ const CLIENTS: std::ops::RangeInclusive<usize> = ROW..=16_777_216;
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerCaps {
     /// Open connections; more are closed at once.
-    pub connections_max: Option<At<u64>>,
+    pub connections_max: Option<Spanned<u64>>,
     /// Open connections of one client address; more are closed at once. Trusted hops are exempt.
-    pub client_connections_max: Option<At<u64>>,
+    pub client_connections_max: Option<Spanned<u64>>,
     /// Requests a second, fractions too; more are answered 429.
-    pub requests_per_second_max: Option<At<f64>>,
+    pub requests_per_second_max: Option<Spanned<f64>>,
     /// Requests at once; default: as many as in a second, rounded up.
-    pub request_burst_max: Option<At<u64>>,
+    pub request_burst_max: Option<Spanned<u64>>,
     /// Requests a second of one client address.
-    pub client_requests_per_second_max: Option<At<f64>>,
+    pub client_requests_per_second_max: Option<Spanned<f64>>,
     /// Requests at once of one client address; default: as many as in a second, rounded up.
-    pub client_request_burst_max: Option<At<u64>>,
+    pub client_request_burst_max: Option<Spanned<u64>>,
 }
 
 /// Caps of a service, for the whole process; a key that is absent caps nothing.
@@ -41,15 +41,15 @@ pub struct ListenerCaps {
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceCaps {
     /// Transactions that go on at one time, tunnels too; more are answered 503.
-    pub concurrent_max: Option<At<u64>>,
+    pub concurrent_max: Option<Spanned<u64>>,
     /// Requests a second, fractions too; more are answered 429.
-    pub requests_per_second_max: Option<At<f64>>,
+    pub requests_per_second_max: Option<Spanned<f64>>,
     /// Requests at once; default: as many as in a second, rounded up.
-    pub request_burst_max: Option<At<u64>>,
+    pub request_burst_max: Option<Spanned<u64>>,
     /// Requests a second of one client address.
-    pub client_requests_per_second_max: Option<At<f64>>,
+    pub client_requests_per_second_max: Option<Spanned<f64>>,
     /// Requests at once of one client address; default: as many as in a second, rounded up.
-    pub client_request_burst_max: Option<At<u64>>,
+    pub client_request_burst_max: Option<Spanned<u64>>,
 }
 
 /// Compiles caps; takes over the counts of the plan before.
@@ -60,7 +60,11 @@ pub(super) struct Caps<'a> {
 }
 
 impl<'a> Caps<'a> {
-    pub(super) fn after(before: Option<&'a Plan>, clients_max: &At<usize>, problems: &mut Problems<'_>) -> Self {
+    pub(super) fn after(
+        before: Option<&'a Plan>,
+        clients_max: &Spanned<usize>,
+        problems: &mut Diagnostics<'_>,
+    ) -> Self {
         if !CLIENTS.contains(&clients_max.value) {
             let (low, high) = (CLIENTS.start(), CLIENTS.end());
             problems.at(clients_max, format!("must be {low} to {high}; leave it out for the default"));
@@ -70,7 +74,7 @@ impl<'a> Caps<'a> {
         Self { before, services, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
     }
 
-    pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Problems<'_>) -> ListenerCounts {
+    pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Diagnostics<'_>) -> ListenerCounts {
         let before = self.before.and_then(|plan| plan.listeners.iter().find(|listener| listener.name == name));
         let before = before.map(|listener| listener.caps.clone()).unwrap_or_default();
         let connections = positive(&caps.connections_max, problems)
@@ -86,7 +90,7 @@ impl<'a> Caps<'a> {
         ListenerCounts { connections, client_connections, requests }
     }
 
-    pub(super) fn service(&self, name: &str, caps: &ServiceCaps, problems: &mut Problems<'_>) -> ServiceCounts {
+    pub(super) fn service(&self, name: &str, caps: &ServiceCaps, problems: &mut Diagnostics<'_>) -> ServiceCounts {
         let before = self.services.get(name).copied().cloned().unwrap_or_default();
         let concurrent = positive(&caps.concurrent_max, problems)
             .map(|max| (before.concurrent.map(|(slots, _)| slots).unwrap_or_default(), max));
@@ -110,7 +114,7 @@ impl<'a> Caps<'a> {
     }
 }
 
-fn positive(max: &Option<At<u64>>, problems: &mut Problems<'_>) -> Option<u64> {
+fn positive(max: &Option<Spanned<u64>>, problems: &mut Diagnostics<'_>) -> Option<u64> {
     let max = max.as_ref()?;
     if max.value == 0 {
         problems.at(max, "must be 1 or more; leave it out for no cap");
@@ -118,7 +122,7 @@ fn positive(max: &Option<At<u64>>, problems: &mut Problems<'_>) -> Option<u64> {
     Some(max.value)
 }
 
-fn pace((rate, burst): (&Option<At<f64>>, &Option<At<u64>>), problems: &mut Problems<'_>) -> Option<Pace> {
+fn pace((rate, burst): (&Option<Spanned<f64>>, &Option<Spanned<u64>>), problems: &mut Diagnostics<'_>) -> Option<Pace> {
     if let Some(burst) = burst
         && !BURST.contains(&burst.value)
     {

@@ -1,7 +1,7 @@
 //! TLS towards clients, as it is written.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, ConfigPath};
+use tollgate_config::{ConfigPath, Spanned};
 
 use super::KeyPair;
 
@@ -16,7 +16,7 @@ pub struct ListenerTls {
     pub client_auth: ClientAuth,
     /// PEM file with the authorities that client certificates must come from.
     #[serde(default)]
-    pub client_ca: Option<At<ConfigPath>>,
+    pub client_ca: Option<Spanned<ConfigPath>>,
     /// Which client certificates are revoked.
     #[serde(default)]
     pub client_crl: Option<ClientCrl>,
@@ -36,12 +36,12 @@ pub struct ListenerTls {
 #[serde(deny_unknown_fields)]
 pub struct NamedAuth {
     /// `api.example.com`, or `*.example.com` for exactly one label.
-    pub names: Vec<At<String>>,
+    pub names: Vec<Spanned<String>>,
     /// See [`ListenerTls::client_auth`].
     pub client_auth: ClientAuth,
     /// See [`ListenerTls::client_ca`].
     #[serde(default)]
-    pub client_ca: Option<At<ConfigPath>>,
+    pub client_ca: Option<Spanned<ConfigPath>>,
     /// See [`ListenerTls::client_crl`].
     #[serde(default)]
     pub client_crl: Option<ClientCrl>,
@@ -52,7 +52,7 @@ pub struct NamedAuth {
 #[serde(deny_unknown_fields)]
 pub struct ClientCrl {
     /// PEM files with one list or more each.
-    pub files: Vec<At<ConfigPath>>,
+    pub files: Vec<Spanned<ConfigPath>>,
     /// A certificate whose issuer has no list in these files.
     #[serde(default)]
     pub unknown: CrlGap,

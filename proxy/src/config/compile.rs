@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::HeaderName;
 use rustls::ClientConfig;
-use tollgate_config::{At, ConfigError, Loaded, Problems};
+use tollgate_config::{ConfigError, Diagnostics, Loaded, Spanned};
 use tollgate_record::redact::{QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, Identity, Roots, Rotating, ServerVerify, TlsVersions};
 
@@ -43,7 +43,7 @@ pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&P
 fn compile(
     config: &ProxyConfig,
     before: Option<&Plan>,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> Option<impl FnOnce(ProxyConfig, String, PathBuf) -> Plan + use<>> {
     check_scalars(config, problems);
     let caps = Caps::after(before, &config.limits.clients_max, problems);
@@ -67,7 +67,7 @@ fn compile(
     let records = records(&config.records, problems);
     let admin = address(&config.admin.address, problems);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = config.workers.map_or(cores, At::into_inner);
+    let workers = config.workers.map_or(cores, Spanned::into_inner);
     let (upstreams, router, records, admin) = (upstreams.plans, router?, records?, admin?);
     let query_policy = QueryPolicy::new(Vec::<String>::new());
     // The configuration of thousands of services is moved, not copied.
@@ -90,11 +90,15 @@ fn compile(
 }
 
 /// The value, or a note of the problem at the place where it is written.
-pub(super) fn noted<T, V>(at: &At<V>, result: Result<T, impl ToString>, problems: &mut Problems<'_>) -> Option<T> {
+pub(super) fn noted<T, V>(
+    at: &Spanned<V>,
+    result: Result<T, impl ToString>,
+    problems: &mut Diagnostics<'_>,
+) -> Option<T> {
     result.map_err(|problem| problems.at(at, problem.to_string())).ok()
 }
 
-fn check_scalars(config: &ProxyConfig, problems: &mut Problems<'_>) {
+fn check_scalars(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     if !tollgate_record::id::is_node_id(&config.node_id) {
         problems.at(&config.node_id, "a node id has 1 to 64 of the characters A-Z a-z 0-9 . _ -; write such a name");
     }
@@ -122,7 +126,7 @@ fn check_scalars(config: &ProxyConfig, problems: &mut Problems<'_>) {
 }
 
 /// Bounds that HTTP/2 itself, or a record's batch, has.
-fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
+fn check_http2(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let (h2, records) = (&config.http2, &config.records);
     if !FRAME_BYTES.contains(&h2.frame_bytes_max) {
         let (low, high) = (FRAME_BYTES.start(), FRAME_BYTES.end());
@@ -162,8 +166,8 @@ fn check_http2(config: &ProxyConfig, problems: &mut Problems<'_>) {
     }
 }
 
-fn unique<'a>(names: impl Iterator<Item = &'a At<String>>, what: &str, problems: &mut Problems<'_>) {
-    let mut there: HashMap<&str, &At<String>> = HashMap::new();
+fn unique<'a>(names: impl Iterator<Item = &'a Spanned<String>>, what: &str, problems: &mut Diagnostics<'_>) {
+    let mut there: HashMap<&str, &Spanned<String>> = HashMap::new();
     for name in names {
         if name.is_empty() {
             problems.at(name, format!("the {what} has no name; write one"));
@@ -175,7 +179,7 @@ fn unique<'a>(names: impl Iterator<Item = &'a At<String>>, what: &str, problems:
     }
 }
 
-fn address(text: &At<String>, problems: &mut Problems<'_>) -> Option<SocketAddr> {
+fn address(text: &Spanned<String>, problems: &mut Diagnostics<'_>) -> Option<SocketAddr> {
     let cure = "is not an address; write `ip:port`, as `0.0.0.0:8080` or `[::]:8080`";
     noted(text, text.parse().map_err(|_| format!("`{}` {cure}", text.value)), problems)
 }
@@ -184,7 +188,7 @@ fn listeners(
     config: &ProxyConfig,
     before: Option<&Plan>,
     caps: &Caps<'_>,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> Vec<ListenerPlan> {
     let mut plans = Vec::new();
     for listener in &config.listeners {
@@ -207,7 +211,7 @@ fn listeners(
     plans
 }
 
-pub(super) fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
+pub(super) fn identity(pair: &KeyPair, problems: &mut Diagnostics<'_>) -> Option<Identity> {
     let identity = noted(&pair.certificate, Identity::load(&pair.certificate, &pair.key), problems)?;
     if let Some(warning) = identity.validity_warning() {
         tracing::warn!("{warning}");
@@ -215,18 +219,19 @@ pub(super) fn identity(pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Id
     Some(identity)
 }
 
-fn hmac_plan(config: &Hmac, problems: &mut Problems<'_>) -> Option<HmacPlan> {
+fn hmac_plan(config: &Hmac, problems: &mut Diagnostics<'_>) -> Option<HmacPlan> {
     let file: &Path = &config.key_file;
     let read =
         std::fs::read(file).map_err(|error| format!("{}: {error}; write the secret to this file", file.display()));
     let secret = noted(&config.key_file, read, problems)?;
     let hasher = noted(&config.key_file, TokenHasher::new(&config.key_id, secret.trim_ascii()), problems)?;
-    let header = |name: &At<String>| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not a header name");
+    let header =
+        |name: &Spanned<String>| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not a header name");
     let headers = config.api_key_headers.iter().filter_map(|name| noted(name, header(name), problems));
     Some(HmacPlan { hasher, api_key_headers: headers.collect() })
 }
 
-fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan> {
+fn records(records: &Records, problems: &mut Diagnostics<'_>) -> Option<RecordsPlan> {
     bounded(&records.batch_records_max, 1..=tollgate_record::ROWS_MAX, problems);
     bounded(&records.posts_in_flight_max, 1..=64, problems);
     if !(1..=19).contains(&records.compression_level.value) {
@@ -275,7 +280,7 @@ fn records(records: &Records, problems: &mut Problems<'_>) -> Option<RecordsPlan
 }
 
 /// TLS towards the collectors, which follows its files.
-fn collector_tls(tls: &CollectorTls, problems: &mut Problems<'_>) -> Option<Arc<Rotating<ClientConfig>>> {
+fn collector_tls(tls: &CollectorTls, problems: &mut Diagnostics<'_>) -> Option<Arc<Rotating<ClientConfig>>> {
     // Each by itself first, so that an error names its key.
     noted(&tls.ca, Roots::load(&tls.ca), problems)?;
     let pair = KeyPair { certificate: tls.certificate.clone(), key: tls.key.clone() };
@@ -290,7 +295,7 @@ fn collector_tls(tls: &CollectorTls, problems: &mut Problems<'_>) -> Option<Arc<
     noted(&tls.ca, Rotating::new(files, build), problems).map(Arc::new)
 }
 
-fn bounded(value: &At<usize>, range: std::ops::RangeInclusive<usize>, problems: &mut Problems<'_>) {
+fn bounded(value: &Spanned<usize>, range: std::ops::RangeInclusive<usize>, problems: &mut Diagnostics<'_>) {
     if !range.contains(&value.value) {
         problems.at(value, format!("must be {} to {}; leave it out for the default", range.start(), range.end()));
     }

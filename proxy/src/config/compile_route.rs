@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
-use tollgate_config::{At, Problems};
+use tollgate_config::{Diagnostics, Spanned};
 use tollgate_record::redact::{Headers, QueryPolicy};
 
 use super::compile::noted;
@@ -17,7 +17,7 @@ use crate::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Reach, 
 /// Conditions, and edits of one kind, of one route.
 const FIELDS_MAX: usize = 32;
 
-pub(super) fn routes(config: &ProxyConfig, problems: &mut Problems<'_>) -> (Vec<RoutePlan>, Option<Router>) {
+pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (Vec<RoutePlan>, Option<Router>) {
     if config.routes.is_empty() {
         problems.key("routes", "there is no route; write at least one with a name and a service");
     }
@@ -55,13 +55,13 @@ fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a &'a str>) -> 
     format!("there is no service `{name}`; {cure}")
 }
 
-fn pattern(route: &Route, problems: &mut Problems<'_>) -> Pattern {
+fn pattern(route: &Route, problems: &mut Diagnostics<'_>) -> Pattern {
     let hosts = route.hosts.iter().filter_map(|host| noted(host, HostPattern::parse(host), problems)).collect();
     // A path that is wrong keeps its place, as plans go by it; the problem is noted.
     let any = PathPattern::any;
     let paths =
         route.paths.iter().map(|path| noted(path, PathPattern::parse(path), problems).unwrap_or_else(any)).collect();
-    let method = |method: &At<String>| {
+    let method = |method: &Spanned<String>| {
         let upper = method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
         let parsed = Method::from_bytes(method.as_bytes()).ok().filter(|_| upper);
         parsed.ok_or_else(|| format!("`{}` is not a method; write it in capitals, as GET", method.value))
@@ -106,11 +106,11 @@ fn route_plan(
     pattern: &Pattern,
     service: usize,
     config: &ProxyConfig,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> RoutePlan {
     let general = &config.timeouts;
     let own = &route.timeouts;
-    let api_keys: &[At<String>] = config.hmac.as_ref().map_or(&[], |hmac| &hmac.api_key_headers);
+    let api_keys: &[Spanned<String>] = config.hmac.as_ref().map_or(&[], |hmac| &hmac.api_key_headers);
     for name in &route.header_allow {
         let is_key = api_keys.iter().any(|key| key.eq_ignore_ascii_case(name));
         if is_key || Headers::denied(name) || HeaderName::from_bytes(name.as_bytes()).is_err() {
@@ -136,7 +136,7 @@ fn route_plan(
 }
 
 /// What each path of a route says of its requests.
-fn paths(route: &Route, pattern: &Pattern, problems: &mut Problems<'_>) -> Box<[PathPlan]> {
+fn paths(route: &Route, pattern: &Pattern, problems: &mut Diagnostics<'_>) -> Box<[PathPlan]> {
     let any = [PathPattern::any()];
     let patterns = if pattern.paths.is_empty() { &any[..] } else { &pattern.paths[..] };
     if let (true, Some(rewrite)) = (route.strip_prefix, &route.rewrite) {
@@ -159,9 +159,9 @@ fn paths(route: &Route, pattern: &Pattern, problems: &mut Problems<'_>) -> Box<[
     plans.into()
 }
 
-fn edits(route: &Route, written: &HeaderEditing, problems: &mut Problems<'_>) -> Option<Box<HeaderEdits>> {
+fn edits(route: &Route, written: &HeaderEditing, problems: &mut Diagnostics<'_>) -> Option<Box<HeaderEdits>> {
     let mut taken: Vec<HeaderName> = Vec::new();
-    let mut once = |name: &HeaderName, place: &At<String>, problems: &mut Problems<'_>| {
+    let mut once = |name: &HeaderName, place: &Spanned<String>, problems: &mut Diagnostics<'_>| {
         if taken.contains(name) {
             problems.at(place, format!("`{name}` is edited twice here; write one edit"));
         }
@@ -174,7 +174,7 @@ fn edits(route: &Route, written: &HeaderEditing, problems: &mut Problems<'_>) ->
             remove.push(name);
         }
     }
-    let mut fields = |written: &BTreeMap<String, At<String>>, problems: &mut Problems<'_>| {
+    let mut fields = |written: &BTreeMap<String, Spanned<String>>, problems: &mut Diagnostics<'_>| {
         let mut fields = Vec::new();
         for (name, value) in written {
             if let Some(field) = noted(value, edits::field(name, value), problems) {

@@ -2,14 +2,18 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tollgate_config::{At, ConfigPath, Problems};
+use tollgate_config::{ConfigPath, Diagnostics, Spanned};
 use tollgate_tls::{Certificates, Revocation, Roots, ServerNames, TlsVersions};
 
 use super::compile::{identity, noted};
 use super::{ClientAuth, ClientCrl, CrlGap, ListenerTls, TlsVersion};
 
 /// Reads every file and builds the policies.
-pub(super) fn server_tls(tls: &ListenerTls, listener: &At<String>, problems: &mut Problems<'_>) -> Option<ServerNames> {
+pub(super) fn server_tls(
+    tls: &ListenerTls,
+    listener: &Spanned<String>,
+    problems: &mut Diagnostics<'_>,
+) -> Option<ServerNames> {
     if tls.certificates.is_empty() {
         problems.at(listener, "the listener has tls without certificates; name at least one certificate and its key");
     }
@@ -39,7 +43,7 @@ pub(super) fn server_tls(tls: &ListenerTls, listener: &At<String>, problems: &mu
     noted(listener, ServerNames::new(&certificates, default?, named, alpn, versions), problems)
 }
 
-fn check_name(name: &At<String>, problems: &mut Problems<'_>) {
+fn check_name(name: &Spanned<String>, problems: &mut Diagnostics<'_>) {
     let host = name.strip_prefix("*.").unwrap_or(name);
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
     if host.is_empty() || host.starts_with('.') || !host.bytes().all(allowed) {
@@ -51,12 +55,12 @@ fn check_name(name: &At<String>, problems: &mut Problems<'_>) {
 /// What one place of the file asks of clients.
 struct Asked<'a> {
     auth: ClientAuth,
-    ca: Option<&'a At<ConfigPath>>,
+    ca: Option<&'a Spanned<ConfigPath>>,
     crl: Option<&'a ClientCrl>,
 }
 
 impl Asked<'_> {
-    fn policy(&self, place: &At<String>, problems: &mut Problems<'_>) -> Option<tollgate_tls::ClientAuth> {
+    fn policy(&self, place: &Spanned<String>, problems: &mut Diagnostics<'_>) -> Option<tollgate_tls::ClientAuth> {
         let roots = self.ca.and_then(|ca| noted(ca, Roots::load(ca), problems));
         let crl = self.crl.map(|crl| revocation(crl, place, problems));
         if self.auth == ClientAuth::None {
@@ -85,7 +89,7 @@ impl Asked<'_> {
     }
 }
 
-fn revocation(crl: &ClientCrl, place: &At<String>, problems: &mut Problems<'_>) -> Option<Revocation> {
+fn revocation(crl: &ClientCrl, place: &Spanned<String>, problems: &mut Diagnostics<'_>) -> Option<Revocation> {
     let files: Vec<&ConfigPath> = crl.files.iter().map(|file| &file.value).collect();
     let loaded = Revocation::load(&files, crl.unknown == CrlGap::Accept, crl.expired == CrlGap::Accept);
     let revocation = match crl.files.first() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use rustls_pki_types::ServerName;
-use tollgate_config::{At, Problems};
+use tollgate_config::{Diagnostics, Spanned};
 use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 
 use super::caps::Caps;
@@ -77,7 +77,7 @@ impl TlsFiles {
         self.roots.entry(file.map(Path::to_owned)).or_insert_with(load).clone()
     }
 
-    fn identity(&mut self, pair: &KeyPair, problems: &mut Problems<'_>) -> Option<Identity> {
+    fn identity(&mut self, pair: &KeyPair, problems: &mut Diagnostics<'_>) -> Option<Identity> {
         let files = [pair.certificate.to_path_buf(), pair.key.to_path_buf()];
         match self.identities.get(&files) {
             Some(identity) => Some(identity.clone()),
@@ -90,7 +90,7 @@ pub(super) fn services(
     config: &ProxyConfig,
     upstreams: &mut Upstreams<'_>,
     caps: &Caps<'_>,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> Vec<ServicePlan> {
     check_retries(config, problems);
     let mut files = TlsFiles::default();
@@ -102,7 +102,7 @@ fn plan(
     files: &mut TlsFiles,
     upstreams: &mut Upstreams<'_>,
     caps: &Caps<'_>,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> ServicePlan {
     if service.targets.is_empty() {
         problems.at(&service.name, "the service has no targets; write at least one URL");
@@ -145,7 +145,7 @@ fn plan(
     }
 }
 
-fn check_retries(config: &ProxyConfig, problems: &mut Problems<'_>) {
+fn check_retries(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let retries = &config.retries;
     if !ATTEMPTS.contains(&retries.attempts_max.value) {
         let (low, high) = (ATTEMPTS.start(), ATTEMPTS.end());
@@ -163,7 +163,7 @@ fn check_retries(config: &ProxyConfig, problems: &mut Problems<'_>) {
 }
 
 /// What an active check asks, and how its answers count.
-fn rule(service: &Service, active: &Active, problems: &mut Problems<'_>) -> CheckRule {
+fn rule(service: &Service, active: &Active, problems: &mut Diagnostics<'_>) -> CheckRule {
     if let Some(path) = &active.path
         && (!path.starts_with('/') || path.parse::<http::Uri>().is_err())
     {
@@ -184,7 +184,7 @@ fn rule(service: &Service, active: &Active, problems: &mut Problems<'_>) -> Chec
 }
 
 /// TLS towards targets none of which is reached over it: most likely, somebody forgot the `s`.
-fn check_tls_is_used(service: &Service, problems: &mut Problems<'_>) {
+fn check_tls_is_used(service: &Service, problems: &mut Diagnostics<'_>) {
     let tls = &service.tls;
     let is_set = tls.ca.is_some() || tls.client.is_some() || tls.server_name.is_some() || tls.verify == Verify::None;
     if is_set && !service.targets.iter().any(|target| target.url.starts_with("https:")) {
@@ -194,11 +194,11 @@ fn check_tls_is_used(service: &Service, problems: &mut Problems<'_>) {
 
 fn target(
     service: &Service,
-    text: &At<Target>,
+    text: &Spanned<Target>,
     rule: Option<&CheckRule>,
     files: &mut TlsFiles,
     upstreams: &mut Upstreams<'_>,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> Option<TargetPlan> {
     if !(1..=WEIGHT_MAX).contains(&text.weight) {
         problems.at(text, format!("a weight is 1 to {WEIGHT_MAX}; to use a target not at all, remove it"));
@@ -265,10 +265,10 @@ pub(super) fn target_parts(text: &str) -> Result<(bool, String, u16), String> {
 
 fn client_policy(
     service: &Service,
-    text: &At<Target>,
+    text: &Spanned<Target>,
     host: &str,
     files: &mut TlsFiles,
-    problems: &mut Problems<'_>,
+    problems: &mut Diagnostics<'_>,
 ) -> Option<(ClientPolicy, ServerName<'static>)> {
     let tls: &ServiceTls = &service.tls;
     let roots = match &tls.ca {

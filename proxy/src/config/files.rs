@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tollgate_config::{ConfigError, FILES_MAX, Loaded, Problem};
+use tollgate_config::{ConfigError, Diagnostic, FILES_MAX, Loaded};
 
 use super::{ProxyConfig, Route, Service};
 
@@ -45,7 +45,7 @@ pub(super) fn included(
     folder: Option<&Path>,
 ) -> Result<Loaded<ProxyConfig>, ConfigError> {
     let mut files = BTreeSet::new();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
     for entry in &loaded.value.include {
         let found = match entry.is_dir() {
             true => list(entry, 0, &mut files),
@@ -55,13 +55,13 @@ pub(super) fn included(
             }
         };
         if let Err(problem) = found {
-            problems.extend_from_slice(loaded.error_at(entry, problem).problems());
+            problems.extend_from_slice(loaded.error_at(entry, problem).diagnostics());
         }
     }
     if let Some(folder) = folder
         && let Err(problem) = list(folder, 0, &mut files)
     {
-        problems.extend_from_slice(ConfigError::of_file(folder, problem).problems());
+        problems.extend_from_slice(ConfigError::of_file(folder, problem).diagnostics());
     }
     files.remove(&loaded.path);
     for file in files {
@@ -70,7 +70,7 @@ pub(super) fn included(
                 loaded.value.services.append(&mut api.services);
                 loaded.value.routes.append(&mut api.routes);
             }
-            Err(error) => problems.extend_from_slice(error.problems()),
+            Err(error) => problems.extend_from_slice(error.diagnostics()),
         }
     }
     // What is printed is whole.

@@ -4,12 +4,12 @@
 //! may differ from one plan to the next.
 
 use serde::Serialize;
-use tollgate_config::Problems;
+use tollgate_config::Diagnostics;
 
 use super::ProxyConfig;
 
 /// Notes every difference between what runs and what is to run that needs another start.
-pub(super) fn check(running: &ProxyConfig, wanted: &ProxyConfig, problems: &mut Problems<'_>) {
+pub(super) fn check(running: &ProxyConfig, wanted: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let mut keep = |key: &str, differs: bool, why: &str| {
         if differs {
             problems.key(key, format!("{why}; start the proxy again to change this, or put back what it runs with"));
@@ -33,7 +33,8 @@ pub(super) fn check(running: &ProxyConfig, wanted: &ProxyConfig, problems: &mut 
             None => keep(&format!("listeners[{index}]"), true, "a listener is new"),
         }
     }
-    let gone = |name: &tollgate_config::At<String>| !wanted.listeners.iter().any(|listener| listener.name == *name);
+    let gone =
+        |name: &tollgate_config::Spanned<String>| !wanted.listeners.iter().any(|listener| listener.name == *name);
     for before in running.listeners.iter().filter(|before| gone(&before.name)) {
         let why = format!("the listener `{}` is gone, but bound", before.name.value);
         keep("listeners", true, &why);

@@ -1,68 +1,68 @@
 //! Deadlines and bounds, each with its default.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, ByteSize, Span};
+use tollgate_config::{ByteSize, ConfigDuration, Spanned};
 
 /// Deadlines towards clients and upstreams.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// TCP accept to the end of the TLS handshake.
-    pub handshake: Span,
+    pub handshake: ConfigDuration,
     /// How long a connection that has begun no request yet may still do so once the proxy drains.
-    pub drain_first_request: Span,
+    pub drain_first_request: ConfigDuration,
     /// A request head, and the wait for the next one on an HTTP/1.1 connection.
-    pub header_read: Span,
+    pub header_read: ConfigDuration,
     /// How long an HTTP/1.1 connection keeps its buffers without a request.
-    pub http1_rest: Span,
+    pub http1_rest: ConfigDuration,
     /// An HTTP/2 connection without a stream.
-    pub http2_idle: Span,
+    pub http2_idle: ConfigDuration,
     /// Longest silence of a body, in either direction.
-    pub body_idle: Span,
+    pub body_idle: ConfigDuration,
     /// How long a body may be waited for beyond what its least rate allows.
-    pub rate_grace: Span,
+    pub rate_grace: ConfigDuration,
     /// Longest time that a client may leave the socket full.
-    pub client_write: Span,
+    pub client_write: ConfigDuration,
     /// Resolving, connecting and TLS towards an upstream, for one attempt.
-    pub connect: Span,
+    pub connect: ConfigDuration,
     /// Request sent to first byte of the response.
-    pub first_byte: Span,
+    pub first_byte: ConfigDuration,
     /// Request head to last byte of the response. Tunnels are exempt.
-    pub total: Span,
+    pub total: ConfigDuration,
     /// Silence of a tunnel, in both directions at once.
-    pub tunnel_idle: Span,
+    pub tunnel_idle: ConfigDuration,
     /// Idle pooled upstream connections; keep it below the upstream's own.
-    pub upstream_idle: Span,
+    pub upstream_idle: ConfigDuration,
     /// Age past which an upstream connection takes no further request.
-    pub upstream_age: Span,
+    pub upstream_age: ConfigDuration,
     /// Wait for an upstream connection when there are as many as there may be.
-    pub upstream_pending: Span,
+    pub upstream_pending: ConfigDuration,
     /// How long an answer of the resolver is used before it is asked again.
-    pub dns_cache: Span,
+    pub dns_cache: ConfigDuration,
     /// How long an old answer is used while the resolver fails.
-    pub dns_stale: Span,
+    pub dns_stale: ConfigDuration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            handshake: Span::secs(10),
-            drain_first_request: Span::secs(1),
-            header_read: Span::secs(30),
-            http1_rest: Span::secs(1),
-            http2_idle: Span::mins(3),
-            body_idle: Span::secs(60),
-            rate_grace: Span::secs(10),
-            client_write: Span::secs(60),
-            connect: Span::secs(5),
-            first_byte: Span::secs(60),
-            total: Span::mins(10),
-            tunnel_idle: Span::hours(1),
-            upstream_idle: Span::secs(50),
-            upstream_age: Span::mins(60),
-            upstream_pending: Span::secs(1),
-            dns_cache: Span::secs(30),
-            dns_stale: Span::mins(60),
+            handshake: ConfigDuration::secs(10),
+            drain_first_request: ConfigDuration::secs(1),
+            header_read: ConfigDuration::secs(30),
+            http1_rest: ConfigDuration::secs(1),
+            http2_idle: ConfigDuration::mins(3),
+            body_idle: ConfigDuration::secs(60),
+            rate_grace: ConfigDuration::secs(10),
+            client_write: ConfigDuration::secs(60),
+            connect: ConfigDuration::secs(5),
+            first_byte: ConfigDuration::secs(60),
+            total: ConfigDuration::mins(10),
+            tunnel_idle: ConfigDuration::hours(1),
+            upstream_idle: ConfigDuration::secs(50),
+            upstream_age: ConfigDuration::mins(60),
+            upstream_pending: ConfigDuration::secs(1),
+            dns_cache: ConfigDuration::secs(30),
+            dns_stale: ConfigDuration::mins(60),
         }
     }
 }
@@ -74,13 +74,13 @@ pub struct Limits {
     /// Open client connections of one worker; more are closed at once.
     pub connections_max: usize,
     /// Clients that each cap on clients tells apart at one time, for the whole process.
-    pub clients_max: At<usize>,
+    pub clients_max: Spanned<usize>,
     /// Requests on one HTTP/1.1 connection before it is closed; 0 = no bound.
     pub requests_per_connection_max: u64,
     /// Bytes of an HTTP/1.1 request head.
     pub head_bytes_max: ByteSize,
     /// Fields of a request head; a field that is sent twice counts twice.
-    pub headers_max: At<usize>,
+    pub headers_max: Spanned<usize>,
     /// Bytes of a request body.
     pub request_body_bytes_max: ByteSize,
     /// Bytes a second that a client must send of a body while nothing else is waited for; 0 = no bound.
@@ -103,10 +103,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 20_000,
-            clients_max: At::nowhere(65_536),
+            clients_max: Spanned::nowhere(65_536),
             requests_per_connection_max: 0,
             head_bytes_max: ByteSize::kib(64),
-            headers_max: At::nowhere(100),
+            headers_max: Spanned::nowhere(100),
             request_body_bytes_max: ByteSize::gib(1),
             request_bytes_per_second_min: 0,
             response_bytes_per_second_min: 0,
@@ -148,9 +148,9 @@ pub struct Http2 {
     /// Streams that a client may reset at once; more close the connection (rapid reset).
     pub reset_burst_max: u32,
     /// Silence after which the peer is pinged.
-    pub keepalive_interval: Span,
+    pub keepalive_interval: ConfigDuration,
     /// Wait for its answer.
-    pub keepalive_timeout: Span,
+    pub keepalive_timeout: ConfigDuration,
 }
 
 impl Default for Http2 {
@@ -168,8 +168,8 @@ impl Default for Http2 {
             control_frame_burst_max: 1_000,
             resets_per_second_max: 20,
             reset_burst_max: 200,
-            keepalive_interval: Span::secs(30),
-            keepalive_timeout: Span::secs(10),
+            keepalive_interval: ConfigDuration::secs(30),
+            keepalive_timeout: ConfigDuration::secs(10),
         }
     }
 }

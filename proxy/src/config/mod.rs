@@ -20,7 +20,7 @@ mod upstream;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use tollgate_config::{At, ByteSize, ConfigError, ConfigPath, Span};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigError, ConfigPath, Spanned};
 
 pub use caps::{ListenerCaps, ServiceCaps};
 pub use client_tls::{ClientAuth, ClientCertFields, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
@@ -38,7 +38,7 @@ pub use upstream::{Active, AllOut, Balance, Health, Passive, Protocol, ProxyProt
 #[serde(deny_unknown_fields)]
 pub struct ProxyConfig {
     /// Name of this proxy instance, `[A-Za-z0-9._-]{1,64}`; the collector checks it against the client certificate.
-    pub node_id: At<String>,
+    pub node_id: Spanned<String>,
     /// Deployment environment, written into each batch.
     #[serde(default)]
     pub environment: String,
@@ -47,18 +47,18 @@ pub struct ProxyConfig {
     pub zone: String,
     /// Worker threads; default: one per core.
     #[serde(default)]
-    pub workers: Option<At<usize>>,
+    pub workers: Option<Spanned<usize>>,
     /// How long transactions may go on after SIGTERM before they are cut.
     #[serde(default = "default_drain")]
-    pub drain: Span,
+    pub drain: ConfigDuration,
     /// How long everything is served on after SIGTERM while `/readyz` says that this proxy is not ready, before it drains.
     #[serde(default = "default_drain_delay")]
-    pub drain_delay: Span,
+    pub drain_delay: ConfigDuration,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
     /// Further files, or folders of them, with `services` and `routes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub include: Vec<At<ConfigPath>>,
+    pub include: Vec<Spanned<ConfigPath>>,
     /// The proxied APIs.
     #[serde(default)]
     pub services: Vec<Service>,
@@ -108,9 +108,9 @@ impl ProxyConfig {
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Name in metrics and messages.
-    pub name: At<String>,
+    pub name: Spanned<String>,
     /// `ip:port`.
-    pub address: At<String>,
+    pub address: Spanned<String>,
     /// TLS; without it the listener is plaintext HTTP/1.1.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
@@ -127,9 +127,9 @@ pub struct Listener {
 #[serde(deny_unknown_fields)]
 pub struct KeyPair {
     /// PEM file, leaf first.
-    pub certificate: At<ConfigPath>,
+    pub certificate: Spanned<ConfigPath>,
     /// PEM file.
-    pub key: At<ConfigPath>,
+    pub key: Spanned<ConfigPath>,
 }
 
 /// A proxied API.
@@ -137,12 +137,12 @@ pub struct KeyPair {
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// Name in records and metrics.
-    pub name: At<String>,
+    pub name: Spanned<String>,
     /// Owning application or team.
     #[serde(default)]
     pub app_id: Option<String>,
     /// `http://host[:port]`, `https://host[:port]` or `unix:/path`, with a weight if it is written as a map.
-    pub targets: Vec<At<Target>>,
+    pub targets: Vec<Spanned<Target>>,
     /// What is spoken with them.
     #[serde(default)]
     pub protocol: Protocol,
@@ -157,7 +157,7 @@ pub struct Service {
     pub health: Health,
     /// Connections to each target that each worker keeps ready.
     #[serde(default)]
-    pub warm_connections: At<usize>,
+    pub warm_connections: Spanned<usize>,
     /// The Host sent upstream: the client's, or the target's.
     #[serde(default)]
     pub host: UpstreamHost,
@@ -186,7 +186,7 @@ pub enum UpstreamHost {
 pub struct ServiceTls {
     /// PEM file with the authorities to trust; default: the system's.
     #[serde(default)]
-    pub ca: Option<At<ConfigPath>>,
+    pub ca: Option<Spanned<ConfigPath>>,
     /// What is asked of their certificates.
     #[serde(default)]
     pub verify: Verify,
@@ -195,7 +195,7 @@ pub struct ServiceTls {
     pub client: Option<KeyPair>,
     /// Name to verify and to send as SNI; default: the target's host.
     #[serde(default)]
-    pub server_name: Option<At<String>>,
+    pub server_name: Option<Spanned<String>>,
 }
 
 /// Which requests go to a service.
@@ -203,18 +203,18 @@ pub struct ServiceTls {
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Name in records.
-    pub name: At<String>,
+    pub name: Spanned<String>,
     /// Name of the service.
-    pub service: At<String>,
+    pub service: Spanned<String>,
     /// `api.example.com`, `*.example.com` or `*`; default: any host.
     #[serde(default)]
-    pub hosts: Vec<At<String>>,
+    pub hosts: Vec<Spanned<String>>,
     /// `/prefix`, `=/path` or `/template/{id}/{*rest}`, matched by whole segments; default `/`.
     #[serde(default)]
-    pub paths: Vec<At<String>>,
+    pub paths: Vec<Spanned<String>>,
     /// Methods; default: all.
     #[serde(default)]
-    pub methods: Vec<At<String>>,
+    pub methods: Vec<Spanned<String>>,
     /// What fields of the request must be like, all of it.
     #[serde(default)]
     pub headers: Vec<HeaderMatch>,
@@ -223,7 +223,7 @@ pub struct Route {
     pub strip_prefix: bool,
     /// The path that goes upstream, with the variables of the matched template; behind a prefix, what followed it is added.
     #[serde(default)]
-    pub rewrite: Option<At<String>>,
+    pub rewrite: Option<Spanned<String>>,
     /// Edits of the request's fields on their way upstream.
     #[serde(default)]
     pub request_headers: HeaderEditing,
@@ -241,7 +241,7 @@ pub struct Route {
     pub query_allow: Vec<String>,
     /// Request headers that may stand in the record.
     #[serde(default)]
-    pub header_allow: Vec<At<String>>,
+    pub header_allow: Vec<Spanned<String>>,
     /// Deadlines of this route; a key that is absent is taken from the general `timeouts`.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
@@ -256,16 +256,16 @@ pub struct Route {
 pub struct RouteTimeouts {
     /// See [`Timeouts::connect`].
     #[serde(default)]
-    pub connect: Option<Span>,
+    pub connect: Option<ConfigDuration>,
     /// See [`Timeouts::first_byte`].
     #[serde(default)]
-    pub first_byte: Option<Span>,
+    pub first_byte: Option<ConfigDuration>,
     /// See [`Timeouts::body_idle`].
     #[serde(default)]
-    pub body_idle: Option<Span>,
+    pub body_idle: Option<ConfigDuration>,
     /// See [`Timeouts::total`].
     #[serde(default)]
-    pub total: Option<Span>,
+    pub total: Option<ConfigDuration>,
 }
 
 /// Who the client is, and what upstreams are told about it.
@@ -273,7 +273,7 @@ pub struct RouteTimeouts {
 #[serde(default, deny_unknown_fields)]
 pub struct Forwarding {
     /// Networks of proxies in front of this one, whose X-Forwarded-For and Forwarded are believed.
-    pub trusted_hops: Vec<At<String>>,
+    pub trusted_hops: Vec<Spanned<String>>,
     /// Send X-Forwarded-For, -Proto and -Host upstream.
     pub x_forwarded: bool,
     /// Send the Forwarded header of RFC 7239 upstream.
@@ -301,12 +301,12 @@ impl Default for Forwarding {
 #[serde(default, deny_unknown_fields)]
 pub struct Trace {
     /// Share of requests without a traceparent for which a trace is begun, 0 to 1. A caller's traceparent is always continued.
-    pub sampling: At<f64>,
+    pub sampling: Spanned<f64>,
 }
 
 impl Default for Trace {
     fn default() -> Self {
-        Self { sampling: At::nowhere(0.0) }
+        Self { sampling: Spanned::nowhere(0.0) }
     }
 }
 
@@ -315,12 +315,12 @@ impl Default for Trace {
 #[serde(deny_unknown_fields)]
 pub struct Hmac {
     /// File with the secret: at least 32 bytes (`openssl rand -hex 32`), surrounding whitespace is removed.
-    pub key_file: At<ConfigPath>,
+    pub key_file: Spanned<ConfigPath>,
     /// Names the secret in each batch, so that it can be rotated.
     pub key_id: String,
     /// Headers that carry an API key.
     #[serde(default = "default_api_key_headers")]
-    pub api_key_headers: Vec<At<String>>,
+    pub api_key_headers: Vec<Spanned<String>>,
 }
 
 /// Where the transaction records go.
@@ -332,58 +332,58 @@ pub struct Records {
     pub enabled: bool,
     /// `https://host:port`, the first that works is used.
     #[serde(default)]
-    pub collectors: Vec<At<String>>,
+    pub collectors: Vec<Spanned<String>>,
     /// TLS towards the collectors.
     #[serde(default)]
     pub tls: Option<CollectorTls>,
     /// Records in a batch.
     #[serde(default = "default_batch_records")]
-    pub batch_records_max: At<usize>,
+    pub batch_records_max: Spanned<usize>,
     /// Raw bytes in a batch.
     #[serde(default = "default_batch_bytes")]
     pub batch_bytes_max: ByteSize,
     /// Age at which a batch is sealed.
     #[serde(default = "default_batch_age")]
-    pub batch_age_max: Span,
+    pub batch_age_max: ConfigDuration,
     /// zstd level.
     #[serde(default = "default_level")]
-    pub compression_level: At<i32>,
+    pub compression_level: Spanned<i32>,
     /// Sealed batches kept in memory while the collector is slow or away.
     #[serde(default = "default_ring")]
     pub ring_bytes_max: ByteSize,
     /// Batches in flight to the collector at one time.
     #[serde(default = "default_posts")]
-    pub posts_in_flight_max: At<usize>,
+    pub posts_in_flight_max: Spanned<usize>,
     /// Time within which a collector must answer a batch.
     #[serde(default = "default_post_timeout")]
-    pub post_timeout: Span,
+    pub post_timeout: ConfigDuration,
     /// Time, after the drain, to ship what is left; the rest goes to the spool.
     #[serde(default = "default_stop_timeout")]
-    pub stop_timeout: Span,
+    pub stop_timeout: ConfigDuration,
     /// First wait before a batch is sent again; doubles up to `backoff_max`, with jitter.
     #[serde(default = "default_backoff_min")]
-    pub backoff_min: Span,
+    pub backoff_min: ConfigDuration,
     /// Longest wait before a batch is sent again.
     #[serde(default = "default_backoff_max")]
-    pub backoff_max: Span,
+    pub backoff_max: ConfigDuration,
     /// Batches kept on disk when the ring is full.
     #[serde(default)]
     pub spool: Option<Spool>,
     /// How long a collector that failed is passed over while another one works.
     #[serde(default = "default_failback")]
-    pub failback_after: Span,
+    pub failback_after: ConfigDuration,
     /// How long a connection to a collector is used; each new one is made with the certificates of that moment.
     #[serde(default = "default_connection_age")]
-    pub connection_age_max: Span,
+    pub connection_age_max: ConfigDuration,
     /// Folder for batches that a collector refused for good; without it they are dropped, and counted either way.
     #[serde(default)]
-    pub quarantine_dir: Option<At<ConfigPath>>,
+    pub quarantine_dir: Option<Spanned<ConfigPath>>,
     /// Bytes of batches in it; what is refused past that is dropped.
     #[serde(default = "default_quarantine_bytes")]
     pub quarantine_bytes_max: ByteSize,
     /// Batches in it.
     #[serde(default = "default_quarantine_batches")]
-    pub quarantine_batches_max: At<usize>,
+    pub quarantine_batches_max: Spanned<usize>,
     /// What happens when ring and spool are full.
     #[serde(default)]
     pub overflow: Overflow,
@@ -394,14 +394,14 @@ pub struct Records {
 #[serde(deny_unknown_fields)]
 pub struct CollectorTls {
     /// PEM file with the authority of the collector's certificate.
-    pub ca: At<ConfigPath>,
+    pub ca: Spanned<ConfigPath>,
     /// PEM file with this proxy's client certificate.
-    pub certificate: At<ConfigPath>,
+    pub certificate: Spanned<ConfigPath>,
     /// PEM file with its key.
-    pub key: At<ConfigPath>,
+    pub key: Spanned<ConfigPath>,
     /// Name to verify; default: the host of the collector's address.
     #[serde(default)]
-    pub server_name: Option<At<String>>,
+    pub server_name: Option<Spanned<String>>,
 }
 
 /// Batches on disk.
@@ -409,13 +409,13 @@ pub struct CollectorTls {
 #[serde(deny_unknown_fields)]
 pub struct Spool {
     /// Folder; created if it is absent. One process at a time.
-    pub dir: At<ConfigPath>,
+    pub dir: Spanned<ConfigPath>,
     /// Bytes of the disk that batches take, in blocks of 4 KiB.
     #[serde(default = "default_spool")]
     pub bytes_max: ByteSize,
     /// Batches kept: each has a file, and a place in memory of some 100 bytes.
     #[serde(default = "default_spool_files")]
-    pub files_max: At<usize>,
+    pub files_max: Spanned<usize>,
 }
 
 /// What happens when ring and spool are full.
@@ -434,71 +434,71 @@ pub enum Overflow {
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// `ip:port` of the admin endpoint.
-    pub address: At<String>,
+    pub address: Spanned<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: At::nowhere("127.0.0.1:9901".into()) }
+        Self { address: Spanned::nowhere("127.0.0.1:9901".into()) }
     }
 }
 
 fn default_true() -> bool {
     true
 }
-fn default_drain_delay() -> Span {
-    Span::secs(0)
+fn default_drain_delay() -> ConfigDuration {
+    ConfigDuration::secs(0)
 }
-fn default_drain() -> Span {
-    Span::secs(30)
+fn default_drain() -> ConfigDuration {
+    ConfigDuration::secs(30)
 }
-fn default_api_key_headers() -> Vec<At<String>> {
-    vec![At::nowhere("x-api-key".into()), At::nowhere("apikey".into())]
+fn default_api_key_headers() -> Vec<Spanned<String>> {
+    vec![Spanned::nowhere("x-api-key".into()), Spanned::nowhere("apikey".into())]
 }
-fn default_batch_records() -> At<usize> {
-    At::nowhere(4_096)
+fn default_batch_records() -> Spanned<usize> {
+    Spanned::nowhere(4_096)
 }
 fn default_batch_bytes() -> ByteSize {
     ByteSize::kib(512)
 }
-fn default_batch_age() -> Span {
-    Span::millis(200)
+fn default_batch_age() -> ConfigDuration {
+    ConfigDuration::millis(200)
 }
-fn default_level() -> At<i32> {
-    At::nowhere(1)
+fn default_level() -> Spanned<i32> {
+    Spanned::nowhere(1)
 }
 fn default_ring() -> ByteSize {
     ByteSize::mib(64)
 }
-fn default_posts() -> At<usize> {
-    At::nowhere(4)
+fn default_posts() -> Spanned<usize> {
+    Spanned::nowhere(4)
 }
-fn default_stop_timeout() -> Span {
-    Span::secs(5)
+fn default_stop_timeout() -> ConfigDuration {
+    ConfigDuration::secs(5)
 }
-fn default_post_timeout() -> Span {
-    Span::secs(10)
+fn default_post_timeout() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
-fn default_backoff_min() -> Span {
-    Span::millis(100)
+fn default_backoff_min() -> ConfigDuration {
+    ConfigDuration::millis(100)
 }
-fn default_backoff_max() -> Span {
-    Span::secs(10)
+fn default_backoff_max() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
-fn default_failback() -> Span {
-    Span::secs(30)
+fn default_failback() -> ConfigDuration {
+    ConfigDuration::secs(30)
 }
-fn default_connection_age() -> Span {
-    Span::secs(600)
+fn default_connection_age() -> ConfigDuration {
+    ConfigDuration::secs(600)
 }
 fn default_quarantine_bytes() -> ByteSize {
     ByteSize::gib(1)
 }
-fn default_quarantine_batches() -> At<usize> {
-    At::nowhere(4_096)
+fn default_quarantine_batches() -> Spanned<usize> {
+    Spanned::nowhere(4_096)
 }
-fn default_spool_files() -> At<usize> {
-    At::nowhere(262_144)
+fn default_spool_files() -> Spanned<usize> {
+    Spanned::nowhere(262_144)
 }
 fn default_spool() -> ByteSize {
     ByteSize::gib(4)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{HeaderName, HeaderValue};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tollgate_config::{ConfigError, Problem};
+use tollgate_config::{ConfigError, Diagnostic};
 use tollgate_record::redact::{Headers, QueryPolicy, TokenHasher};
 use tollgate_tls::{ClientPolicy, Rotating, ServerNames};
 
@@ -70,7 +70,7 @@ impl Plan {
     ///
     /// # Errors
     /// All problems found.
-    pub fn check(path: &Path) -> Result<(Self, Vec<Problem>), ConfigError> {
+    pub fn check(path: &Path) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
         let loaded = files::load(path)?;
         let plan = compile::plan(path, loaded.clone(), None)?;
         let warnings = lint::warnings(&plan, &loaded);

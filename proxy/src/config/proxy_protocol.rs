@@ -1,7 +1,7 @@
 //! The PROXY protocol on a listener.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, Problems};
+use tollgate_config::{Diagnostics, Spanned};
 
 use super::compile::noted;
 use super::plan::Cidr;
@@ -15,7 +15,7 @@ pub struct AcceptProxyProtocol {
     #[serde(default)]
     pub accept: AcceptedVersion,
     /// Networks of the proxies in front, whose headers are believed: anybody else's connection is closed.
-    pub from: At<Vec<At<String>>>,
+    pub from: Spanned<Vec<Spanned<String>>>,
 }
 
 /// Versions of the PROXY protocol that are accepted.
@@ -32,7 +32,7 @@ pub enum AcceptedVersion {
 }
 
 /// Compiles it.
-pub(super) fn headers(config: &AcceptProxyProtocol, problems: &mut Problems<'_>) -> ProxyHeaders {
+pub(super) fn headers(config: &AcceptProxyProtocol, problems: &mut Diagnostics<'_>) -> ProxyHeaders {
     if config.from.value.is_empty() {
         let cure = "name the networks of the proxies in front, as `10.0.0.0/8`; `0.0.0.0/0` and `::/0` are everybody";
         problems.at(&config.from, format!("nobody may connect; {cure}"));

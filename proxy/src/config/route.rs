@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::At;
+use tollgate_config::Spanned;
 
 /// A condition on a field of the request: there, not there, or there once with a value.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderMatch {
     /// The field.
-    pub name: At<String>,
+    pub name: Spanned<String>,
     /// Its value, compared as it is; without it the field must only be there.
     #[serde(default)]
-    pub value: Option<At<String>>,
+    pub value: Option<Spanned<String>>,
     /// It must not be there.
     #[serde(default)]
     pub absent: bool,
@@ -24,9 +24,9 @@ pub struct HeaderMatch {
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderEditing {
     /// Fields that are put in the place of what is there.
-    pub set: BTreeMap<String, At<String>>,
+    pub set: BTreeMap<String, Spanned<String>>,
     /// Fields that are put beside what is there.
-    pub add: BTreeMap<String, At<String>>,
+    pub add: BTreeMap<String, Spanned<String>>,
     /// Fields that are removed.
-    pub remove: Vec<At<String>>,
+    pub remove: Vec<Spanned<String>>,
 }

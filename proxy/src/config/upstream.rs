@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tollgate_config::{At, Span};
+use tollgate_config::{ConfigDuration, Spanned};
 
 /// The weight of a target that names none.
 const WEIGHT: u32 = 1;
@@ -151,20 +151,20 @@ pub struct Passive {
     /// Failures in a row that put a target out; 0 = never.
     pub failures: u32,
     /// How long it is out the first time; doubles while it goes on failing.
-    pub ejection: Span,
+    pub ejection: ConfigDuration,
     /// How long it is out at most.
-    pub ejection_max: Span,
+    pub ejection_max: ConfigDuration,
     /// Percentage of the targets that may be out at one time.
-    pub ejected_percent_max: At<u32>,
+    pub ejected_percent_max: Spanned<u32>,
 }
 
 impl Default for Passive {
     fn default() -> Self {
         Self {
             failures: 5,
-            ejection: Span::secs(10),
-            ejection_max: Span::mins(5),
-            ejected_percent_max: At::nowhere(50),
+            ejection: ConfigDuration::secs(10),
+            ejection_max: ConfigDuration::mins(5),
+            ejected_percent_max: Spanned::nowhere(50),
         }
     }
 }
@@ -175,13 +175,13 @@ impl Default for Passive {
 pub struct Active {
     /// What to GET; without it, a connection (with its TLS handshake) is enough.
     #[serde(default)]
-    pub path: Option<At<String>>,
+    pub path: Option<Spanned<String>>,
     /// From one check to the next.
     #[serde(default = "default_interval")]
-    pub interval: Span,
+    pub interval: ConfigDuration,
     /// For one check.
     #[serde(default = "default_check_timeout")]
-    pub timeout: Span,
+    pub timeout: ConfigDuration,
     /// Failed checks in a row that put a target out.
     #[serde(default = "default_unhealthy")]
     pub unhealthy: u32,
@@ -193,11 +193,11 @@ pub struct Active {
     pub statuses: Vec<u16>,
 }
 
-fn default_interval() -> Span {
-    Span::secs(10)
+fn default_interval() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
-fn default_check_timeout() -> Span {
-    Span::secs(2)
+fn default_check_timeout() -> ConfigDuration {
+    ConfigDuration::secs(2)
 }
 fn default_unhealthy() -> u32 {
     3
@@ -211,11 +211,11 @@ fn default_healthy() -> u32 {
 #[serde(default, deny_unknown_fields)]
 pub struct Retries {
     /// Connections tried for one request, the first included.
-    pub attempts_max: At<u32>,
+    pub attempts_max: Spanned<u32>,
     /// Second attempts for every hundred requests to an upstream identity, for each worker.
-    pub budget_percent: At<u32>,
+    pub budget_percent: Spanned<u32>,
     /// Second attempts a second that are always allowed, for each worker and upstream identity.
-    pub budget_per_second_min: At<u32>,
+    pub budget_per_second_min: Spanned<u32>,
     /// Bytes of a request body kept until the response begins, so that an HTTP/2 upstream that refuses a stream unseen
     /// can be asked again.
     pub replay_bytes_max: tollgate_config::ByteSize,
@@ -224,9 +224,9 @@ pub struct Retries {
 impl Default for Retries {
     fn default() -> Self {
         Self {
-            attempts_max: At::nowhere(3),
-            budget_percent: At::nowhere(20),
-            budget_per_second_min: At::nowhere(10),
+            attempts_max: Spanned::nowhere(3),
+            budget_percent: Spanned::nowhere(20),
+            budget_per_second_min: Spanned::nowhere(10),
             replay_bytes_max: tollgate_config::ByteSize::kib(64),
         }
     }

@@ -51,12 +51,12 @@ impl Budget {
 mod tests {
     use std::time::Duration;
 
-    use tollgate_config::At;
+    use tollgate_config::Spanned;
 
     use super::*;
 
     fn rules(percent: u32, by_second: u32) -> Retries {
-        let (budget_percent, budget_per_second_min) = (At::nowhere(percent), At::nowhere(by_second));
+        let (budget_percent, budget_per_second_min) = (Spanned::nowhere(percent), Spanned::nowhere(by_second));
         Retries { budget_percent, budget_per_second_min, ..Retries::default() }
     }
 

@@ -176,7 +176,7 @@ fn each_mistake_names_its_place_and_its_cure() {
 fn all_mistakes_are_named_at_once() {
     let text = GOOD.replace("gate-1", "gate 1").replace("service: api}", "service: no}").replace("127.0.0.1:8080", "x");
     let error = Plan::parse(Path::new("gate.yaml"), text).unwrap_err();
-    assert_eq!(error.problems().len(), 3, "{error}");
+    assert_eq!(error.diagnostics().len(), 3, "{error}");
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String) {

@@ -73,7 +73,7 @@ fn mistakes_name_their_own_file_and_doubles_name_both() {
     edit(dir.path(), "apis/members.yaml", "[/members]", "[/%61]");
     edit(dir.path(), "apis/deep/claims.yml", "name: claims, service", "name: members, service");
     let error = Plan::load(dir.path()).unwrap_err();
-    let lines: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = error.diagnostics().iter().map(ToString::to_string).collect();
     let has = |place: &str, what: &str| lines.iter().any(|line| line.contains(place) && line.contains(what));
     assert!(has("extra.yaml:2:28: key `routes[0].service`", "did you mean `claims`?"), "{error}");
     assert!(has("members.yaml:5:47: key `routes[0].paths[0]`", "write `/a`"), "{error}");

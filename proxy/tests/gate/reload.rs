@@ -85,7 +85,7 @@ fn a_reload_that_fails_changes_nothing_and_says_why() {
     ] {
         gate.edit(from, to);
         let Err(ReloadError::Config(error)) = gate.running().reload() else { panic!("{key} was reloaded") };
-        let found = error.problems().iter().find(|problem| problem.key == key);
+        let found = error.diagnostics().iter().find(|problem| problem.key == key);
         let problem = found.unwrap_or_else(|| panic!("{key} in {error}"));
         assert!(problem.line > 0 && problem.problem.contains("start the proxy again"), "{problem}");
         gate.edit(to, from);

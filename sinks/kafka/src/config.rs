@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ByteSize, ConfigPath, Span};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostic};
 
 /// Where and how records go to Kafka: the `kafka` key under `sinks`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -38,13 +38,13 @@ pub struct KafkaConfig {
     pub client_id: String,
     /// How long the brokers may take to acknowledge a message before its frames are offered again.
     #[serde(default = "default_delivery_timeout")]
-    pub delivery_timeout: Span,
+    pub delivery_timeout: ConfigDuration,
     /// How long each step of connecting may take: reaching a broker, creating the topic, reading its limits.
     #[serde(default = "default_connect_timeout")]
-    pub connect_timeout: Span,
+    pub connect_timeout: ConfigDuration,
     /// How long a message waits for others to share its message set.
     #[serde(default = "default_linger")]
-    pub linger: Span,
+    pub linger: ConfigDuration,
     /// Most messages in the client's queue. It needs no more than the network holds: the journal is the buffer.
     #[serde(default = "default_queue_messages_max")]
     pub queue_messages_max: u32,
@@ -125,16 +125,6 @@ pub enum Compression {
     Snappy,
 }
 
-/// Why a configuration cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct ConfigFault {
-    /// The key, below `kafka`.
-    pub key: String,
-    /// What is wrong with it, and the cure.
-    pub problem: String,
-}
-
 /// Settings of librdkafka that `properties` may not touch, and why.
 const PROPERTIES_REFUSED: [(&str, &str); 26] = [
     ("bootstrap.servers", "use `brokers`"),
@@ -199,7 +189,7 @@ impl KafkaConfig {
     ///
     /// # Errors
     /// The first key that is wrong, with the cure.
-    pub fn check(&self) -> Result<(), ConfigFault> {
+    pub fn check(&self) -> Result<(), Diagnostic> {
         if self.brokers.is_empty() || self.brokers.iter().any(|broker| broker.trim().is_empty()) {
             return fault("brokers", "name at least one broker as `host:port`, and no empty ones");
         }
@@ -225,7 +215,7 @@ impl KafkaConfig {
         self.check_properties()
     }
 
-    fn check_tls(&self) -> Result<(), ConfigFault> {
+    fn check_tls(&self) -> Result<(), Diagnostic> {
         let Some(tls) = &self.tls else { return Ok(()) };
         if tls.certificate.is_some() != tls.key.is_some() {
             return fault("tls.certificate", "a client certificate needs `certificate` and `key` together");
@@ -238,7 +228,7 @@ impl KafkaConfig {
         Ok(())
     }
 
-    fn check_properties(&self) -> Result<(), ConfigFault> {
+    fn check_properties(&self) -> Result<(), Diagnostic> {
         for name in self.properties.keys() {
             if let Some((_, cure)) = PROPERTIES_REFUSED.iter().find(|(refused, _)| refused == name) {
                 return fault(&format!("properties.{name}"), &format!("must not be set here: {cure}"));
@@ -253,7 +243,7 @@ impl KafkaConfig {
     }
 
     /// Settings of any client of this cluster.
-    pub(crate) fn client(&self) -> Result<ClientConfig, ConfigFault> {
+    pub(crate) fn client(&self) -> Result<ClientConfig, Diagnostic> {
         let mut client = ClientConfig::new();
         client.set_log_level(RDKafkaLogLevel::Info);
         client.set("bootstrap.servers", self.brokers.join(","));
@@ -289,7 +279,7 @@ impl KafkaConfig {
     }
 
     /// Settings of the producer, for messages of at most this size.
-    pub(crate) fn producer(&self, message_bytes_max: u64) -> Result<ClientConfig, ConfigFault> {
+    pub(crate) fn producer(&self, message_bytes_max: u64) -> Result<ClientConfig, Diagnostic> {
         let mut client = self.client()?;
         // Java clients place keys by murmur2: the same key then goes to the same partition whoever produced it.
         client.set("partitioner", "murmur2_random");
@@ -318,7 +308,7 @@ impl KafkaConfig {
 }
 
 impl SaslConfig {
-    fn password(&self) -> Result<String, ConfigFault> {
+    fn password(&self) -> Result<String, Diagnostic> {
         match std::fs::read_to_string(&self.password_file) {
             Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
@@ -361,8 +351,8 @@ impl Compression {
     }
 }
 
-fn fault<T>(key: &str, problem: &str) -> Result<T, ConfigFault> {
-    Err(ConfigFault { key: key.to_owned(), problem: problem.to_owned() })
+fn fault<T>(key: &str, problem: &str) -> Result<T, Diagnostic> {
+    Err(Diagnostic::of_key(key, problem))
 }
 
 fn topic_is_valid(topic: &str) -> bool {
@@ -386,16 +376,16 @@ fn default_client_id() -> String {
     "tollgate-collector".to_owned()
 }
 
-fn default_delivery_timeout() -> Span {
-    Span::secs(30)
+fn default_delivery_timeout() -> ConfigDuration {
+    ConfigDuration::secs(30)
 }
 
-fn default_connect_timeout() -> Span {
-    Span::secs(10)
+fn default_connect_timeout() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
 
-fn default_linger() -> Span {
-    Span::millis(5)
+fn default_linger() -> ConfigDuration {
+    ConfigDuration::millis(5)
 }
 
 fn default_queue_messages_max() -> u32 {

@@ -14,7 +14,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedHeaders, Headers, Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use crate::config::{ConfigFault, KafkaConfig};
+use tollgate_config::Diagnostic;
+
+use crate::config::KafkaConfig;
 use crate::rows::{HEADER_PRODUCER, HEADER_SEQ};
 
 /// Longest silence of the brokers while there are messages to come.
@@ -49,7 +51,7 @@ pub struct Consumed {
 pub enum ConsumeError {
     /// The configuration cannot be used.
     #[error("sinks.kafka.{0}")]
-    Config(#[from] ConfigFault),
+    Config(#[from] Diagnostic),
     /// The client or the brokers refuse.
     #[error("{action}: {cause}; check the brokers' addresses and this client's rights")]
     Client {

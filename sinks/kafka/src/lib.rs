@@ -38,7 +38,7 @@ mod round;
 mod rows;
 mod sink;
 
-pub use config::{Compression, ConfigFault, KafkaConfig, Mechanism, SaslConfig, TlsConfig};
+pub use config::{Compression, KafkaConfig, Mechanism, SaslConfig, TlsConfig};
 pub use consume::{ConsumeError, Consumed, Identity, consume_identities};
 pub use rows::{HEADER_PRODUCER, HEADER_RECORD_VERSION, HEADER_REQUEST_ID, HEADER_SEQ};
 pub use sink::{FAILURES_BEFORE_REBUILD, KafkaSink};

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tollgate_sink::{Delivery, Position, Sink, SinkError};
 
-use crate::config::{ConfigFault, KafkaConfig};
+use tollgate_config::Diagnostic;
+
+use crate::config::KafkaConfig;
 use crate::connect::{self, Link};
 use crate::reports::Failure;
 use crate::round::{Fate, Round};
@@ -32,7 +34,7 @@ impl KafkaSink {
     ///
     /// # Errors
     /// When the configuration cannot be used.
-    pub fn new(config: KafkaConfig) -> Result<Self, ConfigFault> {
+    pub fn new(config: KafkaConfig) -> Result<Self, Diagnostic> {
         config.check()?;
         Ok(Self { config: Arc::new(config), link: None, delivered_early: BTreeSet::new(), through: None, failures: 0 })
     }

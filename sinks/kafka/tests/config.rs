@@ -1,6 +1,6 @@
 //! What the configuration accepts, what it refuses, and with which words.
 
-use tollgate_config::{ByteSize, Span};
+use tollgate_config::{ByteSize, ConfigDuration};
 use tollgate_sink::{Sink, SinkError};
 use tollgate_sink_kafka::{Compression, KafkaConfig, KafkaSink, Mechanism};
 
@@ -46,7 +46,7 @@ properties: { compression.level: \"5\", socket.keepalive.enable: \"true\" }
     )
     .expect("a good configuration");
     assert_eq!(config.message_bytes_max, ByteSize::kib(512));
-    assert_eq!(config.delivery_timeout, Span::secs(60));
+    assert_eq!(config.delivery_timeout, ConfigDuration::secs(60));
     assert_eq!(config.sasl.expect("sasl").mechanism, Mechanism::ScramSha256);
 }
 

@@ -1,7 +1,7 @@
 //! What the configuration file says about metrics.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 
 /// Bounds of the metrics that are derived from records: the `metrics` key under `sinks`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -18,16 +18,16 @@ pub struct MetricsConfig {
     pub producers_max: usize,
     /// How old a hole in `seq` must be to count as missing: older than a transaction can get (the proxies' `timeouts.total`).
     #[serde(default = "default_missing_grace")]
-    pub missing_grace: Span,
+    pub missing_grace: ConfigDuration,
     /// Holes kept of one producer.
     #[serde(default = "default_holes_max")]
     pub holes_max: usize,
     /// How long a producer may be silent before it is forgotten.
     #[serde(default = "default_producer_idle")]
-    pub producer_idle: Span,
+    pub producer_idle: ConfigDuration,
     /// How long a certificate that was presented counts for the expiry of its subject.
     #[serde(default = "default_expiry_window")]
-    pub expiry_window: Span,
+    pub expiry_window: ConfigDuration,
 }
 
 impl Default for MetricsConfig {
@@ -56,18 +56,18 @@ fn default_producers_max() -> usize {
     512
 }
 
-fn default_missing_grace() -> Span {
-    Span::secs(11 * 60)
+fn default_missing_grace() -> ConfigDuration {
+    ConfigDuration::secs(11 * 60)
 }
 
 fn default_holes_max() -> usize {
     4_096
 }
 
-fn default_producer_idle() -> Span {
-    Span::hours(1)
+fn default_producer_idle() -> ConfigDuration {
+    ConfigDuration::hours(1)
 }
 
-fn default_expiry_window() -> Span {
-    Span::hours(24)
+fn default_expiry_window() -> ConfigDuration {
+    ConfigDuration::hours(24)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 use proptest::prelude::*;
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass, GapReason, Kind, WafAction};
 use tollgate_record::{
     BatchBuilder, BatchHeader, DecodeLimits, Gap, Record, SealLimits, SealedBatch, decode, gap_batch,
@@ -222,7 +222,8 @@ fn services_past_the_cap_are_one() {
 
 #[test]
 fn a_hole_is_missing_after_its_grace_until_the_record_comes() {
-    let (mut sink, registry) = sink(&MetricsConfig { missing_grace: Span::secs(60), ..MetricsConfig::default() });
+    let (mut sink, registry) =
+        sink(&MetricsConfig { missing_grace: ConfigDuration::secs(60), ..MetricsConfig::default() });
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
     let missing = |registry: &Registry| value(registry, "tollgate_records_missing{producer=\"gate-1/1/0\"}");
@@ -275,7 +276,7 @@ fn a_number_that_comes_again_is_a_double_and_one_that_was_late_is_not() {
 
 #[test]
 fn a_first_batch_is_followed_from_one_and_a_later_one_from_where_it_begins() {
-    let (mut sink, _) = sink(&MetricsConfig { missing_grace: Span::secs(0), ..MetricsConfig::default() });
+    let (mut sink, _) = sink(&MetricsConfig { missing_grace: ConfigDuration::secs(0), ..MetricsConfig::default() });
     let now = Instant::now();
     let mut first = builder("gate-1/1/0");
     sink.observe(&frame(0, &mut first, &[Record { seq: 4, ..Record::default() }]), now).expect("counted");
@@ -291,8 +292,8 @@ fn a_first_batch_is_followed_from_one_and_a_later_one_from_where_it_begins() {
 fn producers_past_the_cap_are_not_followed_until_one_falls_silent() {
     let config = MetricsConfig {
         producers_max: 2,
-        missing_grace: Span::secs(60),
-        producer_idle: Span::hours(1),
+        missing_grace: ConfigDuration::secs(60),
+        producer_idle: ConfigDuration::hours(1),
         ..MetricsConfig::default()
     };
     let (mut sink, registry) = sink(&config);
@@ -334,7 +335,8 @@ fn certificates<'a>(subjects: &[(&'a str, i64)]) -> Vec<Record<'a>> {
 
 #[test]
 fn expiry_is_the_earliest_seen_until_the_old_certificate_is_out_of_use() {
-    let (mut sink, registry) = sink(&MetricsConfig { expiry_window: Span::hours(24), ..MetricsConfig::default() });
+    let (mut sink, registry) =
+        sink(&MetricsConfig { expiry_window: ConfigDuration::hours(24), ..MetricsConfig::default() });
     let start = Instant::now();
     let hours = |hours: u64| start + Duration::from_secs(hours * 3_600);
     let name = "tollgate_client_cert_expiry_timestamp_seconds{consumer_subject=\"CN=app\"}";
@@ -374,6 +376,9 @@ fn past_the_cap_the_subjects_that_expire_soonest_are_kept() {
 fn configuration_is_complete_by_default_and_refuses_what_it_does_not_know() {
     let read: MetricsConfig =
         serde_saphyr::from_str("services_max: 10\nmissing_grace: 5s\n").expect("a good configuration");
-    assert_eq!(read, MetricsConfig { services_max: 10, missing_grace: Span::secs(5), ..MetricsConfig::default() });
+    assert_eq!(
+        read,
+        MetricsConfig { services_max: 10, missing_grace: ConfigDuration::secs(5), ..MetricsConfig::default() }
+    );
     assert!(serde_saphyr::from_str::<MetricsConfig>("service_max: 10\n").is_err());
 }

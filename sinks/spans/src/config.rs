@@ -6,7 +6,7 @@ use std::path::Path;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ConfigPath, Span};
+use tollgate_config::{ConfigDuration, ConfigPath, Diagnostic};
 use tollgate_tls::Roots;
 
 /// Path of the receiver's traces below its endpoint (OTLP 1.x, "OTLP/HTTP Request").
@@ -40,7 +40,7 @@ pub struct SpansConfig {
     pub errors: Errors,
     /// Transactions in a trace that took longer than this are exported whether sampled or not; absent = slowness alone is no reason.
     #[serde(default)]
-    pub slow_after: Option<Span>,
+    pub slow_after: Option<ConfigDuration>,
     /// File with further headers of each request, one `Name: value` a line, as for an API key. It is read again after the receiver refused them.
     #[serde(default)]
     pub headers_file: Option<ConfigPath>,
@@ -49,10 +49,10 @@ pub struct SpansConfig {
     pub ca: Option<ConfigPath>,
     /// How long one request may take, from connecting to the end of the answer.
     #[serde(default = "default_timeout")]
-    pub timeout: Span,
+    pub timeout: ConfigDuration,
     /// The longest `Retry-After` that is honoured.
     #[serde(default = "default_retry_after_max")]
-    pub retry_after_max: Span,
+    pub retry_after_max: ConfigDuration,
     /// Most spans in one request, stages included.
     #[serde(default = "default_batch_spans_max")]
     pub batch_spans_max: usize,
@@ -86,16 +86,6 @@ pub enum Compression {
     None,
 }
 
-/// Why a configuration cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem}")]
-pub struct ConfigFault {
-    /// The key, below `spans`.
-    pub key: &'static str,
-    /// What is wrong with it, and the cure.
-    pub problem: String,
-}
-
 impl SpansConfig {
     /// The defaults, for this endpoint.
     pub fn new(endpoint: impl Into<String>) -> Self {
@@ -118,7 +108,7 @@ impl SpansConfig {
     ///
     /// # Errors
     /// The first key that is wrong, with the cure.
-    pub fn check(&self) -> Result<(), ConfigFault> {
+    pub fn check(&self) -> Result<(), Diagnostic> {
         self.url()?;
         if !(0.0..=1.0).contains(&self.ratio) {
             return fault("ratio", "a ratio is a share; write a number from 0 to 1");
@@ -140,7 +130,7 @@ impl SpansConfig {
     }
 
     /// Whom the receiver's certificate must be of; nobody where there is none.
-    pub(crate) fn roots(&self) -> Result<Roots, ConfigFault> {
+    pub(crate) fn roots(&self) -> Result<Roots, Diagnostic> {
         let is_tls = self.url()?.scheme() == Some(&Scheme::HTTPS);
         let roots = match &self.ca {
             Some(_) if !is_tls => return fault("ca", "the endpoint has no certificate; write it as https://"),
@@ -152,10 +142,9 @@ impl SpansConfig {
     }
 
     /// Where requests go.
-    pub(crate) fn url(&self) -> Result<Uri, ConfigFault> {
-        let wrong = |problem: &str| ConfigFault {
-            key: "endpoint",
-            problem: format!("`{}` {problem}; write it as http://collector:4318", self.endpoint),
+    pub(crate) fn url(&self) -> Result<Uri, Diagnostic> {
+        let wrong = |problem: &str| {
+            Diagnostic::of_key("endpoint", format!("`{}` {problem}; write it as http://collector:4318", self.endpoint))
         };
         let uri: Uri = self.endpoint.parse().map_err(|_| wrong("is no URL"))?;
         if ![Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme()) {
@@ -174,9 +163,9 @@ impl SpansConfig {
     }
 
     /// The headers in the file.
-    pub(crate) fn headers(&self) -> Result<HeaderMap, ConfigFault> {
+    pub(crate) fn headers(&self) -> Result<HeaderMap, Diagnostic> {
         let Some(file) = &self.headers_file else { return Ok(HeaderMap::new()) };
-        read_headers(file).map_err(|problem| ConfigFault { key: "headers_file", problem })
+        read_headers(file).map_err(|problem| Diagnostic::of_key("headers_file", problem))
     }
 }
 
@@ -202,20 +191,20 @@ fn read_headers(file: &Path) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-fn fault<T>(key: &'static str, problem: impl Into<String>) -> Result<T, ConfigFault> {
-    Err(ConfigFault { key, problem: problem.into() })
+fn fault<T>(key: &'static str, problem: impl Into<String>) -> Result<T, Diagnostic> {
+    Err(Diagnostic::of_key(key, problem))
 }
 
 fn default_ratio() -> f64 {
     1.0
 }
 
-fn default_timeout() -> Span {
-    Span::secs(10)
+fn default_timeout() -> ConfigDuration {
+    ConfigDuration::secs(10)
 }
 
-fn default_retry_after_max() -> Span {
-    Span::secs(300)
+fn default_retry_after_max() -> ConfigDuration {
+    ConfigDuration::secs(300)
 }
 
 fn default_batch_spans_max() -> usize {

@@ -44,5 +44,5 @@ mod stages;
 mod tests;
 
 pub use attributes::SERVICE_NAME;
-pub use config::{BATCH_SPANS_LIMIT, BATCH_SPANS_MIN, Compression, ConfigFault, Errors, SpansConfig};
+pub use config::{BATCH_SPANS_LIMIT, BATCH_SPANS_MIN, Compression, Errors, SpansConfig};
 pub use sink::{FAILURES_BEFORE_REBUILD, SpansSink};

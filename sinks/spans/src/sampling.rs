@@ -52,7 +52,7 @@ impl Sampling {
 mod tests {
     use opentelemetry::trace::{SpanKind, TraceId};
     use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
-    use tollgate_config::Span;
+    use tollgate_config::ConfigDuration;
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
     fn the_flag_decides_and_exceptions_are_exported_all_the_same() {
         let (low, high) = (1_u128.to_be_bytes(), u128::MAX.to_be_bytes());
         let half = config(0.5);
-        let always = SpansConfig { errors: Errors::Always, slow_after: Some(Span::secs(1)), ..config(0.5) };
+        let always = SpansConfig { errors: Errors::Always, slow_after: Some(ConfigDuration::secs(1)), ..config(0.5) };
         for (what, config, trace_id, sampled, failed, total_us, wanted) in [
             ("in the ratio", &half, low, Some(true), false, Some(5), true),
             ("in the ratio, no flag recorded", &half, low, None, false, Some(5), true),

@@ -1,7 +1,7 @@
 //! What the configuration accepts, what it refuses, and with which words.
 
 use prometheus::Registry;
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 use tollgate_sink::{Sink, SinkError};
 use tollgate_sink_spans::{Compression, Errors, SpansConfig, SpansSink};
 
@@ -40,7 +40,7 @@ resource: { service.name: edge, team: gateway }
 ",
     )
     .expect("a good configuration");
-    assert_eq!((config.slow_after, config.batch_spans_max), (Some(Span::secs(2)), 100));
+    assert_eq!((config.slow_after, config.batch_spans_max), (Some(ConfigDuration::secs(2)), 100));
     assert_eq!(config.resource["service.name"], "edge");
 }
 

@@ -6,19 +6,19 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
-use tollgate_config::{At, ByteSize, ConfigPath, Span, parse, to_yaml};
+use tollgate_config::{Spanned, ByteSize, ConfigPath, ConfigDuration, parse, to_yaml};
 
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     size: ByteSize,
-    wait: At<Span>,
+    wait: Spanned<ConfigDuration>,
     #[serde(default)]
     dir: Option<ConfigPath>,
     #[serde(default)]
     names: Vec<String>,
     #[serde(default)]
-    nested: BTreeMap<String, At<u16>>,
+    nested: BTreeMap<String, Spanned<u16>>,
 }
 
 fuzz_target!(|text: String| {

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 use tollgate_proxy::config::{Admin, ProxyConfig};
 
 use crate::EXIT_CONFIG;
@@ -37,7 +37,7 @@ pub struct Settings {
     admin: Option<String>,
     /// Between two readings, 1s or more.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = at_least_a_second)]
-    every: Span,
+    every: ConfigDuration,
     /// Most services and most transactions shown; 6 of each fit a terminal of 24 lines.
     #[arg(long, value_name = "N", default_value_t = 6)]
     lines: usize,
@@ -65,8 +65,8 @@ fn admin_address(text: &str) -> Result<String, String> {
     port.map(|_| address.to_owned()).ok_or_else(|| "write host:port, as 127.0.0.1:9901".to_owned())
 }
 
-fn at_least_a_second(text: &str) -> Result<Span, String> {
-    let span = text.parse::<Span>().map_err(|error| error.to_string())?;
+fn at_least_a_second(text: &str) -> Result<ConfigDuration, String> {
+    let span = text.parse::<ConfigDuration>().map_err(|error| error.to_string())?;
     if span.0 < EVERY_MIN {
         return Err("write 1s or more: workers add up their counts twice a second".to_owned());
     }

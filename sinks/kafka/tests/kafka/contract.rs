@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 use tollgate_sink::Sink;
 use tollgate_sink::testkit::{Place, Promise, Stored, passes};
 use tollgate_sink_kafka::{HEADER_PRODUCER, HEADER_SEQ, KafkaConfig, KafkaSink};
@@ -23,8 +23,8 @@ struct Topic {
 impl Place for Topic {
     async fn open(&mut self) -> Box<dyn Sink> {
         let short = KafkaConfig {
-            delivery_timeout: Span::secs(2),
-            connect_timeout: Span::secs(2),
+            delivery_timeout: ConfigDuration::secs(2),
+            connect_timeout: ConfigDuration::secs(2),
             ..config(&self.kafka.address(), &self.name)
         };
         Box::new(KafkaSink::new(short).expect("a good configuration"))

@@ -14,7 +14,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tollgate_config::{ByteSize, Span};
+use tollgate_config::{ByteSize, ConfigDuration};
 use tollgate_record::json;
 use tollgate_sink::{Delivery, Sink, SinkError};
 use tollgate_sink_kafka::{
@@ -122,7 +122,7 @@ fn a_small_queue_holds_everything_back_and_loses_nothing() {
 #[test]
 fn a_broker_that_dies_half_way_costs_nothing() {
     on_own(&[], async |kafka| {
-        let config = KafkaConfig { delivery_timeout: Span::secs(2), ..config(&kafka.address(), "killed") };
+        let config = KafkaConfig { delivery_timeout: ConfigDuration::secs(2), ..config(&kafka.address(), "killed") };
         let mut sink = connected(config).await;
         let frames = frames(40, 200);
         let broker = Arc::clone(&kafka);
@@ -151,7 +151,7 @@ fn a_broker_that_dies_half_way_costs_nothing() {
 #[test]
 fn a_topic_that_is_deleted_is_made_again() {
     on_shared(async |kafka| {
-        let config = KafkaConfig { delivery_timeout: Span::secs(3), ..config(&kafka.address(), "deleted") };
+        let config = KafkaConfig { delivery_timeout: ConfigDuration::secs(3), ..config(&kafka.address(), "deleted") };
         let mut sink = connected(config).await;
         let frames = frames(6, 50);
         deliver_all(&mut sink, &frames[..3], 3, |_| ()).await;
@@ -228,7 +228,7 @@ fn tls_and_sasl_are_spoken_and_checked() {
     ];
     let options = [options.concat(), vec!["--tls-client-auth"]].concat();
     let good = KafkaConfig {
-        connect_timeout: Span::secs(5),
+        connect_timeout: ConfigDuration::secs(5),
         tls: Some(TlsConfig {
             ca: Some(ca.roots().into()),
             certificate: Some(client.cert.as_path().into()),
@@ -272,7 +272,8 @@ async fn refused(config: KafkaConfig) -> String {
 fn a_broker_that_cannot_be_reached_is_reported_and_not_waited_for() {
     runtime().block_on(async {
         let brokers = format!("127.0.0.1:{}", free_port());
-        let reason = refused(KafkaConfig { connect_timeout: Span::secs(1), ..config(&brokers, "nowhere") }).await;
+        let reason =
+            refused(KafkaConfig { connect_timeout: ConfigDuration::secs(1), ..config(&brokers, "nowhere") }).await;
         assert!(reason.contains(&brokers) && reason.contains("Connection refused"), "{reason}");
 
         let mut sink = KafkaSink::new(config(&brokers, "nowhere")).expect("a good configuration");
@@ -287,9 +288,12 @@ fn a_producer_that_failed_for_good_is_replaced() {
     let mock = MockCluster::new(1).expect("a mock cluster");
     let brokers = mock.bootstrap_servers();
     runtime().block_on(async {
-        let mut sink =
-            connected(KafkaConfig { connect_timeout: Span::secs(1), topic_create: false, ..config(&brokers, "fatal") })
-                .await;
+        let mut sink = connected(KafkaConfig {
+            connect_timeout: ConfigDuration::secs(1),
+            topic_create: false,
+            ..config(&brokers, "fatal")
+        })
+        .await;
         let frames = frames(4, 50);
         assert_eq!(sink.deliver(&frames[..2]).await.expect("the mock takes them"), Some(11));
 

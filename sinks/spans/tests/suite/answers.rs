@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use serde_json::{Value, json};
-use tollgate_config::Span;
+use tollgate_config::ConfigDuration;
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 use tollgate_sink::{Delivery, Sink, SinkError};
 use tollgate_sink_spans::{Compression, Errors, FAILURES_BEFORE_REBUILD, SpansConfig, SpansSink};
@@ -103,7 +103,7 @@ async fn what_is_in_no_trace_or_not_sampled_costs_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_receiver_is_left_alone_for_as_long_as_it_asks() {
     let Some(receiver) = Receiver::start(&[]) else { return };
-    let config = SpansConfig { retry_after_max: Span::secs(90), ..SpansConfig::new(receiver.endpoint()) };
+    let config = SpansConfig { retry_after_max: ConfigDuration::secs(90), ..SpansConfig::new(receiver.endpoint()) };
     let (mut sink, _) = sink(config).await;
     for (status, asked, after) in [(429, "7", Some(7)), (503, "3600", Some(90)), (502, "x", None), (504, "0", Some(0))]
     {
@@ -225,7 +225,7 @@ async fn other_answers_wait_for_repair() {
 async fn silence_and_closed_ports_are_tried_again_and_then_with_a_new_client() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = format!("http://{}", silent.local_addr().expect("its address"));
-    let (mut sink, _) = sink(SpansConfig { timeout: Span::millis(50), ..SpansConfig::new(&endpoint) }).await;
+    let (mut sink, _) = sink(SpansConfig { timeout: ConfigDuration::millis(50), ..SpansConfig::new(&endpoint) }).await;
     match sink.deliver(&[frame(0, 1)]).await {
         Err(SinkError::Retry { reason, after: None }) => assert!(reason.contains("no answer within 50ms"), "{reason}"),
         other => panic!("{other:?}"),

@@ -78,7 +78,7 @@ async fn hang() {
     config.ingest.inflight_bytes_max = ByteSize(INFLIGHT);
     config.delivery.recent_bytes_max = ByteSize(RECENT);
     config.delivery.rows_max = 8_192;
-    config.delivery.close_timeout = tollgate_config::Span::millis(200);
+    config.delivery.close_timeout = tollgate_config::ConfigDuration::millis(200);
     let settings =
         TableConfig { hot_bytes_max: HOT as usize, commit_rows_max: 8_192, ..TableConfig::new(dir.join("table")) };
     let (sink, table) = tollgate_sink_table::open(settings).await.expect("the table opens");

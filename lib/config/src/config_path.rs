@@ -1,15 +1,11 @@
 //! Paths in a configuration are relative to the file they are written in.
 
-use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-thread_local! {
-    /// Folder of the file that this thread is loading, if it is loading one.
-    static BASE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
-}
+use crate::context;
 
 /// A path in a configuration, resolved against the folder of the configuration file.
 ///
@@ -19,14 +15,10 @@ thread_local! {
 pub struct ConfigPath(PathBuf);
 
 impl ConfigPath {
-    /// A path as written: while a configuration is loaded on this thread a relative one is joined to the file's folder,
-    /// otherwise it is kept.
+    /// Takes a path as it is written: relative to the file's folder while a configuration is loaded on this thread,
+    /// unchanged otherwise.
     pub fn new(written: impl AsRef<Path>) -> Self {
-        let written = written.as_ref();
-        BASE.with_borrow(|base| match base {
-            Some(folder) => Self(folder.join(written)),
-            None => Self(written.to_owned()),
-        })
+        Self(context::resolve(written.as_ref()))
     }
 
     /// The resolved path.
@@ -81,20 +73,5 @@ impl<'de> Deserialize<'de> for ConfigPath {
 impl Serialize for ConfigPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
-    }
-}
-
-/// While it lives, [`ConfigPath`]s made on this thread are relative to its folder. It restores the one before.
-pub(crate) struct BaseFolder(Option<PathBuf>);
-
-impl BaseFolder {
-    pub(crate) fn enter(folder: &Path) -> Self {
-        Self(BASE.replace(Some(folder.to_owned())))
-    }
-}
-
-impl Drop for BaseFolder {
-    fn drop(&mut self) {
-        BASE.set(self.0.take());
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A duration: `250us`, `200ms`, `10s`, `5m`, `1h`, `7d`. A bare number is refused, as nobody can see its unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct ConfigDuration(pub Duration);
 
 /// Units, largest first, with their length in microseconds.
 const UNITS: [(&str, u64); 6] =
@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 6] =
 /// Longest duration, in microseconds: about 100 years. Adding one to the present can then never overflow.
 const SPAN_US_MAX: u64 = 36_500 * 86_400_000_000;
 
-impl Span {
+impl ConfigDuration {
     /// The duration.
     pub const fn duration(self) -> Duration {
         self.0
@@ -45,13 +45,13 @@ impl Span {
     }
 }
 
-impl From<Span> for Duration {
-    fn from(span: Span) -> Self {
+impl From<ConfigDuration> for Duration {
+    fn from(span: ConfigDuration) -> Self {
         span.0
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for ConfigDuration {
     /// The largest unit that divides it. Nanoseconds are not written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let us = self.0.as_micros();
@@ -71,13 +71,13 @@ impl fmt::Display for Span {
 /// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct SpanError(String);
+pub struct ConfigDurationError(String);
 
-impl FromStr for Span {
-    type Err = SpanError;
+impl FromStr for ConfigDuration {
+    type Err = ConfigDurationError;
 
-    fn from_str(text: &str) -> Result<Self, SpanError> {
-        let refuse = |why: &str| SpanError(format!("`{text}` {why}"));
+    fn from_str(text: &str) -> Result<Self, ConfigDurationError> {
+        let refuse = |why: &str| ConfigDurationError(format!("`{text}` {why}"));
         let text = text.trim();
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = (&text[..digits], text[digits..].trim());
@@ -85,7 +85,7 @@ impl FromStr for Span {
             return Err(refuse("is not a duration; write for example `10s`"));
         }
         if unit.is_empty() {
-            return Err(SpanError(no_unit(text)));
+            return Err(ConfigDurationError(no_unit(text)));
         }
         let length = UNITS
             .iter()
@@ -104,39 +104,39 @@ fn no_unit(number: impl fmt::Display) -> String {
     format!("`{number}` has no unit; write for example `{number}s` or `{number}ms`")
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for ConfigDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SpanVisitor;
+        struct DurationVisitor;
 
-        impl Visitor<'_> for SpanVisitor {
-            type Value = Span;
+        impl Visitor<'_> for DurationVisitor {
+            type Value = ConfigDuration;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a duration such as `10s`")
             }
 
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Span, E> {
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<ConfigDuration, E> {
                 Err(E::custom(no_unit(value)))
             }
 
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Span, E> {
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<ConfigDuration, E> {
                 Err(E::custom(format!("`{value}` is negative; write a duration such as `10s`")))
             }
 
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Span, E> {
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<ConfigDuration, E> {
                 Err(E::custom(format!("`{value}` has no unit; write a whole number with one, such as `1500ms`")))
             }
 
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Span, E> {
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<ConfigDuration, E> {
                 value.parse().map_err(E::custom)
             }
         }
 
-        deserializer.deserialize_any(SpanVisitor)
+        deserializer.deserialize_any(DurationVisitor)
     }
 }
 
-impl Serialize for Span {
+impl Serialize for ConfigDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
