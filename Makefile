@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo test check build deps-build deps-test fmt lint doc deny rules fuzz soak dist bench-smoke bench-ingest bench-proxy
+.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused rules fuzz soak dist bench-smoke bench-ingest bench-proxy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -13,6 +13,10 @@ help: ## this list
 demo: deps-build ## install what is missing, build, and run everything with light traffic until Ctrl-C
 	$(CARGO) build --workspace
 	@target="$${CARGO_TARGET_DIR:-target}"; exec "$$target/debug/tollgate" demo $(ARGS)
+
+# The crates come from the dependency tree: those that need neither DataFusion, Delta, Kafka nor the whole proxy, not even for their tests.
+quick: fmt ## formatting and the tests of the crates without heavy dependencies: two minutes after a change
+	@leaves="$$(scripts/check-structure.py --leaves)" && set -x && $(CARGO) test --quiet --lib --tests $$leaves
 
 # CI=true: a test that lacks the real part that it needs fails instead of being skipped.
 test: deps-test build rules ## install what is missing and run every test
@@ -42,6 +46,13 @@ doc:
 
 deny:
 	scripts/deny.sh
+
+structure: ## circles of imports, forbidden dependencies, long files
+	scripts/tests/test_structure.py --quiet
+	scripts/check-structure.py
+
+unused:
+	scripts/machete.sh
 
 rules: ## check the Prometheus rules and the Alertmanager configuration
 	scripts/check-rules.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks how the code hangs together. Ends with 1 and the list if anything is wrong.
 
-    scripts/check-structure.py
+    scripts/check-structure.py            all of these
+    scripts/check-structure.py --leaves   prints the crates without heavy dependencies, for `cargo test`: -p NAME -p NAME …
 
 - no circle of imports between the crates of the workspace, nor between the folders and files at the top of a crate's src; a circle is
   printed with the lines that tie it
@@ -22,8 +23,13 @@ from structure import checks  # noqa: E402
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    graph = checks.metadata(ROOT, resolve=True)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--leaves", action="store_true")
+    options = arguments.parse_args()
+    graph = checks.metadata(ROOT)
+    if options.leaves:
+        print(" ".join(f"-p {name}" for name in checks.leaves(ROOT, graph)))
+        return 0
     members = set(graph["workspace_members"])
     packages = [package for package in graph["packages"] if package["id"] in members]
     problems = checks.circles_between_crates(ROOT, packages)

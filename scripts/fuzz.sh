@@ -8,10 +8,10 @@ seconds="${1:-60}"
 tools="${TOLLGATE_TOOLS:-$PWD/.cache/tools}"
 export PATH="$tools/bin:$PATH"
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet --root "$tools"
-for folder in record lib/config lib/tls proxy collector/journal collector; do
-  for file in "$folder"/fuzz/fuzz_targets/*.rs; do
-    target=$(basename "$file" .rs)
-    echo "=== $folder: $target, $seconds s"
-    (cd "$folder" && cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1)
-  done
+# A crate that has targets has them in a folder fuzz/ of its own.
+for file in */fuzz/fuzz_targets/*.rs */*/fuzz/fuzz_targets/*.rs; do
+  folder=${file%/fuzz/fuzz_targets/*}
+  target=$(basename "$file" .rs)
+  echo "=== $folder: $target, $seconds s"
+  (cd "$folder" && cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1)
 done

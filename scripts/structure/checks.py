@@ -12,10 +12,9 @@ from . import circles, rules, rust_source
 LEFT_OUT = {"target", ".cache", ".git", "node_modules"}
 
 
-def metadata(root, resolve):
-    """What cargo knows of the workspace; with `resolve` also which crates come with which."""
-    command = ["cargo", "metadata", "--format-version", "1"]
-    command += ["--filter-platform", "x86_64-unknown-linux-gnu", "--locked"] if resolve else ["--no-deps"]
+def metadata(root):
+    """What cargo knows of the workspace, and which crates come with which. It also downloads what is not there yet."""
+    command = ["cargo", "metadata", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu", "--locked"]
     return json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout)
 
 
@@ -27,6 +26,19 @@ def sources(root, patterns):
     """The files that match a glob, each once."""
     paths = {path for pattern in patterns for path in root.glob(pattern)}
     return sorted(path for path in paths if not LEFT_OUT & set(path.relative_to(root).parts))
+
+
+def leaves(root, graph):
+    """The crates that compile and are tested in seconds: neither they nor their tests need a heavy crate or a whole system."""
+    needs = {node["id"]: [dep["pkg"] for dep in node["deps"]] for node in graph["resolve"]["nodes"]}
+    members = [package for package in graph["packages"] if package["id"] in graph["workspace_members"]]
+    slow = {package["id"] for package in graph["packages"] if package["name"] in rules.HEAVY}
+    slow |= {package["id"] for package in members if _is_in(package, root, rules.WHOLE_SYSTEM)}
+    return [package["name"] for package in members if not slow & set(_ways(package["id"], needs))]
+
+
+def _is_in(package, root, folders):
+    return any(fnmatch.fnmatch(folder_of(package, root), glob) for glob in folders)
 
 
 def circles_between_crates(root, packages):
@@ -61,7 +73,7 @@ def forbidden_dependencies(root, graph, forbidden=None):
             continue
         ways = _ways(package["id"], needs)
         for rule in rules.NEVER if forbidden is None else forbidden:
-            if any(fnmatch.fnmatch(folder_of(package, root), glob) for glob in rule.folders):
+            if _is_in(package, root, rule.folders):
                 for found in (id for id in ways if names[id] in rule.crates and id != package["id"]):
                     way = " -> ".join(names[id] for id in ways[found])
                     problems.append(f"{package['name']} depends on {names[found]} ({way}): {rule.why}")

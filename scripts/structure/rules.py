@@ -8,6 +8,8 @@ Never = collections.namedtuple("Never", "folders crates why")
 Unnamed = collections.namedtuple("Unnamed", "files pattern why")
 
 HEAVY = ("datafusion", "deltalake", "rdkafka", "parquet")
+# What starts processes and waits for them; with tollgate-proxy, whose tests do, these are no leaves.
+WHOLE_SYSTEM = ("tests", "tests/*", "proxy")
 RUNTIME = ("tokio", "hyper", "rustls", "axum")
 
 NEVER = [

@@ -108,6 +108,13 @@ class Rules(Tree):
         needs["light"] = nodes[0]["deps"][0]["dep_kinds"][0]["kind"] = "dev"
         self.assertEqual(checks.forbidden_dependencies(self.root, graph, [rule]), [])
 
+    def test_leaves_need_nothing_heavy_for_their_tests_either(self):
+        needs = {"leaf": [], "tested": ["datafusion"], "over": ["leaf", "proxy"], "proxy": ["leaf"], "tests": [], "datafusion": []}
+        nodes = [{"id": name, "deps": [{"pkg": pkg} for pkg in needs[name]]} for name in needs]
+        packages = [{"id": name, "name": name, "manifest_path": str(self.root / name / "Cargo.toml")} for name in needs]
+        graph = {"packages": packages, "workspace_members": list(needs), "resolve": {"nodes": nodes}}
+        self.assertEqual(checks.leaves(self.root, graph), ["leaf"])
+
     def test_a_name_is_found_in_code_alone(self):
         self.write({"src/deep/a.rs": "// Worker\nfn f(w: &Worker) {}\nstruct Workers;\n"})
         rule = rules.Unnamed(("src/**/*.rs",), r"\bWorker\b", "it must not know it")
