@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused rules fuzz soak dist bench-smoke bench-ingest bench-proxy
+.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused figures rules fuzz soak dist bench-smoke bench-ingest bench-proxy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -22,7 +22,7 @@ quick: fmt ## formatting and the tests of the crates without heavy dependencies:
 test: deps-test build rules ## install what is missing and run every test
 	CI=true $(CARGO) test --workspace --no-fail-fast
 
-check: fmt lint doc deny ## formatting, lints, documentation, licences and advisories
+check: fmt lint doc deny figures ## formatting, lints, documentation, licences and advisories
 
 build:
 	$(CARGO) build --workspace
@@ -54,6 +54,10 @@ structure: ## circles of imports, forbidden dependencies, long files
 unused:
 	scripts/machete.sh
 
+figures: ## check that docs/performance.md is what bench/results says
+	python3 bench/tests/test_report.py -q
+	bench/report.py --check
+
 rules: ## check the Prometheus rules and the Alertmanager configuration
 	scripts/check-rules.sh
 
@@ -66,11 +70,17 @@ soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an
 dist: deps-test ## the proxy as it is shipped: optimised as a whole and after a profile of itself under load
 	scripts/build-proxy.sh
 
-bench-smoke: deps-test ## the figures of the README, measured here in one run
-	scripts/bench-smoke.sh $(ARGS)
+# Where a bench writes its result: commit the file with docs/performance.md, or set RESULT to keep it elsewhere.
+result = $(or $(RESULT),bench/results/$(1)-$(shell date -u +%F).json)
+
+bench-smoke: deps-test ## a transaction and its record beside nginx, from the response to SQL, bytes per record
+	scripts/bench-smoke.sh $(ARGS) --json $(call result,smoke)
+	bench/report.py
 
 bench-ingest: deps-test ## what delivery bears: acknowledgements, sinks, memory, outage, recovery (ARGS="acks --seconds 5")
-	scripts/bench-ingest.sh $(ARGS)
+	scripts/bench-ingest.sh $(ARGS) --json $(call result,delivery)
+	bench/report.py
 
 bench-proxy: deps-test ## the proxy beside nginx, HAProxy, Envoy and Pingora (ARGS="--seconds 1 --rounds 3 keepalive tls")
-	scripts/bench-proxy.sh $(ARGS)
+	scripts/bench-proxy.sh $(ARGS) --json $(call result,proxy)
+	bench/report.py

@@ -12,15 +12,23 @@ something, and those little."""
 import argparse
 import json
 import os
+import shlex
 import signal
 import statistics
+import sys
 import tempfile
 from functools import partial
+from pathlib import Path
 
 import load
 from subjects import OTHER_CORE, Bench
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import result  # noqa: E402  (bench/result.py)
+
 GOALS = {"nginx, log off": 1.00, "nginx, JSON log": 0.80, "pingora": 0.60, "envoy": 0.35, "tollgate": 1.03}
+# Resident memory that the proxy may take, idle and with all idle connections, in MiB.
+IDLE_GOALS = (20, 95)
 CONNECTIONS = 32
 ROUTES = 11_000
 OURS = "tollgate, records"
@@ -142,6 +150,43 @@ def stall(bench, seconds, rounds, results):
     results["stall"] = pairs
 
 
+def summary(values, digits):
+    """Median and ends, as a figure has them."""
+    low, middle_of_all, high = (round(of(values), digits) for of in (min, middle, max))
+    return {"value": middle_of_all, **({"low": low, "high": high} if len(values) > 1 else {})}
+
+
+def figures(results, titles, idle_count):
+    """The results as figures of bench/result.py."""
+    found = []
+
+    def add(part, name, values, unit, digits=1, **more):
+        found.append({"part": part, "name": name, **summary(values, digits), "unit": unit,
+                      **{field: given for field, given in more.items() if given is not None}})
+
+    for part, title in titles.items():
+        for subject, samples in results.get(part, {}).items():
+            for field, name, unit in (("cpu_us", "CPU time per request", "us"), ("rate", "requests per second", "1/s"),
+                                      ("p50", "p50", "us"), ("p99", "p99", "us"), ("p999", "p99.9", "us")):
+                add(title, name, [one[field] for one in samples], unit, 1 if unit == "us" else 0, of=subject)
+        for base in results.get(part, {}):
+            if OURS in results[part] and base != OURS:
+                goal = {"most": GOALS[base]} if base in GOALS else None
+                add(title, f"CPU of {OURS}, over the CPU of", ratio(results[part], OURS, base), "ratio", 2, of=base,
+                    target=goal)
+    for subject, pairs in results.get("routes", {}).items():
+        add(f"{ROUTES} services", "CPU time per request over one service (Tollgate: four routes each)",
+            [many["cpu_us"] / one["cpu_us"] for one, many in pairs], "ratio", 2, of=subject)
+    for subject, sizes in results.get("idle", {}).items():
+        for part, size, goal in zip(("idle", f"{idle_count} idle TLS connections"), sizes, IDLE_GOALS):
+            goal = {"most": goal} if subject.startswith("tollgate") and idle_count == 10_000 else None
+            add(part, "resident memory", [size], "MiB", of=subject, target=goal)
+    for field, name in (("p50", "p50"), ("p99", "p99"), ("cpu_us", "CPU time per request"), ("rss_mib", "resident memory")):
+        if pairs := results.get("stall"):
+            add("collector stopped over collector running", name, [b[field] / a[field] for a, b in pairs], "ratio", 2)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", help="parts to run, all by default")
@@ -149,10 +194,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--idle", type=int, default=10_000, help="idle connections")
     parser.add_argument("--only", action="append", help="subjects, by the beginning of their names")
-    parser.add_argument("--json", help="a file for every sample")
+    parser.add_argument("--json", help="a file for the result, as bench/result.py describes it")
+    parser.add_argument("--samples", help="a file for every sample")
     for tool in ("proxy", "unprofiled", "collector", "pingora", "envoy"):
         parser.add_argument(f"--{tool}", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    told = [f"--seconds {options.seconds}", f"--rounds {options.rounds}", *(f"--only {one}" for one in options.only or []),
+            *options.parts]
+    run = result.begin("proxy", f"make bench-proxy ARGS={shlex.quote(' '.join(told))}")
     os.sched_setaffinity(0, {int(OTHER_CORE)})
     loads = workloads(options.seconds)
     parts = options.parts or [*loads, "routes", "idle", "stall"]
@@ -176,9 +225,12 @@ def main():
             idle(bench, profiled, options.idle, results)
         if "stall" in parts and bench.collector:
             stall(bench, options.seconds, options.rounds, results)
-    if options.json:
-        with open(options.json, "w") as file:
+    if options.samples:
+        with open(options.samples, "w") as file:
             json.dump(results, file)
+    if options.json:
+        run["figures"] = figures(results, {part: title for part, (title, _) in loads.items()}, options.idle)
+        result.save(run, options.json)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p tollgate-proxy --example bench-routes            loads one file, and a folder of 11,000
+//! … --example bench-routes -- --json FILE                                 the same, with its result in a file
 //! … --example bench-routes -- generate FOLDER [SERVICES]                  only writes the configurations
 //! … --example bench-routes -- load PATH                                   one load of any configuration
 //! … --example bench-routes -- find SERVICES LOOKUPS                       for callgrind: two runs, and their difference
@@ -19,6 +20,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use http::header::HeaderValue;
 use http::{HeaderMap, Method};
+use tollgate_bench_result::{BenchResult, Figure, json_argument};
 use tollgate_proxy::config::Plan;
 use tollgate_proxy::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Router, Wanted};
 use tollgate_tls::demo_ca::DemoCa;
@@ -31,10 +33,11 @@ const FILES_A_FOLDER: usize = 500;
 const ROUNDS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = json_argument(&mut arguments).map_err(anyhow::Error::msg)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        [] => all(),
+        [] => all(json.as_deref()),
         ["generate", folder] => generate(Path::new(folder), SERVICES),
         ["generate", folder, services] => generate(Path::new(folder), services.parse()?),
         ["load", path] => load(Path::new(path)),
@@ -44,7 +47,9 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Generates, loads both kinds, and prints a table.
-fn all() -> anyhow::Result<()> {
+fn all(json: Option<&Path>) -> anyhow::Result<()> {
+    let command = "cargo run --release -p tollgate-proxy --example bench-routes";
+    let mut result = BenchResult::begin("routes", command);
     let dir = tempfile::tempdir()?;
     generate(dir.path(), SERVICES)?;
     println!("{SERVICES} services, {} routes; median of {ROUNDS} loads, each by a process of its own", SERVICES * 4);
@@ -62,8 +67,14 @@ fn all() -> anyhow::Result<()> {
         // They begin with the wall time, of one width.
         loads.sort();
         print!("{kind:10} {}", loads[ROUNDS / 2]);
+        let seconds = |load: &String| -> anyhow::Result<f64> {
+            Ok(load.split_whitespace().next().context("a load says nothing")?.parse::<f64>()? / 1e3)
+        };
+        let name = if kind == "one" { "one file".to_owned() } else { format!("{SERVICES} files") };
+        let (low, high) = (seconds(&loads[0])?, seconds(&loads[ROUNDS - 1])?);
+        result.add(Figure::new("load", name, seconds(&loads[ROUNDS / 2])?, "s").between(low, high));
     }
-    Ok(())
+    result.save(json).context("saving the result")
 }
 
 /// Writes `one/proxy.yaml` and `many/` with a file for each service.

@@ -1,7 +1,7 @@
 //! What an audit reads of a day, and what it takes.
 //!
 //! ```text
-//! cargo run --release -p tollgate-queries --example bench-audit [RECORDS] [DIR]
+//! cargo run --release -p tollgate-queries --example bench-audit [RECORDS] [DIR] [--json FILE]
 //! ```
 //! Writes records with the table's own writer, of eight producers whose records come out of order; one number in a million is
 //! left out, and one in a million comes twice. Then it asks the query of `tollgate audit`, and prints the bytes that the
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use tollgate_bench_result::{BenchResult, Figure, json_argument};
 use tollgate_queries::account::Account;
 use tollgate_queries::{Engine, Format, Limits};
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
@@ -42,7 +43,11 @@ const AUDIT: &str = "SELECT producer, seq_account(seq, kind, gap_count, gap_reas
     FROM transactions WHERE time >= to_timestamp_micros(0) GROUP BY producer";
 
 fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = json_argument(&mut arguments)?;
+    let command = "cargo run --release -p tollgate-queries --example bench-audit";
+    let mut result = BenchResult::begin("audit", format!("{command} {}", arguments.join(" ")).trim());
+    let mut arguments = arguments.into_iter();
     let records: i64 = arguments.next().map_or(Ok(10_000_000), |text| text.parse())?;
     let dir = arguments.next().map(PathBuf::from);
     let dir = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("bench-audit-{}", std::process::id())));
@@ -51,21 +56,36 @@ fn main() -> Result<(), Failure> {
     let stats = table.stats();
     println!("{} rows in {} files, {} bytes", stats.file_rows, stats.files, stats.file_bytes);
     let engine = Engine::new(table, Limits { time_max: Duration::from_secs(3_600), ..Limits::default() })?;
-    runtime.block_on(audit(&engine, stats.file_bytes, left_out))?;
+    let part = format!(
+        "{} records of {PRODUCERS} producers, {} bytes in {} files",
+        stats.file_rows, stats.file_bytes, stats.files
+    );
+    runtime.block_on(audit(&engine, stats.file_bytes, left_out, |name, value, unit| {
+        result.add(Figure::new(&part, name, value, unit));
+    }))?;
     drop(engine);
     std::fs::remove_dir_all(&dir)?;
-    Ok(())
+    Ok(result.save(json.as_deref())?)
 }
 
-/// Asks, and prints what it took.
-async fn audit(engine: &Engine, file_bytes: u64, left_out: u64) -> Result<(), Failure> {
+/// Asks, prints what it took, and adds the figures to the result.
+async fn audit(
+    engine: &Engine,
+    file_bytes: u64,
+    left_out: u64,
+    mut add: impl FnMut(&str, f64, &'static str),
+) -> Result<(), Failure> {
     let before = memory("VmRSS");
     // Has VmHWM begin anew (proc(5), clear_refs).
     std::fs::write("/proc/self/clear_refs", "5")?;
     let (cpu, start) = (cpu_seconds(), Instant::now());
     let answer = engine.query(AUDIT).await?;
-    println!("audit: {:.2?}, {:.2} s of CPU", start.elapsed(), cpu_seconds() - cpu);
-    println!("memory: {before} kB before, {} kB at most while it ran", memory("VmHWM"));
+    let took = start.elapsed();
+    println!("audit: {took:.2?}, {:.2} s of CPU", cpu_seconds() - cpu);
+    let peak = memory("VmHWM");
+    println!("memory: {before} kB before, {peak} kB at most while it ran");
+    add("time", took.as_secs_f64(), "s");
+    add("memory beyond what the process had before", peak.saturating_sub(before) as f64 / 1_024.0, "MiB");
     let bytes = answer.render(Format::Arrow)?;
     let (mut missing, mut doubled, mut runs) = (0, 0, 0);
     for batch in arrow::ipc::reader::StreamReader::try_new(bytes.as_slice(), None)? {
@@ -87,7 +107,10 @@ async fn audit(engine: &Engine, file_bytes: u64, left_out: u64) -> Result<(), Fa
         println!("{explained}");
     }
     let scanned: f64 = metric(&explained, "bytes_scanned=");
-    println!("bytes read: {scanned:.0}, {:.2} % of the files", 100.0 * scanned / file_bytes as f64);
+    let percent = 100.0 * scanned / file_bytes as f64;
+    println!("bytes read: {scanned:.0}, {percent:.2} % of the files");
+    add("bytes read", scanned, "bytes");
+    add("share of the files' bytes that was read", percent, "%");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! What a record costs: `cargo run --release -p tollgate-record --example bench-record [-- LEVEL]`, zstd's level, 1
-//! by default.
+//! What a record costs: `cargo run --release -p tollgate-record --example bench-record [-- LEVEL] [--json FILE]`, zstd's
+//! level, 1 by default.
 //!
 //! Prints, for several batch sizes, nanoseconds a record to append, to encode (seal less zstd's share), to compress and to
 //! decode, and bytes a record before and after compression. One thread, made-up data, no network and no disk: it shows what
@@ -12,28 +12,33 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use plausible::{Facts, header};
+use tollgate_bench_result::{BenchResult, Figure, json_argument};
 use tollgate_record::{BatchBuilder, DecodeLimits, Record, SealLimits, decode};
 
 /// Records that each batch size is measured with.
 const RECORDS: usize = 200_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let level = match std::env::args().nth(1) {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let json = json_argument(&mut arguments)?;
+    let level = match arguments.first() {
         Some(level) => level.parse()?,
         None => 1,
     };
+    let command = format!("cargo run --release -p tollgate-record --example bench-record -- {level}");
+    let mut result = BenchResult::begin("record", command);
     println!("zstd level {level}; ns a record, 2nd percentile/median batch; bytes a record");
     println!(
         "{:>5} {:>15} {:>15} {:>15} {:>15} {:>7} {:>10}",
         "rows", "append", "encode", "zstd", "decode", "raw", "compressed"
     );
     for rows in [1, 10, 100, 1000, 4096] {
-        measure(rows, level)?;
+        measure(rows, level, &mut result)?;
     }
-    Ok(())
+    Ok(result.save(json.as_deref())?)
 }
 
-fn measure(rows: usize, level: i32) -> Result<(), Box<dyn std::error::Error>> {
+fn measure(rows: usize, level: i32, result: &mut BenchResult) -> Result<(), Box<dyn std::error::Error>> {
     let batches = (RECORDS / rows).clamp(4, 2000);
     let facts: Vec<Facts> = (1..=(rows * batches.min(24)) as i64).map(Facts::of).collect();
     let records: Vec<Record<'_>> = facts.iter().map(Facts::record).collect();
@@ -65,6 +70,13 @@ fn measure(rows: usize, level: i32) -> Result<(), Box<dyn std::error::Error>> {
         (times[times.len() / 50], times[times.len() / 2])
     });
     let encode = (seal.0 - zstd.0, seal.1 - zstd.1);
+    let part = format!("{rows} records a batch");
+    for (name, (low, median)) in [("append", append), ("encode", encode), ("zstd", zstd), ("decode", decode)] {
+        result.add(Figure::new(&part, format!("{name}, ns per record"), median, "ns").between(low, median));
+    }
+    for (name, size) in [("raw", raw_bytes), ("compressed", bytes)] {
+        result.add(Figure::new(&part, format!("{name} bytes per record"), (size / (rows * batches)) as f64, "bytes"));
+    }
     let [append, encode, zstd, decode] =
         [append, encode, zstd, decode].map(|(low, median)| format!("{low:.0}/{median:.0}"));
     let total = rows * batches;

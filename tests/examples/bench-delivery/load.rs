@@ -169,12 +169,16 @@ impl Spread {
     pub fn percentile(&self, percent: usize) -> Duration {
         self.0.get((self.0.len() * percent / 100).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
+
+    /// The same in milliseconds.
+    pub fn ms(&self, percent: usize) -> f64 {
+        self.percentile(percent).as_secs_f64() * 1e3
+    }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |percent| self.percentile(percent).as_secs_f64() * 1e3;
-        write!(f, "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", ms(50), ms(99), ms(100))
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", self.ms(50), self.ms(99), self.ms(100))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `make bench-ingest [ARGS="acks sinks memory outage recovery --seconds 60 --gib 10"]`: what delivery costs and bears, measured here,
+//! `make bench-ingest [ARGS="acks sinks memory outage recovery --seconds 60 --gib 10 --json FILE"]`: what delivery costs and bears, measured here,
 //! on real processes. Each part runs alone; without a part named all run, each as long as the goals say.
 //!
 //! | part | shows |
@@ -24,6 +24,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tollgate_bench_result::{BenchResult, json_argument};
 
 /// The parts, and how many seconds each takes if nobody says otherwise (recovery takes what it takes).
 const PARTS: [(&str, u64); 5] = [("acks", 5), ("sinks", 60), ("memory", 10), ("outage", 600), ("recovery", 0)];
@@ -32,50 +33,39 @@ const JOURNAL_GIB: f64 = 10.0;
 
 fn main() -> anyhow::Result<()> {
     let (mut wanted, mut seconds, mut gib) = (Vec::new(), None, JOURNAL_GIB);
-    let mut args = std::env::args().skip(1);
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let json = json_argument(&mut args).map_err(anyhow::Error::msg)?;
+    let mut result = BenchResult::begin("delivery", format!("make bench-ingest ARGS=\"{}\"", args.join(" ")));
+    let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seconds" => seconds = Some(args.next().context("--seconds needs a number")?.parse()?),
             "--gib" => gib = args.next().context("--gib needs a number")?.parse()?,
             part if PARTS.iter().any(|(name, _)| *name == part) => wanted.push(arg),
             _ => bail!(
-                "{arg} is unknown; there are acks, sinks, memory, outage and recovery, and --seconds N and --gib N"
+                "{arg} is unknown; there are acks, sinks, memory, outage and recovery, and --seconds N, --gib N and --json FILE"
             ),
         }
     }
-    machine()?;
+    println!("{}, folder {}\n", result.machine(), std::env::temp_dir().display());
     for (part, default) in PARTS {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == part) {
             continue;
         }
         let dir = tempfile::tempdir()?;
         let time = Duration::from_secs(seconds.unwrap_or(default));
-        measure(part, dir.path(), time, gib).with_context(|| part.to_owned())?;
+        measure(part, dir.path(), time, gib, &mut result).with_context(|| part.to_owned())?;
         println!();
     }
-    Ok(())
+    result.save(json.as_deref()).context("saving the result")
 }
 
-fn measure(part: &str, dir: &Path, time: Duration, gib: f64) -> anyhow::Result<()> {
+fn measure(part: &str, dir: &Path, time: Duration, gib: f64, result: &mut BenchResult) -> anyhow::Result<()> {
     match part {
-        "acks" => acks::measure(dir, time),
-        "sinks" => sinks::measure(dir, time),
-        "memory" => memory::measure(dir, time),
-        "outage" => outage::measure(dir, time),
-        _ => recovery::measure(dir, gib),
+        "acks" => acks::measure(dir, time, result),
+        "sinks" => sinks::measure(dir, time, result),
+        "memory" => memory::measure(dir, time, result),
+        "outage" => outage::measure(dir, time, result),
+        _ => recovery::measure(dir, gib, result),
     }
-}
-
-fn machine() -> anyhow::Result<()> {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    println!(
-        "machine: {} x {}, Linux {}, folder {}; {} build\n",
-        std::thread::available_parallelism()?,
-        model.trim_start_matches([' ', '\t', ':']),
-        std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-        std::env::temp_dir().display(),
-        if cfg!(debug_assertions) { "unoptimised (its figures mean nothing)" } else { "release" }
-    );
-    Ok(())
 }

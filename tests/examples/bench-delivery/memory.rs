@@ -3,13 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tollgate_bench_result::{BenchResult, Figure};
+
 use crate::collector::{Collector, Sinks};
 use crate::load::{Maker, POSTS_MAX, Pace, ROWS, post};
 
 const OFFERED_PER_SECOND: usize = 1_000_000;
+/// What the collector may take.
+const GOAL_MIB: f64 = 256.0;
 
 /// Offers for `time`; what is refused is let go.
-pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
+pub fn measure(dir: &Path, time: Duration, result: &mut BenchResult) -> anyhow::Result<()> {
     let batches = Maker::new()?.make(OFFERED_PER_SECOND * time.as_secs() as usize / ROWS)?;
     let mut collector = Collector::start(dir, Sinks::All, "", None)?;
     let idle = collector.process.memory()?;
@@ -30,5 +34,12 @@ pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
         after.peak >> 20,
         end.peak >> 20
     );
+    let part = "memory: a million records a second offered";
+    let told = format!("{:.0} records a second acknowledged, {} batches refused", outcome.rate(), outcome.refused);
+    for (name, peak) in
+        [("peak memory of the collector while offered", after.peak), ("peak memory until all was stored", end.peak)]
+    {
+        result.add(Figure::new(part, name, (peak >> 20) as f64, "MiB").at_most(GOAL_MIB).remark(&told));
+    }
     collector.process.stop().map(drop)
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use tollgate_bench_result::{BenchResult, Figure};
 use tollgate_tests::http::{metric, page};
 use tollgate_tests::net::sleep;
 use tollgate_tests::process::{binary, run_any};
@@ -23,7 +24,7 @@ const BEFORE: u32 = 2;
 const BEFORE_MAX: Duration = Duration::from_secs(60);
 
 /// Sends requests with a collector, then for `time` without, then waits until what was kept is delivered.
-pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
+pub fn measure(dir: &Path, time: Duration, result: &mut BenchResult) -> anyhow::Result<()> {
     let mut stack = Stack::start(dir, Options::default())?;
     // Connections are opened and caches filled before the clock starts.
     traffic(&stack, Duration::from_secs(1))?;
@@ -41,13 +42,33 @@ pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
     ensure!(stack.proxy.stop()?.success(), "the proxy's end: {}", stack.proxy.output());
     println!("## outage: a proxy with 2 workers at {REQUESTS_PER_SECOND} requests/s, default bounds");
     let (p99_with, p99_without) = (report("with a collector", &with), report("without", &without));
-    println!("p99 without / with: {:.2}", p99_without.as_secs_f64() / p99_with.as_secs_f64());
+    let ratio = p99_without.as_secs_f64() / p99_with.as_secs_f64();
+    println!("p99 without / with: {ratio:.2}");
+    let [with_mib, without_mib, kept_mib] =
+        [memory_with.peak as f64, memory_without.peak as f64, kept].map(|bytes| bytes / f64::from(1 << 20));
     println!(
-        "proxy's peak memory: {:.1} MiB with a collector, {:.1} MiB without; {:.1} MiB in the spool, delivered {:.1} s after the collector's start",
-        memory_with.peak as f64 / f64::from(1 << 20),
-        memory_without.peak as f64 / f64::from(1 << 20),
-        kept / f64::from(1 << 20),
+        "proxy's peak memory: {with_mib:.1} MiB with a collector, {without_mib:.1} MiB without; {kept_mib:.1} MiB in the spool, delivered {:.1} s after the collector's start",
         caught_up.as_secs_f64()
+    );
+    let part = format!("outage: {} s without a collector at {REQUESTS_PER_SECOND} requests a second", time.as_secs());
+    let answered = (without.answered.len() + without.failed.len()) as f64;
+    result
+        .add(Figure::count(&part, "requests", answered, "requests").remark(format!("{} failed", without.failed.len())));
+    result.add(
+        Figure::new(&part, "peak memory of the proxy", without_mib, "MiB")
+            .remark(format!("{with_mib:.1} MiB with a collector; {kept_mib:.1} MiB in the spool")),
+    );
+    result.add(Figure::new(
+        &part,
+        "time from the collector's start until all were delivered",
+        caught_up.as_secs_f64(),
+        "s",
+    ));
+    let [p99_without, p99_with] = [p99_without, p99_with].map(|p99| p99.as_secs_f64() * 1e3);
+    result.add(
+        Figure::new(&part, "p99 without a collector over p99 of the run before", ratio, "ratio")
+            .at_most(1.0)
+            .remark(format!("{p99_without:.2} over {p99_with:.2} ms")),
     );
     account(&stack)
 }

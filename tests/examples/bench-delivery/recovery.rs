@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use tollgate_bench_result::{BenchResult, Figure};
 
 use crate::collector::{Collector, Sinks};
 use crate::load::{Maker, Pace, post};
@@ -15,7 +16,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 const CHUNK_TIME: Duration = Duration::from_secs(600);
 
 /// Fills the journal of a collector that can deliver to nobody, kills it, and starts it again.
-pub fn measure(dir: &Path, gib: f64) -> anyhow::Result<()> {
+pub fn measure(dir: &Path, gib: f64, result: &mut BenchResult) -> anyhow::Result<()> {
     let bytes = gib * GIB;
     // Room for the segments that are made ahead.
     let (high_water, bytes_max) = (bytes * 1.25 + GIB, bytes * 1.5 + 2.0 * GIB);
@@ -36,10 +37,13 @@ pub fn measure(dir: &Path, gib: f64) -> anyhow::Result<()> {
     let began = Instant::now();
     collector.start_again()?;
     let took = began.elapsed().as_secs_f64();
-    println!(
-        "ready after {took:.2} s = {:.2} GiB/s, peak memory {} MiB (files were written just before)",
-        posted / GIB / took,
-        collector.process.memory()?.peak >> 20
+    let (rate, peak_mib) = (posted / GIB / took, collector.process.memory()?.peak >> 20);
+    println!("ready after {took:.2} s = {rate:.2} GiB/s, peak memory {peak_mib} MiB (files were written just before)");
+    let part = format!("recovery: a journal of {:.2} GiB in {frames} frames, after SIGKILL", posted / GIB);
+    result.add(
+        Figure::new(&part, "time until ready", took, "s")
+            .remark(format!("{rate:.2} GiB/s; the files were written just before")),
     );
+    result.add(Figure::new(&part, "peak memory", peak_mib as f64, "MiB"));
     Ok(())
 }

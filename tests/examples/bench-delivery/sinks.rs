@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tollgate_bench_result::{BenchResult, Figure};
+
 use crate::collector::{Collector, Sinks};
 use crate::load::{Maker, Pace, ROWS, Spread, post};
 
@@ -10,7 +12,7 @@ use crate::load::{Maker, Pace, ROWS, Spread, post};
 const OFFERED_PER_SECOND: usize = 200_000;
 
 /// Offers the goal's rate for `time` and waits until every sink has stored the last record.
-pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
+pub fn measure(dir: &Path, time: Duration, result: &mut BenchResult) -> anyhow::Result<()> {
     let batches = Maker::new()?.make(OFFERED_PER_SECOND * time.as_secs() as usize / ROWS)?;
     let mut collector = Collector::start(dir, Sinks::All, "", None)?;
     let per_second = Some(OFFERED_PER_SECOND as f64 / ROWS as f64);
@@ -39,6 +41,25 @@ pub fn measure(dir: &Path, time: Duration) -> anyhow::Result<()> {
         each.iter().sum::<f64>(),
         std::thread::available_parallelism()?.get() as f64 * 1e6 / OFFERED_PER_SECOND as f64
     );
+    let part = "table, Kafka and metrics";
+    let stored = records as f64 / took.as_secs_f64();
+    result.add(
+        Figure::new(
+            part,
+            format!("records stored by all three, {OFFERED_PER_SECOND} a second offered"),
+            stored,
+            "records/s",
+        )
+        .at_least(OFFERED_PER_SECOND as f64)
+        .remark(format!("{} s offered", time.as_secs())),
+    );
+    result.add(
+        Figure::new(part, "records acknowledged meanwhile", outcome.rate(), "records/s")
+            .remark(format!("{} batches refused", outcome.refused)),
+    );
+    for (who, us) in ["the collector", "Kafka", "what posts"].iter().zip(each) {
+        result.add(Figure::new(part, format!("CPU per record in {who}"), us, "us"));
+    }
     println!(
         "ack: {}; collector's peak memory {} MiB",
         Spread::of(outcome.waits),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use tollgate_bench_result::{BenchResult, Figure};
 use tollgate_tests::process::{cpu_seconds, run};
 
 use crate::peers::{Bench, OTHER_CORE, Variant, pinned};
@@ -13,7 +14,7 @@ const CONNECTIONS: &str = "32";
 const LOAD: &str = "4s";
 
 /// Loads every variant in turn, `rounds` times, and prints medians and ratios.
-pub fn measure(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
+pub fn measure(bench: &Bench, rounds: usize, result: &mut BenchResult) -> anyhow::Result<()> {
     println!(
         "## CPU per transaction: keepalive HTTP/1.1, 0.7 KB answers, {CONNECTIONS} connections, one worker, {rounds} rounds"
     );
@@ -40,6 +41,8 @@ pub fn measure(bench: &Bench, rounds: usize) -> anyhow::Result<()> {
             format!("{low:.1}..{high:.1}"),
             middle / base
         );
+        let part = "keepalive HTTP/1.1, 0.7 KB answers, one worker";
+        result.add(Figure::new(part, "CPU time per request", middle, "us").between(low, high).of(variant.name));
     }
     let pair = |a: usize, b: usize| {
         let ratios = samples[a].iter().zip(&samples[b]).map(|(x, y)| x.cpu_us / y.cpu_us);

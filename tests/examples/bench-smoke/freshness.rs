@@ -5,12 +5,13 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use tollgate_bench_result::{BenchResult, Figure};
 
 use crate::cpu::percentile;
 use crate::peers::Bench;
 
 /// Sends requests one at a time and asks for each by its id until SQL answers it.
-pub fn measure(bench: &Bench, samples: usize) -> anyhow::Result<()> {
+pub fn measure(bench: &Bench, samples: usize, result: &mut BenchResult) -> anyhow::Result<()> {
     let proxy = bench.variants.last().context("no proxy")?.port;
     let mut waits = Vec::with_capacity(samples);
     for _ in 0..samples {
@@ -39,6 +40,10 @@ pub fn measure(bench: &Bench, samples: usize) -> anyhow::Result<()> {
         at(0.99),
         at(1.0)
     );
+    let part = format!("from the response to the row in SQL, {samples} transactions");
+    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
+        result.add(Figure::new(&part, name, at(share), "ms"));
+    }
     Ok(())
 }
 

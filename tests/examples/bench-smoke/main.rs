@@ -1,4 +1,4 @@
-//! `make bench-smoke [ARGS="cpu sizes freshness ingest"]`: what a transaction and its record cost, measured here, in one run, beside nginx.
+//! `make bench-smoke [ARGS="cpu sizes freshness ingest --json FILE"]`: what a transaction and its record cost, measured here, in one run, beside nginx.
 //!
 //! Each round runs every variant once, in turn; the figures are medians over the rounds, with the smallest and the
 //! largest, and ratios within the run. The proxies have one worker each and run on core 0; the load generator (wrk), the
@@ -13,6 +13,7 @@ mod sizes;
 use std::path::Path;
 
 use anyhow::Context;
+use tollgate_bench_result::{BenchResult, json_argument};
 
 /// Rounds; each runs every variant once.
 const ROUNDS: usize = 7;
@@ -21,37 +22,26 @@ const FRESHNESS_SAMPLES: usize = 200;
 
 fn main() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    machine()?;
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    let json = json_argument(&mut wanted).map_err(anyhow::Error::msg)?;
+    let mut result = BenchResult::begin("smoke", format!("make bench-smoke ARGS=\"{}\"", wanted.join(" ")));
+    println!("{}; nginx and wrk as packaged\n", result.machine());
     let bench = peers::Bench::start(dir.path()).context("starting the peers")?;
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
     let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
     if wants("cpu") {
-        cpu::measure(&bench, ROUNDS)?;
+        cpu::measure(&bench, ROUNDS, &mut result)?;
     }
     if wants("sizes") {
-        sizes::measure(&bench)?;
+        sizes::measure(&bench, &mut result)?;
     }
     if wants("freshness") {
-        freshness::measure(&bench, FRESHNESS_SAMPLES)?;
+        freshness::measure(&bench, FRESHNESS_SAMPLES, &mut result)?;
     }
     if wants("ingest") {
         drop(bench);
         ingest(dir.path())?;
     }
-    Ok(())
-}
-
-fn machine() -> anyhow::Result<()> {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    println!(
-        "machine: {} x {}, Linux {}; nginx and wrk as packaged; release build\n",
-        std::thread::available_parallelism()?,
-        model.trim_start_matches([' ', '\t', ':']),
-        kernel.trim()
-    );
-    Ok(())
+    result.save(json.as_deref()).context("saving the result")
 }
 
 /// Acknowledged records a second and the time to an acknowledgement, with the sinks idle: the collector's own bench.

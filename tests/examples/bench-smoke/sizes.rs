@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::json;
+use tollgate_bench_result::{BenchResult, Figure};
 use tollgate_tests::client::curl;
 use tollgate_tests::net::{sleep, wait_for};
 
@@ -13,7 +14,7 @@ use crate::peers::Bench;
 const FRAME_OVERHEAD_BYTES: f64 = 64.0 + 28.0;
 
 /// Prints sizes.
-pub fn measure(bench: &Bench) -> anyhow::Result<()> {
+pub fn measure(bench: &Bench, result: &mut BenchResult) -> anyhow::Result<()> {
     let durable = counter(bench, "tollgate_ingest_durable_records_total")?;
     let batches = counter(bench, "tollgate_ingest_batches_total{outcome=\"accepted\"}")?;
     let bytes = counter(bench, "tollgate_ingest_bytes_total")?;
@@ -30,9 +31,14 @@ pub fn measure(bench: &Bench) -> anyhow::Result<()> {
         "## Bytes per record ({durable:.0} records in {batches:.0} batches, {:.0} records a batch)",
         durable / batches
     );
-    println!("  on the wire, in the spool           {:>8.1}", bytes / durable);
-    println!("  in the journal                      {:>8.1}", (bytes + batches * FRAME_OVERHEAD_BYTES) / durable);
-    println!("  in the table ({} Parquet files)    {:>8.1}\n", files.len(), files.iter().sum::<u64>() as f64 / rows);
+    let (wire, journal) = (bytes / durable, (bytes + batches * FRAME_OVERHEAD_BYTES) / durable);
+    let table = files.iter().sum::<u64>() as f64 / rows;
+    println!("  on the wire, in the spool           {wire:>8.1}");
+    println!("  in the journal                      {journal:>8.1}");
+    println!("  in the table ({} Parquet files)    {table:>8.1}\n", files.len());
+    for (name, size) in [("on the wire and in the spool", wire), ("in the journal", journal), ("in the table", table)] {
+        result.add(Figure::new("bytes per record, one path only", name, size, "bytes"));
+    }
     Ok(())
 }
 
