@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused figures rules fuzz soak dist bench-smoke bench-ingest bench-proxy
+.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused pages rules fuzz soak dist bench-smoke bench-ingest bench-proxy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -22,7 +22,7 @@ quick: fmt ## formatting and the tests of the crates without heavy dependencies:
 test: deps-test build rules ## install what is missing and run every test
 	CI=true $(CARGO) test --workspace --no-fail-fast
 
-check: fmt lint doc deny figures ## formatting, lints, documentation, licences and advisories
+check: fmt lint doc deny pages ## formatting, lints, documentation, licences and advisories
 
 build:
 	$(CARGO) build --workspace
@@ -54,7 +54,8 @@ structure: ## circles of imports, forbidden dependencies, long files
 unused:
 	scripts/machete.sh
 
-figures: ## check that docs/performance.md is what bench/results says
+pages: ## check that documents point at what is there, and that docs/performance.md is what bench/results says
+	scripts/check-docs.py
 	python3 bench/tests/test_report.py -q
 	bench/report.py --check
 

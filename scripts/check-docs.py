@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Checks that what the documents point at is there: relative links, their anchors, paths in backquotes, and named tests."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+# Folders of the repository: a word in backquotes that begins with one of them is a path.
+TOP = ("audit/", "bench/", "cli/", "collector/", "dashboards/", "docs/", "inputs/", "lib/", "proxy/", "queries/", "record/",
+       "scripts/", "sinks/", "table/", "tests/")
+# `tests/file.rs`: `name_of_a_test`, `another`
+TESTS = re.compile(r"`([\w/.-]+\.rs)`: ((?:`\w+`(?:, )?)+)")
+
+
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page, text):
+    for target in LINK.findall(text):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists():
+            yield f"link to {target}: no such file"
+        elif anchor and file.suffix == ".md" and anchor not in anchors(file):
+            yield f"link to {target}: no such heading"
+
+
+def paths(page, text):
+    for code in CODE.findall(text):
+        if code.startswith(TOP) and re.fullmatch(r"[\w./*{},-]+", code):
+            if not any(list(folder.glob(braced(code))) for folder in (ROOT, page.parent)):
+                yield f"`{code}`: no such file"
+
+
+def braced(code):
+    """Of `a/{b,c}` the first: enough to see that the folder is there."""
+    return re.sub(r"\{([^,}]+)[^}]*\}", r"\1", code).rstrip("/")
+
+
+def tests(text):
+    for file, names in TESTS.findall(text):
+        if (ROOT / file).exists():
+            source = (ROOT / file).read_text()
+            yield from (f"{file} has no test {name}" for name in CODE.findall(names) if f"fn {name}(" not in source)
+
+
+def main():
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    wrong = []
+    for name in listed.split():
+        page = ROOT / name
+        # What was decided once may name files that are gone.
+        text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+        found = [*links(page, text)]
+        if not name.startswith("docs/decisions/"):
+            found += [*paths(page, text), *tests(text)]
+        wrong += [f"{name}: {one}" for one in found]
+    print("\n".join(wrong), end="\n" if wrong else "")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
