@@ -36,7 +36,7 @@ def links(page, text):
 
 def paths(page, text):
     for code in CODE.findall(text):
-        if code.startswith(TOP) and re.fullmatch(r"[\w./*{},-]+", code):
+        if code.startswith(TOP) and "NAME" not in code and re.fullmatch(r"[\w./*{},-]+", code):
             if not any(list(folder.glob(braced(code))) for folder in (ROOT, page.parent)):
                 yield f"`{code}`: no such file"
 
