@@ -55,6 +55,7 @@ unused:
 	scripts/machete.sh
 
 pages: ## check that documents point at what is there, and that docs/performance.md is what bench/results says
+	scripts/tests/test_check_docs.py -q
 	scripts/check-docs.py
 	python3 bench/tests/test_report.py -q
 	bench/report.py --check

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Checks that what the documents point at is there: relative links, their anchors, paths in backquotes, and named tests."""
+"""Checks that what the documents point at is there: relative links, their anchors, paths in backquotes, and named tests; that
+the index of the decisions is whole; and that docs/queries.md lists the questions as their files describe them.
+
+check-docs.py            exit status 1 if something is wrong
+check-docs.py --write    writes the list of questions first"""
 
 import re
 import subprocess
@@ -53,9 +57,43 @@ def tests(text):
             yield from (f"{file} has no test {name}" for name in CODE.findall(names) if f"fn {name}(" not in source)
 
 
+def unlisted_decisions():
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    for page in sorted(folder.glob("2*.md")):
+        if f"({page.name})" not in index:
+            yield f"docs/decisions/README.md: {page.name} is not listed"
+
+
+def question(path):
+    """A row of docs/queries.md, from the comments at the head of a question's file."""
+    text = path.read_text()
+    title = re.search(r"^-- title: (.+)$", text, re.M)[1]
+    params = re.findall(r"^--   (\w+) \(\w+, (?:default )?(\w+)\):", text, re.M)
+    return f"| `{path.stem}` | {', '.join(f'{name} ({need})' for name, need in params)} | {title} |"
+
+
+def with_questions(text):
+    """docs/queries.md with the list of questions as it must be."""
+    head = "| question | parameters | answers |\n|---|---|---|\n"
+    before, rest = text.split(head)
+    after = rest[len(re.match(r"(?:\|.*\n)*", rest)[0]):]
+    rows = [question(path) for path in sorted((ROOT / "queries" / "questions").glob("*.sql"))]
+    return before + head + "\n".join(rows) + "\n" + after
+
+
+def stale_questions(write):
+    page = ROOT / "docs" / "queries.md"
+    if (fresh := with_questions(page.read_text())) != page.read_text():
+        if not write:
+            yield "docs/queries.md: the list of questions is stale; run scripts/check-docs.py --write"
+        else:
+            page.write_text(fresh)
+
+
 def main():
+    wrong = [*stale_questions("--write" in sys.argv), *unlisted_decisions()]
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    wrong = []
     for name in listed.split():
         page = ROOT / name
         # What was decided once may name files that are gone.
