@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Checks that what the documents point at is there: relative links, their anchors, paths in backquotes, and named tests; that
-the index of the decisions is whole; and that docs/queries.md lists the questions as their files describe them.
+"""Checks that what the documents point at is there: relative links, their anchors, paths in backquotes, named tests, and the types that
+ARCHITECTURE.md and CONTRIBUTING.md name. The index of the decisions must be whole, and docs/queries.md must list the questions as their
+files describe them.
 
 check-docs.py            exit status 1 if something is wrong
 check-docs.py --write    writes the list of questions first"""
@@ -57,6 +58,15 @@ def tests(text):
             yield from (f"{file} has no test {name}" for name in CODE.findall(names) if f"fn {name}(" not in source)
 
 
+def types(text):
+    """Names like `BatchBuilder` must be types of ours."""
+    named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", text)) - {"Drop"}
+    for name in sorted(named):
+        pattern = rf"\b(struct|enum|trait|type) {name}\b|^    {name} \{{$"  # The last: in `vocabulary!`.
+        if subprocess.run(["git", "grep", "-qE", pattern, "--", "*.rs"], cwd=ROOT, check=False).returncode:
+            yield f"`{name}`: no such type"
+
+
 def unlisted_decisions():
     folder = ROOT / "docs" / "decisions"
     index = (folder / "README.md").read_text()
@@ -101,6 +111,8 @@ def main():
         found = [*links(page, text)]
         if not name.startswith("docs/decisions/"):
             found += [*paths(page, text), *tests(text)]
+        if name in ("ARCHITECTURE.md", "CONTRIBUTING.md"):
+            found += types(text)
         wrong += [f"{name}: {one}" for one in found]
     print("\n".join(wrong), end="\n" if wrong else "")
     return 1 if wrong else 0
