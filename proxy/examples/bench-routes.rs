@@ -22,7 +22,7 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use tollgate_bench_result::{BenchResult, Figure, json_argument};
 use tollgate_proxy::config::Plan;
-use tollgate_proxy::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Router, Wanted};
+use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Router, Wanted};
 use tollgate_tls::demo_ca::DemoCa;
 
 /// The scale that Tollgate is to hold.

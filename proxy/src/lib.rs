@@ -14,34 +14,35 @@
 //! * The request path waits for a collector only if the configuration says `overflow: block`.
 
 mod admin;
-mod caps;
 mod client;
-mod client_cert;
-pub mod compare;
-pub mod config;
-mod edits;
-mod forwarded;
-mod forwarding;
-mod frames;
-#[doc(hidden)]
-pub mod fuzz;
-mod lint;
+/// The configuration as it is written, and as it is compiled.
+pub mod config {
+    pub use crate::plan::{
+        Endpoint, HealthPlan, HmacPlan, ListenerPlan, PathPlan, Plan, RoutePlan, ServicePlan, TargetPlan, UpstreamKey,
+        UpstreamPlan,
+    };
+    pub use tollgate_proxy_config::*;
+}
 mod metrics;
-mod normalize;
-mod proxy_protocol;
+pub mod plan;
 pub mod quarantine;
-mod refusal;
-mod rewrite;
-pub mod routing;
 mod runtime;
-mod ship;
-mod spelling;
-mod survey;
 mod task;
-mod trace;
 mod transaction;
 mod upstream;
 mod worker_plan;
+
+use tollgate_proxy_http::{client_cert, forwarding, normalize, rewrite, routing, trace};
+/// The way of records, under its names of before.
+mod ship {
+    pub use tollgate_proxy_ship::{
+        BatchWriter as Rows, Ring as Outbox, SealQueue as SealJobs, Sealer, Shipper, StartError,
+    };
+}
+/// The reply in the upstream's place, under its name of before.
+mod refusal {
+    pub use tollgate_proxy_http::local_reply::{LocalReply as Refusal, X_REQUEST_ID};
+}
 
 pub use runtime::reload::{PLANS_MAX, ReloadError, Reloaded};
 pub use runtime::running::{Running, StartError, start, start_on};

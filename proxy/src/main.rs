@@ -137,12 +137,12 @@ fn print_config(plan: &Plan) -> anyhow::Result<()> {
 fn look_into_quarantine(plan: &Plan, action: QuarantineAction) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match action {
-        QuarantineAction::Ls => quarantine::list(plan, &mut out)?,
-        QuarantineAction::Show { name } => quarantine::show(plan, &name, &mut out)?,
+        QuarantineAction::Ls => quarantine::list(&plan.records, &mut out)?,
+        QuarantineAction::Show { name } => quarantine::show(&plan.records, &name, &mut out)?,
         QuarantineAction::Replay { names, all } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let names = if all { None } else { Some(names) };
-            runtime.block_on(quarantine::replay(plan, names.as_deref(), &mut out))?;
+            runtime.block_on(quarantine::replay(&plan.records, names.as_deref(), &mut out))?;
         }
     }
     Ok(())

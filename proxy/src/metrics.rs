@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::local::{LocalHistogram, LocalIntCounter};
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use tollgate_proxy_ship::ShipMetrics;
 use tollgate_record::vocabulary::ErrorClass;
-use tollgate_telemetry::{
-    MetricError, OVERFLOW, counter, counter_vec, histogram, histogram_vec, int_gauge, int_gauge_vec, names,
-};
+use tollgate_telemetry::{MetricError, OVERFLOW, counter, counter_vec, histogram_vec, int_gauge, int_gauge_vec, names};
 
 use crate::config::Plan;
 
@@ -43,15 +42,7 @@ pub struct Metrics {
     pub upstream_targets_out: IntGaugeVec,
     pub upstream_retries: IntCounterVec,
     pub records_issued: IntCounter,
-    pub batches_sealed: IntCounter,
-    pub batches_acked: IntCounter,
-    pub records_acked: IntCounter,
-    pub records_shed: IntCounterVec,
-    pub batches_refused: IntCounterVec,
-    pub ring_bytes: IntGauge,
-    pub spool_bytes: IntGauge,
-    pub ship_errors: IntCounterVec,
-    pub ship_duration: Histogram,
+    pub ship: Arc<ShipMetrics>,
     pub config_info: IntGaugeVec,
     pub reloads: IntCounterVec,
     pub plans_in_use: IntGauge,
@@ -90,15 +81,7 @@ impl Metrics {
             upstream_targets_out: int_gauge_vec(r, names::PROXY_UPSTREAM_TARGETS_OUT)?,
             upstream_retries: counter_vec(r, names::PROXY_UPSTREAM_RETRIES_TOTAL)?,
             records_issued: counter(r, names::PROXY_RECORDS_ISSUED_TOTAL)?,
-            batches_sealed: counter(r, names::PROXY_BATCHES_SEALED_TOTAL)?,
-            batches_acked: counter(r, names::PROXY_BATCHES_ACKED_TOTAL)?,
-            records_acked: counter(r, names::PROXY_RECORDS_ACKED_TOTAL)?,
-            records_shed: counter_vec(r, names::PROXY_RECORDS_SHED_TOTAL)?,
-            batches_refused: counter_vec(r, names::PROXY_BATCHES_REFUSED_TOTAL)?,
-            ring_bytes: int_gauge(r, names::PROXY_RING_BYTES)?,
-            spool_bytes: int_gauge(r, names::PROXY_SPOOL_BYTES)?,
-            ship_errors: counter_vec(r, names::PROXY_SHIP_ERRORS_TOTAL)?,
-            ship_duration: histogram(r, names::PROXY_SHIP_DURATION_SECONDS)?,
+            ship: Arc::new(ShipMetrics::register(r)?),
             config_info,
             reloads: counter_vec(r, names::PROXY_RELOADS_TOTAL)?,
             plans_in_use,

@@ -4,10 +4,8 @@
 
 use std::io::{self, Write};
 
+use tollgate_proxy_ship::{Answer, BatchName, Link, Quarantine, QuarantinedBatch, ShipOptions};
 use tollgate_record::{DecodeLimits, decode, json};
-
-use crate::config::Plan;
-use crate::ship::{Answer, BatchName, Kept, Quarantine, link};
 
 /// Tries for one batch, while the collector asks for patience or cannot be reached.
 const TRIES_MAX: u32 = 5;
@@ -53,13 +51,13 @@ pub enum QuarantineError {
     },
 }
 
-fn open(plan: &Plan) -> Result<Quarantine, QuarantineError> {
-    let (dir, limits) = plan.records.quarantine.as_ref().ok_or(QuarantineError::NoFolder)?;
+fn open(options: &ShipOptions) -> Result<Quarantine, QuarantineError> {
+    let (dir, limits) = options.quarantine.as_ref().ok_or(QuarantineError::NoFolder)?;
     Ok(Quarantine::existing(dir, *limits))
 }
 
-fn find(quarantine: &Quarantine, name: &str) -> Result<Kept, QuarantineError> {
-    let wanted = |kept: &Kept| kept.name.to_string() == name;
+fn find(quarantine: &Quarantine, name: &str) -> Result<QuarantinedBatch, QuarantineError> {
+    let wanted = |kept: &QuarantinedBatch| kept.name.to_string() == name;
     quarantine.list()?.into_iter().find(wanted).ok_or_else(|| QuarantineError::Unknown(name.to_owned()))
 }
 
@@ -67,8 +65,8 @@ fn find(quarantine: &Quarantine, name: &str) -> Result<Kept, QuarantineError> {
 ///
 /// # Errors
 /// There is no folder, or it cannot be read.
-pub fn list(plan: &Plan, out: &mut dyn Write) -> Result<(), QuarantineError> {
-    for Kept { name, bytes, refusal } in open(plan)?.list()? {
+pub fn list(options: &ShipOptions, out: &mut dyn Write) -> Result<(), QuarantineError> {
+    for QuarantinedBatch { name, bytes, refusal } in open(options)?.list()? {
         let why = match refusal {
             // One line a batch, whatever a collector says.
             Some(why) => format!("{}\t{}\t{}", why.status, why.time_us, why.reason.replace(char::is_control, " ")),
@@ -83,8 +81,8 @@ pub fn list(plan: &Plan, out: &mut dyn Write) -> Result<(), QuarantineError> {
 ///
 /// # Errors
 /// There is no such batch, or it cannot be read.
-pub fn show(plan: &Plan, name: &str, out: &mut dyn Write) -> Result<(), QuarantineError> {
-    let quarantine = open(plan)?;
+pub fn show(options: &ShipOptions, name: &str, out: &mut dyn Write) -> Result<(), QuarantineError> {
+    let quarantine = open(options)?;
     let kept = find(&quarantine, name)?;
     let unreadable = |reason: String| QuarantineError::Unreadable { name: name.to_owned(), reason };
     let bytes = quarantine.read(&kept.name).map_err(|error| unreadable(error.to_string()))?;
@@ -105,15 +103,19 @@ pub fn show(plan: &Plan, name: &str, out: &mut dyn Write) -> Result<(), Quaranti
 /// # Errors
 /// No folder or collector, a name that is not there, a collector that cannot be reached, or batches that were refused
 /// again: what was not taken stays.
-pub async fn replay(plan: &Plan, names: Option<&[String]>, out: &mut dyn Write) -> Result<(), QuarantineError> {
-    let quarantine = open(plan)?;
-    let link = link(plan).ok_or(QuarantineError::NoCollector)?;
+pub async fn replay(
+    options: &ShipOptions,
+    names: Option<&[String]>,
+    out: &mut dyn Write,
+) -> Result<(), QuarantineError> {
+    let quarantine = open(options)?;
+    let link = Link::new(options.link.clone().ok_or(QuarantineError::NoCollector)?);
     let batches = match names {
         Some(names) => names.iter().map(|name| find(&quarantine, name)).collect::<Result<Vec<_>, _>>()?,
         None => quarantine.list()?,
     };
-    let (mut left, backoff_max) = (0, plan.config.records.backoff_max.0);
-    for Kept { name, .. } in batches {
+    let (mut left, backoff_max) = (0, options.backoff_max);
+    for QuarantinedBatch { name, .. } in batches {
         let bytes = match quarantine.read(&name) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -122,7 +124,7 @@ pub async fn replay(plan: &Plan, names: Option<&[String]>, out: &mut dyn Write) 
                 continue;
             }
         };
-        let (mut tries, mut wait) = (1, plan.config.records.backoff_min.0);
+        let (mut tries, mut wait) = (1, options.backoff_min);
         let answer = loop {
             match link.post(bytes.clone()).await {
                 Answer::Again { cause, .. } if tries == TRIES_MAX => {

@@ -1,4 +1,4 @@
-//! Configurations: see `tollgate_proxy::fuzz`.
+//! Configurations.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| tollgate_proxy::fuzz::configuration(text));
+libfuzzer_sys::fuzz_target!(|text: &str| tollgate_proxy::plan::promises::any_text(text));

@@ -19,13 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
-use crate::caps::Admitted;
 use crate::client::read_readiness::Readable;
 use crate::config::Http2;
-use crate::frames::Meter;
 use crate::runtime::worker::Worker;
 use crate::task::cancel::Cut;
 use crate::task::timer::Alarm;
+use tollgate_proxy_http::h2_flood::FloodMeter;
+use tollgate_proxy_http::quota::Admitted;
 
 /// Facts of one connection, shared by its transactions.
 #[derive(Debug)]
@@ -254,7 +254,7 @@ pub struct Watched<IO> {
     epoch: Instant,
     write_max: Option<Duration>,
     stall: Option<Alarm>,
-    meter: Option<Box<Meter>>,
+    meter: Option<Box<FloodMeter>>,
     readable: Readable,
 }
 
@@ -281,7 +281,7 @@ impl<IO> Watched<IO> {
     /// Also counts the frames of a client that speaks HTTP/2.
     #[must_use]
     pub fn metered(self, bounds: &Http2) -> Self {
-        Self { meter: Some(Box::new(Meter::new(bounds))), ..self }
+        Self { meter: Some(Box::new(FloodMeter::new(bounds))), ..self }
     }
 
     /// Apart, as a read that is not inlined for it would cost every request.

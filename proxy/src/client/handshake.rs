@@ -97,7 +97,9 @@ fn note(connection: &CommonState, fields: ClientCertFields, facts: &mut TlsFacts
     if facts.resumed && certificate.not_after_us < now_us() {
         return Err(io::Error::other(rustls::Error::InvalidCertificate(CertificateError::Expired)));
     }
-    facts.client_fields = client_cert::fields(fields, &certificate, der);
+    let PeerCertificate { subject, issuer, serial_hex, sha256, not_after_us, .. } = &certificate;
+    let told = client_cert::Certificate { subject, issuer, serial_hex, sha256, not_after_us: *not_after_us, der };
+    facts.client_fields = client_cert::fields(fields, &told);
     facts.client = Some(Arc::new(certificate));
     Ok(())
 }

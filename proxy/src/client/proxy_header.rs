@@ -9,18 +9,9 @@ use std::net::IpAddr;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::config::{AcceptedVersion, Cidr};
-use crate::forwarding::is_trusted;
-use crate::proxy_protocol::decode::{BYTES_MAX, Header, Malformed, decode};
-
-/// Who may send which header on a listener.
-#[derive(Debug, Clone)]
-pub struct ProxyHeaders {
-    /// Versions.
-    pub accepted: AcceptedVersion,
-    /// Networks of proxies that are believed.
-    pub from: Vec<Cidr>,
-}
+use tollgate_proxy_http::forwarding::is_trusted;
+use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
+use tollgate_proxy_http::proxy_protocol::decode::{BYTES_MAX, Header, Malformed, decode};
 
 /// Why a connection that must begin with a PROXY header is closed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +47,7 @@ impl HeaderError {
 ///
 /// # Errors
 /// The connection is to be closed.
-pub async fn receive(stream: &mut TcpStream, peer: IpAddr, headers: &ProxyHeaders) -> Result<Header, HeaderError> {
+pub async fn receive(stream: &mut TcpStream, peer: IpAddr, headers: &ProxyHeaderPolicy) -> Result<Header, HeaderError> {
     if !is_trusted(peer, &headers.from) {
         return Err(HeaderError::Untrusted);
     }

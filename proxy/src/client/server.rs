@@ -19,11 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass};
 use tollgate_tls::ServerNames;
 
-use crate::caps::Admitted;
 use crate::client::connection::{ConnectionFacts, Counted, IoFacts, TlsFacts, Watched};
 use crate::client::handshake;
 use crate::client::idle::Awake;
-use crate::client::proxy_header::{ProxyHeaders, receive};
+use crate::client::proxy_header::receive;
 use crate::client::tls_stream::TlsStream;
 use crate::config::ProxyConfig;
 use crate::forwarding;
@@ -31,6 +30,8 @@ use crate::runtime::worker::Worker;
 use crate::task::cancel::{Cut, Quiet};
 use crate::task::timer::Alarms;
 use crate::transaction::forward;
+use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
+use tollgate_proxy_http::quota::Admitted;
 
 /// Wait after accept failed, for want of file descriptors most likely.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
@@ -190,7 +191,7 @@ impl Server {
         let listener = &plan.listeners[self.listener];
         // Whom a connection serves is not known before its PROXY header.
         let shared = || listener.proxy_headers.is_some() || forwarding::is_trusted(ip, &plan.trusted_hops);
-        listener.caps.admit(ip, shared)
+        listener.quota.admit(ip, shared)
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
@@ -232,7 +233,7 @@ impl Server {
     async fn take_proxy_header(
         &self,
         stream: &mut TcpStream,
-        headers: &ProxyHeaders,
+        headers: &ProxyHeaderPolicy,
         patience: Duration,
         ends: &mut Ends,
         counted: &mut Counted,
@@ -259,7 +260,7 @@ impl Server {
         }
         let client = ends.client.ip();
         let shared = || forwarding::is_trusted(client, &plan.trusted_hops);
-        let served = counted.admitted.serves(&listener.caps, client, shared);
+        let served = counted.admitted.serves(&listener.quota, client, shared);
         if let Err(cap) = served {
             metrics.connections_refused.with_label_values(&[&listener.name, cap]).inc();
         }

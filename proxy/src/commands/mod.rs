@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use tollgate_config::{ConfigError, Diagnostic};
-use tollgate_proxy::compare::{Change, changes};
 use tollgate_proxy::config::{Plan, ProxyConfig};
+use tollgate_proxy::plan::diff::{Change, changes};
 
 use crate::EXIT_CONFIG;
 

@@ -93,8 +93,8 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
     let (sockets, addresses) = handed.listeners(&plan)?;
     let (admin, admin_socket) = handed.one("admin", plan.admin)?;
     handed.none_left()?;
-    let outbox = Outbox::new(&plan, metrics.clone());
-    let shipper = Shipper::start(&plan, outbox.clone(), metrics.clone())?;
+    let outbox = Outbox::new(&plan.records, metrics.ship.clone());
+    let shipper = Shipper::start(&plan.records, outbox.clone(), metrics.ship.clone())?;
     let level = plan.config.records.compression_level.value;
     let sealer = Sealer::start(plan.workers, level, outbox.clone()).map_err(StartError::Thread)?;
     let [leaving, end] = [(); 2].map(|()| CancellationToken::new());

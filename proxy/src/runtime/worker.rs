@@ -137,7 +137,7 @@ impl Worker {
             id_page: RefCell::default(),
             plan: RefCell::new(worker_plan),
             records: RecordLimits { enabled: config.records.enabled, age_max: config.records.batch_age_max.0 },
-            outbox: jobs.outbox.clone(),
+            outbox: jobs.ring.clone(),
             batch: RefCell::new(Batch {
                 rows: Rows::new(index as usize, header, limits, level, jobs),
                 path: String::new(),

@@ -26,11 +26,11 @@ use crate::task::timer::within;
 use crate::transaction::Transaction;
 use crate::transaction::body::{BodyWatch, RequestBody};
 use crate::transaction::forward::body_refusal;
-use crate::transaction::head_copy::HeadCopy;
 use crate::transaction::replay::Rewind;
 use crate::upstream::balance::{self, Tried};
 use crate::upstream::health::{self, InFlight};
 use crate::upstream::{self, Lease, Wanted};
+use tollgate_proxy_http::head_copy::HeadCopy;
 
 /// Statuses by which an upstream says that it cannot serve: failures for its health, and passed on.
 const UNWELL: [StatusCode; 3] = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];

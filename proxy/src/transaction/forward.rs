@@ -21,7 +21,6 @@ use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::rewrite::Rewrite;
 use crate::routing::KNOWN_METHODS;
 use crate::runtime::worker::Worker;
-use crate::survey::{self, Survey, Surveyed};
 use crate::transaction::body::{BodyWatch, RequestBody, RequestBounds, ResponseBody, ResponseBounds};
 use crate::transaction::credentials;
 use crate::transaction::exchange;
@@ -31,6 +30,7 @@ use crate::transaction::tunnel;
 use crate::transaction::{BodyFault, Ending, Transaction};
 use crate::upstream::Lease;
 use crate::{client_cert, normalize, trace};
+use tollgate_proxy_http::header_flags::{self, HeaderFlags, RequestScan};
 
 /// Serves one request; the transaction ends with the response's body.
 ///
@@ -41,8 +41,8 @@ pub async fn handle(
     connection: Rc<ConnectionFacts>,
     mut request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut seen = Surveyed::of(request.headers());
-    let upgrade = seen.has.may_have(survey::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let mut seen = RequestScan::of(request.headers());
+    let upgrade = seen.flags.may_have(header_flags::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let mut transaction = Transaction::begin(&worker, &connection, &head, &mut seen, !body.is_end_stream());
     let worn_out = transaction.plan.is_worn_out(&connection);
@@ -68,7 +68,7 @@ struct Answer {
 async fn forward(
     transaction: &mut Transaction,
     mut head: request::Parts,
-    Surveyed { has, host: named, .. }: Surveyed,
+    RequestScan { flags: has, host: named, .. }: RequestScan,
     body: Incoming,
     upgradable: bool,
 ) -> Result<Answer, Refusal> {
@@ -84,11 +84,11 @@ async fn forward(
     let client_ip = client.map_or(connection.client.ip(), |(ip, _)| ip);
     transaction.client_ip = client.map(|(ip, source)| (ip.to_string(), source));
     let sampling = plan.config.trace.sampling.value;
-    if sampling > 0.0 || has.may_have(survey::TRACEPARENT) {
+    if sampling > 0.0 || has.may_have(header_flags::TRACEPARENT) {
         transaction.trace = trace::of(&head.headers, sampling, &mut worker.random.borrow_mut());
     }
     let listener = &plan.listeners[connection.listener];
-    listener.caps.requests.take(("listener", &listener.name), client_ip, transaction.head_at)?;
+    listener.quota.requests.take(("listener", &listener.name), client_ip, transaction.head_at)?;
     if let Some(names) = &listener.tls {
         misdirected::check(names, &connection, &normal.host)?;
     }
@@ -97,11 +97,11 @@ async fn forward(
     transaction.headers_json = redaction::headers(&head.headers, &route.headers);
     credentials::take(transaction, plan.hmac.as_deref(), &head.headers);
     authenticate(transaction, route)?;
-    if has.may_have(survey::CONTENT_LENGTH) {
+    if has.may_have(header_flags::CONTENT_LENGTH) {
         check_length(&head, route)?;
     }
     let service = &plan.services[route.service];
-    transaction.slot = service.caps.take(&service.name, client_ip, transaction.head_at)?;
+    transaction.slot = service.quota.take(&service.name, client_ip, transaction.head_at)?;
     let upgrade = normal.upgrade.filter(|_| upgradable && service.upgrades);
     let rates = rates_of(&plan.config, &head);
     rewrite(transaction, &mut head, has, route, &normal.host, upgrade.clone())?;
@@ -115,7 +115,7 @@ async fn forward(
     let deadline = transaction.head_at + route.total;
     transaction.bound(Some(deadline));
     // A route's edits may have set what the client did not send.
-    let authorizes = has.may_have(survey::AUTHORIZATION) || route.request_headers.is_some();
+    let authorizes = has.may_have(header_flags::AUTHORIZATION) || route.request_headers.is_some();
     let for_connection = authorizes && credentials::is_of_connection(&head.headers, AUTHORIZATION);
     let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
     let (mut response, mut lease) = exchanged?;
@@ -223,7 +223,7 @@ fn body_too_large(route: &RoutePlan) -> Refusal {
 fn rewrite(
     transaction: &Transaction,
     head: &mut request::Parts,
-    has: Survey,
+    has: HeaderFlags,
     route: &RoutePlan,
     host: &HeaderValue,
     upgrade: Option<HeaderValue>,
@@ -238,7 +238,7 @@ fn rewrite(
     head.extensions.clear();
     let headers = &mut head.headers;
     let (peer, peer_value) = (connection.client.ip(), &connection.client_value);
-    let told = has.may_have(survey::FORWARDED);
+    let told = has.may_have(header_flags::FORWARDED);
     let hop = Hop { peer, peer_value, secure: connection.tls.is_some(), host, told };
     forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
     if let Some(tls) = &connection.tls {

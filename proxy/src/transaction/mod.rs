@@ -9,7 +9,6 @@ pub mod body;
 pub mod credentials;
 pub mod exchange;
 pub mod forward;
-pub mod head_copy;
 pub mod in_flight;
 pub mod min_rate;
 pub mod redaction;
@@ -27,16 +26,16 @@ use tollgate_record::vocabulary::{
     AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
 };
 
-use crate::caps::slots::Slot;
 use crate::client::connection::{ConnectionFacts, FirstByte};
 use crate::client::server::cut_of;
 use crate::refusal::{Refusal, X_REQUEST_ID};
 use crate::runtime::worker::Worker;
-use crate::survey::{self, Surveyed};
 use crate::task::cancel::Cut;
 use crate::trace::TraceContext;
 use crate::upstream::PeerAddr;
 use crate::worker_plan::WorkerPlan;
+use tollgate_proxy_http::header_flags::{self, RequestScan};
+use tollgate_proxy_http::quota::slots::Slot;
 
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
@@ -222,7 +221,7 @@ impl Transaction {
         worker: &Rc<Worker>,
         connection: &Rc<ConnectionFacts>,
         head: &request::Parts,
-        seen: &mut Surveyed,
+        seen: &mut RequestScan,
         has_body: bool,
     ) -> Box<Self> {
         let first = if connection.http2 { None } else { connection.io.take_first_byte_at(worker.epoch, has_body) };
@@ -254,7 +253,11 @@ impl Transaction {
             version: head.version,
             host: None,
             user_agent: seen.user_agent.take(),
-            correlation: if seen.has.may_have(survey::CORRELATION) { correlation_of(&head.headers) } else { None },
+            correlation: if seen.flags.may_have(header_flags::CORRELATION) {
+                correlation_of(&head.headers)
+            } else {
+                None
+            },
             headers_json: None,
             trace: None,
             client_ip: None,

@@ -27,13 +27,13 @@ use super::shared::Shared;
 use super::{Ends, Lease, PeerAddr, Rests, Sender, Wanted};
 use crate::client::connection::{IoFacts, Watched};
 use crate::config::{Endpoint, Http2, Protocol, UpstreamPlan};
-use crate::proxy_protocol::encode;
 use crate::refusal::Refusal;
 use crate::runtime::worker::Worker;
 use crate::transaction::{Stage, UpstreamFacts};
 use crate::upstream::dns::Resolver;
 use crate::upstream::pool::{OpenConnection, Slot};
 use crate::worker_plan::WorkerPlan;
+use tollgate_proxy_http::proxy_protocol::encode;
 
 /// Bytes of a response head.
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -78,17 +78,17 @@ fn what_the_collector_refuses_is_set_aside_and_reported() {
     assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 1.0);
     let plan = Plan::load(&gate.dir.path().join("gate.yaml")).unwrap();
     let mut listed = Vec::new();
-    quarantine::list(&plan, &mut listed).unwrap();
+    quarantine::list(&plan.records, &mut listed).unwrap();
     let listed = String::from_utf8(listed).unwrap();
     let fields: Vec<&str> = listed.trim_end().split('\t').collect();
     assert_eq!((fields.len(), fields[1], fields[3], fields[5]), (6, "1", "400", "told to"), "{listed}");
     let mut shown = Vec::new();
-    quarantine::show(&plan, fields[0], &mut shown).unwrap();
+    quarantine::show(&plan.records, fields[0], &mut shown).unwrap();
     assert_row(&serde_json::from_slice(&shown).unwrap(), json!({"tollgate.seq": 1, "http.route": "/api/{rest}"}));
     // Refused again, it stays; taken, it goes.
     let replay = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(quarantine::replay(&plan, None, &mut Vec::new()))
+        runtime.block_on(quarantine::replay(&plan.records, None, &mut Vec::new()))
     };
     gate.collector.state.lock().unwrap().script = vec![413];
     assert!(matches!(replay(), Err(QuarantineError::Left { left: 1 })));

@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Plan, Protocol, UpstreamPlan};
 use crate::metrics::Metrics;
-use crate::proxy_protocol::encode;
 use crate::runtime::reload::InForce;
 use crate::transaction::UpstreamFacts;
 use crate::upstream::dial::{LocalTasks, Socket, reach};
 use crate::upstream::dns::Resolver;
 use crate::upstream::health::{Check, clock_ms};
+use tollgate_proxy_http::proxy_protocol::encode;
 
 /// Checks at one time.
 const CHECKS_AT_ONE_TIME_MAX: usize = 64;

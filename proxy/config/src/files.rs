@@ -1,0 +1,105 @@
+//! One file, or several: the services and routes of each API in a file of its own, so that teams own theirs.
+//!
+//! `include:` of the main file names files and folders; a folder named in its place is read as its `proxy.yaml` with
+//! everything else in it. The files are one configuration: names are unique over all of them, each problem names its
+//! file, and the revision covers all.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tollgate_config::{ConfigError, Diagnostic, FILES_MAX, Loaded};
+
+use crate::{ProxyConfig, Route, Service};
+
+/// The main file of a folder.
+const MAIN: &str = "proxy.yaml";
+/// Folders in folders.
+const DEPTH_MAX: usize = 8;
+
+/// A further file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ApiFile {
+    services: Vec<Service>,
+    routes: Vec<Route>,
+}
+
+/// Loads the file at `path`, or the folder with its `proxy.yaml`, with everything that is included.
+///
+/// # Errors
+/// Files that cannot be read or understood.
+pub fn load(path: &Path) -> Result<Loaded<ProxyConfig>, ConfigError> {
+    if !path.is_dir() {
+        return included(tollgate_config::load(path)?, None);
+    }
+    included(tollgate_config::load(&path.join(MAIN))?, Some(path))
+}
+
+/// Loads a main file whose text is in memory already; relative paths are resolved against the folder of `path`.
+///
+/// # Errors
+/// As for [`load`].
+pub fn parse(path: &Path, text: String) -> Result<Loaded<ProxyConfig>, ConfigError> {
+    included(tollgate_config::parse(path, text)?, None)
+}
+
+/// Adds what a main file includes, and what is beside it in `folder`. Reports what is wrong in all of these files.
+fn included(mut loaded: Loaded<ProxyConfig>, folder: Option<&Path>) -> Result<Loaded<ProxyConfig>, ConfigError> {
+    let mut files = BTreeSet::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    for entry in &loaded.value.include {
+        let found = match entry.is_dir() {
+            true => list(entry, 0, &mut files),
+            false => {
+                files.insert(entry.to_path_buf());
+                Ok(())
+            }
+        };
+        if let Err(problem) = found {
+            problems.extend_from_slice(loaded.error_at(entry, problem).diagnostics());
+        }
+    }
+    if let Some(folder) = folder
+        && let Err(problem) = list(folder, 0, &mut files)
+    {
+        problems.extend_from_slice(ConfigError::of_file(folder, problem).diagnostics());
+    }
+    files.remove(&loaded.path);
+    for file in files {
+        match loaded.also::<ApiFile>(&file) {
+            Ok(mut api) => {
+                loaded.value.services.append(&mut api.services);
+                loaded.value.routes.append(&mut api.routes);
+            }
+            Err(error) => problems.extend_from_slice(error.diagnostics()),
+        }
+    }
+    // What is printed is whole.
+    loaded.value.include.clear();
+    if problems.is_empty() { Ok(loaded) } else { Err(ConfigError::many(problems)) }
+}
+
+/// The `.yaml` and `.yml` files below a folder, in order; names that begin with a dot are passed over.
+fn list(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<(), String> {
+    if depth > DEPTH_MAX {
+        return Err(format!("{} is more than {DEPTH_MAX} folders deep; move its files up", folder.display()));
+    }
+    let wrong = |error: std::io::Error| format!("{}: {error}; name a folder that can be read", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            list(&path, depth + 1, files)?;
+        } else if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
+            files.insert(path);
+        }
+        if files.len() > FILES_MAX {
+            return Err(format!("there are more than {FILES_MAX} files; write several APIs into one"));
+        }
+    }
+    Ok(())
+}

@@ -1,4 +1,0 @@
-//! PROXY headers: see `tollgate_proxy::fuzz`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_proxy::fuzz::proxy_header(bytes));

@@ -1,4 +1,0 @@
-//! X-Forwarded-For and Forwarded: see `tollgate_proxy::fuzz`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_proxy::fuzz::forwarded(bytes));

@@ -1,0 +1,92 @@
+//! What upstreams are told of the verified client certificate, and the fields that a client cannot set itself.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_proxy_config::ClientCertFields;
+
+/// Client-Cert and Client-Cert-Chain of RFC 9440 begin with this.
+const CLIENT_CERT: &str = "client-cert";
+/// Begins the names of the customary fields.
+const X_CLIENT_CERT: &str = "x-client-cert";
+
+/// Whether upstreams learn from a field of this name who the client's certificate says it is.
+#[must_use]
+pub fn is_field(name: &str) -> bool {
+    name.starts_with(X_CLIENT_CERT) || name.starts_with(CLIENT_CERT)
+}
+
+/// A client's certificate, as far as upstreams are told of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Certificate<'a> {
+    /// Distinguished name of the subject.
+    pub subject: &'a str,
+    /// Distinguished name of the issuer.
+    pub issuer: &'a str,
+    /// Serial number, in hexadecimal.
+    pub serial_hex: &'a str,
+    /// SHA-256 of `der`.
+    pub sha256: &'a [u8],
+    /// End of its validity, in microseconds since 1970.
+    pub not_after_us: i64,
+    /// The certificate itself.
+    pub der: &'a [u8],
+}
+
+/// Returns the fields that tell an upstream of a certificate. Made once a connection.
+#[must_use]
+pub fn fields(kind: ClientCertFields, certificate: &Certificate<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let value = |text: &str| HeaderValue::from_str(&ascii(text)).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let named = |name: &'static str, text: &str| (HeaderName::from_static(name), value(text));
+    match kind {
+        ClientCertFields::None => Vec::new(),
+        // A byte sequence of RFC 8941.
+        ClientCertFields::ClientCert => vec![named(CLIENT_CERT, &format!(":{}:", STANDARD.encode(certificate.der)))],
+        ClientCertFields::XClientCert => {
+            let sha256: String = certificate.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+            vec![
+                named("x-client-cert-subject", certificate.subject),
+                named("x-client-cert-issuer", certificate.issuer),
+                named("x-client-cert-serial", certificate.serial_hex),
+                named("x-client-cert-sha256", &sha256),
+                named("x-client-cert-not-after", &certificate.not_after_us.div_euclid(1_000_000).to_string()),
+            ]
+        }
+    }
+}
+
+/// Writes them.
+pub fn write(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
+    for (name, value) in fields {
+        headers.insert(name, value.clone());
+    }
+}
+
+/// A name as a field can carry it: what is not visible ASCII, and `%`, is percent-encoded, so that no certificate can
+/// break out of its field.
+fn ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' => out.push_str("%25"),
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_carried_without_ambiguity() {
+        assert_eq!(ascii("CN=Zoë,O=5% \r\nX: 1"), "CN=Zo%C3%AB,O=5%25 %0D%0AX: 1");
+        for (name, is) in
+            [("client-cert", true), ("client-cert-chain", true), ("x-client-cert-serial", true), ("client", false)]
+        {
+            assert_eq!(is_field(name), is, "{name}");
+        }
+    }
+}

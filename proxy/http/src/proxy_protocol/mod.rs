@@ -1,0 +1,35 @@
+//! The PROXY protocol: what a proxy tells the next server about the client, before anything else on a connection.
+//! [`encode`] writes it for upstreams, [`decode`] reads it from a client's first bytes.
+//!
+//! Source: the PROXY protocol specification, versions 1 and 2 (HAProxy project, 2020).
+
+pub mod decode;
+pub mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod promises;
+#[cfg(test)]
+mod tests;
+
+use tollgate_proxy_config::AcceptedVersion;
+
+use crate::cidr::Cidr;
+
+/// Begins every header of version 2.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Version 2, command PROXY.
+const VERSION_PROXY: u8 = 0x21;
+/// Version 2, command LOCAL.
+const VERSION_LOCAL: u8 = 0x20;
+/// TCP over IPv4.
+const TCP4: u8 = 0x11;
+/// TCP over IPv6.
+const TCP6: u8 = 0x21;
+
+/// Who may send which header on a listener.
+#[derive(Debug, Clone)]
+pub struct ProxyHeaderPolicy {
+    /// Versions that are accepted.
+    pub accepted: AcceptedVersion,
+    /// Networks of proxies that are believed.
+    pub from: Vec<Cidr>,
+}

@@ -1,0 +1,158 @@
+//! One batch on its way to a collector, until it is acknowledged, refused or handed back.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::StatusCode;
+use rand::Rng;
+use tollgate_record::vocabulary::GapReason;
+
+use crate::batch_file::BatchName;
+use crate::link::Answer;
+use crate::now_us;
+use crate::quarantine::RefusalNote;
+use crate::ring::HeldBatch;
+use crate::shipper::{Shared, blocking};
+use crate::spool::SpoolFile;
+
+/// A batch in a poster's hands.
+pub(crate) enum Load {
+    Memory(HeldBatch),
+    Disk(SpoolFile),
+}
+
+impl Shared {
+    /// The spool's oldest batch, else the ring's: the spool's are older. Not those of nodes that may not speak for now.
+    pub(crate) fn next(&self) -> Option<Load> {
+        let spooled = self.lock_spool().and_then(|mut spool| spool.take(|node| self.forbidden.holds_up(node)));
+        spooled.map(Load::Disk).or_else(|| {
+            if self.forbidden.holds_up_own() {
+                return None;
+            }
+            self.ring.take().map(Load::Memory)
+        })
+    }
+
+    /// Sends a batch until it is acknowledged or refused, or the shipper stops.
+    pub(crate) async fn ship(&self, load: Load) {
+        let Some(link) = &self.link else { return self.hand_back(load) };
+        let bytes = match &load {
+            Load::Memory(held) => held.batch.bytes.clone(),
+            Load::Disk(file) => match self.read(file).await {
+                Some(bytes) => bytes,
+                None => return,
+            },
+        };
+        let mut wait = self.backoff.0;
+        loop {
+            let began = Instant::now();
+            let answer = tokio::select! {
+                answer = link.post(bytes.clone()) => answer,
+                () = self.stop.cancelled() => return self.hand_back(load),
+            };
+            self.metrics.ship_duration.observe(began.elapsed().as_secs_f64());
+            match answer {
+                Answer::Acknowledged => return self.acknowledged(&load).await,
+                Answer::Refused { status, reason } => return self.refused(&load, &bytes, status, reason).await,
+                Answer::Forbidden { reason } => return self.forbidden(load, &reason),
+                Answer::Again { cause, after } => {
+                    self.metrics.ship_errors.with_label_values(&[cause]).inc();
+                    let ending = self.finish.is_cancelled();
+                    let wait_max = if ending { self.backoff.0 } else { self.backoff.1 };
+                    let jittered = wait.min(wait_max).mul_f64(rand::rng().random_range(0.5..1.0));
+                    wait = (wait * 2).min(wait_max);
+                    // There is no later time that a process which ends could wait for.
+                    let asked = after.map(|after| if ending { after.min(wait_max) } else { after });
+                    tokio::select! {
+                        () = tokio::time::sleep(asked.unwrap_or(jittered)) => {}
+                        () = self.finish.cancelled(), if !ending => {}
+                        () = self.stop.cancelled() => return self.hand_back(load),
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn hand_back(&self, load: Load) {
+        match load {
+            Load::Memory(held) => self.ring.put_back(held),
+            Load::Disk(file) => {
+                if let Some(mut spool) = self.lock_spool() {
+                    spool.put_back(file);
+                }
+            }
+        }
+    }
+
+    /// The certificate does not speak for the batch's node, which somebody can repair: the batch is kept.
+    fn forbidden(&self, load: Load, reason: &str) {
+        self.metrics.ship_errors.with_label_values(&["status_403"]).inc();
+        let node = self.node(&load).to_owned();
+        if self.forbidden.note(&node) {
+            tracing::error!(
+                node,
+                reason,
+                "the collector does not let this proxy speak for this node: its records wait"
+            );
+        }
+        let trouble = format!("the collector does not let this proxy speak for node {node}: {reason}");
+        self.ring.set_trouble("collector", Some(trouble));
+        self.hand_back(load);
+    }
+
+    fn node<'a>(&'a self, load: &'a Load) -> &'a str {
+        match load {
+            Load::Memory(_) => self.forbidden.own(),
+            Load::Disk(file) => &file.name.node,
+        }
+    }
+
+    async fn acknowledged(&self, load: &Load) {
+        if self.forbidden.lift(self.node(load)) {
+            self.ring.set_trouble("collector", None);
+        }
+        self.metrics.batches_acked.inc();
+        match load {
+            Load::Memory(held) => {
+                self.metrics.records_acked.inc_by(held.records());
+                self.ring.leave(held);
+            }
+            Load::Disk(file) => {
+                self.metrics.records_acked.inc_by(file.name.records);
+                self.delete(file).await;
+            }
+        }
+    }
+
+    /// Sets a batch aside that the collector will never take.
+    async fn refused(&self, load: &Load, bytes: &Bytes, status: StatusCode, reason: String) {
+        let status = status.as_u16();
+        self.metrics.batches_refused.with_label_values(&[&status.to_string()]).inc();
+        let kept = match self.quarantine.clone() {
+            Some(quarantine) => {
+                let bytes = bytes.clone();
+                let name = match load {
+                    Load::Memory(held) => BatchName::of(&held.batch, held.records()),
+                    Load::Disk(file) => Ok(file.name.clone()),
+                };
+                let refusal = RefusalNote { status, reason: reason.clone(), time_us: now_us() };
+                blocking(move || quarantine.keep(&name?, &bytes, &refusal)).await
+            }
+            None => Ok(()),
+        };
+        match kept {
+            Ok(()) => tracing::warn!(status, reason, "the collector refused a batch for good"),
+            Err(error) => {
+                tracing::error!(%error, status, reason, "a refused batch could not be kept in the quarantine folder");
+            }
+        }
+        match load {
+            Load::Memory(held) => self.ring.give_up(held, GapReason::Quarantined),
+            Load::Disk(file) => {
+                let reason = GapReason::Quarantined.as_str();
+                self.metrics.records_shed.with_label_values(&[reason]).inc_by(file.name.records);
+                self.delete(file).await;
+            }
+        }
+    }
+}

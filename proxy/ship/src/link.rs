@@ -1,0 +1,284 @@
+//! The connection to the collectors: HTTP/2 over mutual TLS, one for all posts.
+//!
+//! The first collector of the list that works is used. One that fails (it cannot be reached, does not answer, or says
+//! 503) is passed over for `failback_after`, longer if its Retry-After says so; then a connection to it is tried beside
+//! the one at hand, and takes its place once it stands. Should all be passed over, the one whose time is up first is
+//! tried. Posts under way on a connection that was replaced finish there.
+//!
+//! A connection is used for `connection_age_max`; each new one is made with the certificates that the files hold then.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tollgate_tls::Rotation;
+
+use crate::{Collector, LinkOptions};
+
+/// Silence on the connection after which the collector is pinged.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Longest Retry-After that is honoured.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// Longest time to connect; a post may take longer.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// What is read of the reason that a collector gives.
+const REASON_BYTES_MAX: usize = 4_096;
+/// Media type of a batch.
+const BATCH_TYPE: &str = "application/vnd.apache.arrow.stream";
+
+/// What became of a post.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// On stable storage.
+    Acknowledged,
+    /// Never to be sent again.
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// What the collector says, at most 4 KiB.
+        reason: String,
+    },
+    /// The certificate does not speak for the batch's node; somebody must repair one or the other.
+    Forbidden {
+        /// What the collector says, at most 4 KiB.
+        reason: String,
+    },
+    /// To be sent again, not before this wait if there is one.
+    Again {
+        /// Label of the metric.
+        cause: &'static str,
+        /// What the collector asks for.
+        after: Option<Duration>,
+    },
+}
+
+/// The collectors and the connection at hand.
+#[derive(Debug, Clone)]
+pub struct Link(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: LinkOptions,
+    at_hand: Mutex<AtHand>,
+}
+
+#[derive(Debug)]
+struct AtHand {
+    /// Counts connections, so that a post that failed drops only the one it used.
+    generation: u64,
+    connection: Option<Connection>,
+    /// Until when each collector is passed over.
+    away_until: Vec<Option<Instant>>,
+    /// A connection to a better collector is being tried.
+    trying: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    collector: usize,
+    sender: SendRequest<Full<Bytes>>,
+    born: Instant,
+    /// Something was answered on it.
+    proved: bool,
+}
+
+impl AtHand {
+    /// The collector to use: the first that is not passed over, else the one that will be so for the shortest time.
+    fn best(&self, now: Instant) -> usize {
+        let waits = self.away_until.iter().map(|until| until.map_or(Duration::ZERO, |until| until - now));
+        // Of equals, the first.
+        waits.enumerate().min_by_key(|(_, wait)| *wait).map_or(0, |(index, _)| index)
+    }
+
+    fn install(&mut self, collector: usize, sender: SendRequest<Full<Bytes>>) {
+        self.generation += 1;
+        self.away_until[collector] = None;
+        self.connection = Some(Connection { collector, sender, born: Instant::now(), proved: false });
+    }
+}
+
+type Connected = (SendRequest<Full<Bytes>>, String, u64);
+
+impl Link {
+    /// No connection yet.
+    #[must_use]
+    pub fn new(options: LinkOptions) -> Self {
+        let away_until = vec![None; options.collectors.len()];
+        let at_hand = AtHand { generation: 0, connection: None, away_until, trying: false };
+        Self(Arc::new(Shared { options, at_hand: Mutex::new(at_hand) }))
+    }
+
+    /// Posts one batch.
+    pub async fn post(&self, batch: Bytes) -> Answer {
+        let again = |cause| Answer::Again { cause, after: None };
+        let (mut sender, authority, generation) = match self.connected().await {
+            Ok(connected) => connected,
+            Err(cause) => return again(cause),
+        };
+        let request = Request::post(format!("https://{authority}/v1/batches"))
+            .header(CONTENT_TYPE, BATCH_TYPE)
+            .header(CONTENT_ENCODING, "zstd")
+            .body(Full::new(batch));
+        let Ok(request) = request else { return again("internal") };
+        let exchange = async {
+            sender.ready().await?;
+            Ok::<_, hyper::Error>(answer_of(sender.send_request(request).await?).await)
+        };
+        match tokio::time::timeout(self.0.options.post_timeout, exchange).await {
+            Ok(Ok(answer)) => self.answered(generation, answer).await,
+            Ok(Err(_)) => {
+                // One that has answered before was closed in good order, or the collector was started again.
+                self.0.drop_connection(generation, false).await;
+                again("connection")
+            }
+            Err(_) => {
+                self.0.drop_connection(generation, true).await;
+                again("timeout")
+            }
+        }
+    }
+
+    async fn answered(&self, generation: u64, answer: Answer) -> Answer {
+        let mut at_hand = self.0.at_hand.lock().await;
+        let AtHand { generation: current, connection, away_until, .. } = &mut *at_hand;
+        let Some(connection) = connection.as_mut().filter(|_| *current == generation) else { return answer };
+        connection.proved = true;
+        if let Answer::Again { cause: "status_503", after } = &answer
+            && self.0.options.collectors.len() > 1
+        {
+            let wait = after.unwrap_or_default().max(self.0.options.failback_after);
+            away_until[connection.collector] = Some(Instant::now() + wait);
+            at_hand.connection = None;
+            // What it asks for holds for itself; another may take the batch.
+            return Answer::Again { cause: "status_503", after: None };
+        }
+        answer
+    }
+
+    async fn connected(&self) -> Result<Connected, &'static str> {
+        let mut at_hand = self.0.at_hand.lock().await;
+        let (now, best) = (Instant::now(), at_hand.best(Instant::now()));
+        let usable = at_hand.connection.as_ref().filter(|connection| {
+            !connection.sender.is_closed() && now - connection.born < self.0.options.connection_age_max
+        });
+        if let Some(connection) = usable {
+            let (sender, collector) = (connection.sender.clone(), connection.collector);
+            if best < collector && !at_hand.trying {
+                at_hand.trying = true;
+                tokio::spawn(self.0.clone().go_over(best));
+            }
+            return Ok((sender, self.0.options.collectors[collector].authority.clone(), at_hand.generation));
+        }
+        match self.0.connect(best).await {
+            Ok(sender) => {
+                at_hand.install(best, sender.clone());
+                Ok((sender, self.0.options.collectors[best].authority.clone(), at_hand.generation))
+            }
+            Err(cause) => {
+                at_hand.connection = None;
+                at_hand.away_until[best] = Some(Instant::now() + self.0.options.failback_after);
+                Err(cause)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Tries a better collector beside the connection at hand.
+    async fn go_over(self: Arc<Self>, collector: usize) {
+        let connected = self.connect(collector).await;
+        let mut at_hand = self.at_hand.lock().await;
+        at_hand.trying = false;
+        match connected {
+            Ok(sender) => {
+                tracing::info!(
+                    collector = self.options.collectors[collector].authority,
+                    "records go to this collector again"
+                );
+                at_hand.install(collector, sender);
+            }
+            Err(_) => at_hand.away_until[collector] = Some(Instant::now() + self.options.failback_after),
+        }
+    }
+
+    /// Drops the connection, and passes its collector over if that `failed`, or closed without any answer.
+    async fn drop_connection(&self, generation: u64, failed: bool) {
+        let mut at_hand = self.at_hand.lock().await;
+        if at_hand.generation != generation {
+            return;
+        }
+        if let Some(connection) = at_hand.connection.take()
+            && (failed || !connection.proved)
+        {
+            at_hand.away_until[connection.collector] = Some(Instant::now() + self.options.failback_after);
+        }
+    }
+
+    async fn connect(&self, collector: usize) -> Result<SendRequest<Full<Bytes>>, &'static str> {
+        let (tls, rotation) = self.options.tls.current();
+        match rotation {
+            Rotation::Unchanged => {}
+            Rotation::Changed => tracing::info!("the certificates towards the collectors have changed"),
+            Rotation::Kept(error) => {
+                tracing::error!(%error, "the certificates towards the collectors cannot be used: the old ones stay");
+            }
+        }
+        let patience = self.options.post_timeout.min(CONNECT_MAX);
+        let connected = tokio::time::timeout(patience, connect(&self.options.collectors[collector], &tls)).await;
+        connected.unwrap_or(Err("timeout"))
+    }
+}
+
+async fn connect(collector: &Collector, tls: &Arc<ClientConfig>) -> Result<SendRequest<Full<Bytes>>, &'static str> {
+    let stream = TcpStream::connect(&collector.authority).await.map_err(|_| "connect")?;
+    stream.set_nodelay(true).map_err(|_| "connect")?;
+    let connector = TlsConnector::from(tls.clone());
+    let stream = connector.connect(collector.server_name.clone(), stream).await.map_err(|_| "tls")?;
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| "http2")?;
+    tokio::spawn(async move {
+        // How the connection ends shows in the posts that it carried.
+        let _ended = connection.await;
+    });
+    Ok(sender)
+}
+
+async fn answer_of(response: Response<Incoming>) -> Answer {
+    let status = response.status();
+    let after = || {
+        let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    };
+    match status.as_u16() {
+        200..=299 => Answer::Acknowledged,
+        429 => Answer::Again { cause: "status_429", after: after() },
+        503 => Answer::Again { cause: "status_503", after: after() },
+        403 => Answer::Forbidden { reason: reason(response.into_body()).await },
+        400 | 413 | 415 | 422 => Answer::Refused { status, reason: reason(response.into_body()).await },
+        _ => Answer::Again { cause: "status_other", after: after() },
+    }
+}
+
+/// What the collector says; whatever it says, the status decides.
+#[expect(clippy::disallowed_methods, reason = "limited")]
+async fn reason(body: Incoming) -> String {
+    match Limited::new(body, REASON_BYTES_MAX).collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
+        Err(error) => format!("the reason could not be read: {error}"),
+    }
+}

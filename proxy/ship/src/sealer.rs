@@ -1,0 +1,110 @@
+//! Sealing off the request path: 4,096 rows take milliseconds to encode and compress, which no transaction should wait for.
+//!
+//! Each worker has two builders. When one is full it goes to the sealer's thread and the other takes its place; if that is
+//! not back yet, or the sealer is behind, the worker seals by itself. Either way memory is bounded by the two builders; what
+//! waits for the sealer counts against the ring.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tollgate_record::{BatchBuilder, BatchHeader, SealLimits};
+
+use crate::ring::Ring;
+
+/// A builder and the number that its next batch would have.
+pub(crate) struct Numbered {
+    pub builder: BatchBuilder,
+    next: u64,
+}
+
+impl Numbered {
+    pub fn new(header: BatchHeader, limits: SealLimits) -> Self {
+        Self { builder: BatchBuilder::new(header, limits), next: 1 }
+    }
+
+    /// Has the next batch carry this number: numbers in between were used by the worker's other builder.
+    pub fn number(&mut self, batch_seq: u64) {
+        while self.next < batch_seq {
+            self.next = self.builder.take_batch_seq() + 1;
+        }
+    }
+
+    /// Seals; `charged` bytes, counted while they waited and were encoded, make place for the batch.
+    pub fn seal(&mut self, worker: usize, level: i32, charged: u64, ring: &Ring) {
+        let rows = self.builder.len();
+        let sealed = self.builder.seal(level);
+        if charged > 0 {
+            ring.discharge(charged);
+        }
+        match sealed {
+            Ok(sealed) => {
+                self.next = sealed.batch_seq + 1;
+                ring.push(worker, sealed);
+            }
+            Err(error) => tracing::error!(%error, rows, "records could not be sealed and are lost"),
+        }
+    }
+}
+
+/// A worker's way to the sealer and the ring.
+pub struct SealQueue {
+    pub(crate) jobs: SyncSender<Job>,
+    /// Where sealed batches go.
+    pub ring: Arc<Ring>,
+}
+
+pub(crate) struct Job {
+    pub worker: usize,
+    pub full: Numbered,
+    pub back: Arc<Mutex<Option<Numbered>>>,
+    /// Of its rows.
+    pub bytes: u64,
+}
+
+/// The thread that seals.
+pub struct Sealer {
+    jobs: SyncSender<Job>,
+    ring: Arc<Ring>,
+    thread: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// Starts the thread for this many workers.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub fn start(workers: usize, level: i32, ring: Arc<Ring>) -> io::Result<Self> {
+        let (jobs, received) = sync_channel::<Job>(workers);
+        let sealed_to = ring.clone();
+        let seal_all = move |received: Receiver<Job>| {
+            for Job { worker, mut full, back, bytes } in received {
+                full.seal(worker, level, bytes, &sealed_to);
+                *back.lock().unwrap_or_else(PoisonError::into_inner) = Some(full);
+            }
+        };
+        let thread = std::thread::Builder::new().name("sealer".into()).spawn(move || seal_all(received))?;
+        Ok(Self { jobs, ring, thread })
+    }
+
+    /// For a worker.
+    #[must_use]
+    pub fn jobs(&self) -> SealQueue {
+        SealQueue { jobs: self.jobs.clone(), ring: self.ring.clone() }
+    }
+
+    /// Seals what is queued, once every worker has dropped its jobs. Blocks.
+    pub fn stop(self) {
+        drop(self.jobs);
+        if self.thread.join().is_err() {
+            tracing::error!("the sealer panicked; records in its hands are lost");
+        }
+    }
+}

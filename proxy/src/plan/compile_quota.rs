@@ -1,0 +1,116 @@
+//! From caps as written to the counts behind them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tollgate_config::{Diagnostics, Spanned};
+use tollgate_proxy_config::{ListenerCaps, ServiceCaps};
+
+use super::Plan;
+use tollgate_proxy_http::quota::clients::{ClientConnections, ClientRates, ROW};
+use tollgate_proxy_http::quota::rate::{Pace, Rate};
+use tollgate_proxy_http::quota::{ListenerQuota, RequestQuota, ServiceQuota};
+
+/// Requests a second.
+const RATE: std::ops::RangeInclusive<f64> = 0.001..=1e6;
+/// Requests at once.
+const BURST: std::ops::RangeInclusive<u64> = 1..=1_000_000;
+/// Clients that one table tells apart.
+const CLIENTS: std::ops::RangeInclusive<usize> = ROW..=16_777_216;
+
+/// Compiles caps; takes over the counts of the plan before.
+pub(super) struct Quotas<'a> {
+    before: Option<&'a Plan>,
+    services: HashMap<&'a str, &'a ServiceQuota>,
+    clients_max: usize,
+}
+
+impl<'a> Quotas<'a> {
+    pub(super) fn after(
+        before: Option<&'a Plan>,
+        clients_max: &Spanned<usize>,
+        problems: &mut Diagnostics<'_>,
+    ) -> Self {
+        if !CLIENTS.contains(&clients_max.value) {
+            let (low, high) = (CLIENTS.start(), CLIENTS.end());
+            problems.at(clients_max, format!("must be {low} to {high}; leave it out for the default"));
+        }
+        let services = before.map_or(&[][..], |plan| &plan.services);
+        let services = services.iter().map(|service| (service.name.as_str(), &service.quota)).collect();
+        Self { before, services, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
+    }
+
+    pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Diagnostics<'_>) -> ListenerQuota {
+        let before = self.before.and_then(|plan| plan.listeners.iter().find(|listener| listener.name == name));
+        let before = before.map(|listener| listener.quota.clone()).unwrap_or_default();
+        let connections = positive(&caps.connections_max, problems)
+            .map(|max| (before.connections.map(|(slots, _)| slots).unwrap_or_default(), max));
+        let client_connections = positive(&caps.client_connections_max, problems).map(|max| {
+            let kept = before.client_connections.map(|(table, _)| table);
+            let kept = kept.filter(|table| table.clients_max == self.clients_max);
+            (kept.unwrap_or_else(|| Arc::new(ClientConnections::new(self.clients_max))), max)
+        });
+        let all = (&caps.requests_per_second_max, &caps.request_burst_max);
+        let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
+        let requests = self.requests(before.requests, pace(all, problems), pace(each, problems));
+        ListenerQuota { connections, client_connections, requests }
+    }
+
+    pub(super) fn service(&self, name: &str, caps: &ServiceCaps, problems: &mut Diagnostics<'_>) -> ServiceQuota {
+        let before = self.services.get(name).copied().cloned().unwrap_or_default();
+        let concurrent = positive(&caps.concurrent_max, problems)
+            .map(|max| (before.concurrent.map(|(slots, _)| slots).unwrap_or_default(), max));
+        let all = (&caps.requests_per_second_max, &caps.request_burst_max);
+        let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
+        let requests = self.requests(before.requests, pace(all, problems), pace(each, problems));
+        ServiceQuota { concurrent, requests }
+    }
+
+    fn requests(&self, before: RequestQuota, all: Option<Pace>, each: Option<Pace>) -> RequestQuota {
+        let rate = all.map(|pace| {
+            let kept = before.rate.filter(|rate| rate.pace == pace);
+            kept.unwrap_or_else(|| Arc::new(Rate::new(pace)))
+        });
+        let client_rates = each.map(|pace| {
+            let kept = before.client_rates;
+            let kept = kept.filter(|rates| rates.pace == pace && rates.clients_max == self.clients_max);
+            kept.unwrap_or_else(|| Arc::new(ClientRates::new(pace, self.clients_max)))
+        });
+        RequestQuota { rate, client_rates }
+    }
+}
+
+fn positive(max: &Option<Spanned<u64>>, problems: &mut Diagnostics<'_>) -> Option<u64> {
+    let max = max.as_ref()?;
+    if max.value == 0 {
+        problems.at(max, "must be 1 or more; leave it out for no cap");
+    }
+    Some(max.value)
+}
+
+fn pace((rate, burst): (&Option<Spanned<f64>>, &Option<Spanned<u64>>), problems: &mut Diagnostics<'_>) -> Option<Pace> {
+    if let Some(burst) = burst
+        && !BURST.contains(&burst.value)
+    {
+        let (low, high) = (BURST.start(), BURST.end());
+        problems.at(burst, format!("must be {low} to {high}; leave it out for as many as in a second"));
+    }
+    match (rate, burst) {
+        (Some(rate), burst) => {
+            if !RATE.contains(&rate.value) {
+                let (low, high) = (RATE.start(), RATE.end());
+                problems.at(rate, format!("must be {low} to {high} a second; leave it out for no cap"));
+                return None;
+            }
+            Some(Pace::new(rate.value, burst.as_ref().map_or(rate.value.ceil() as u64, |burst| burst.value)))
+        }
+        (None, Some(burst)) => {
+            problems.at(
+                burst,
+                "a burst without its rate caps nothing; write the key that ends in requests_per_second_max beside it",
+            );
+            None
+        }
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,311 @@
+//! From services as written to upstream identities and targets.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use rustls_pki_types::ServerName;
+use tollgate_config::{Diagnostics, Spanned};
+use tollgate_proxy_config::{
+    Active, KeyPair, Protocol, ProxyConfig, Service, ServiceTls, Target, UpstreamHost, Verify,
+};
+use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
+
+use super::compile::{identity, noted};
+use super::compile_quota::Quotas;
+use super::{Endpoint, HealthPlan, Plan, ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan};
+use crate::upstream::balance;
+use crate::upstream::health::{Check, CheckRule, UpstreamState};
+
+/// Targets of one service.
+const TARGETS_MAX: usize = 1_000;
+/// The largest weight of a target.
+const WEIGHT_MAX: u32 = 100;
+/// Attempts for one request.
+const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=balance::TRIED_MAX as u32;
+
+/// Upstream identities, each once.
+pub(super) struct Upstreams<'a> {
+    pub(super) plans: Vec<Arc<UpstreamPlan>>,
+    by_key: HashMap<UpstreamKey, usize>,
+    before: HashMap<&'a UpstreamKey, &'a Arc<UpstreamPlan>>,
+}
+
+impl<'a> Upstreams<'a> {
+    /// None yet; those that `before` has too are taken from it, with their TLS sessions.
+    pub(super) fn after(before: Option<&'a Plan>) -> Self {
+        let before = before.map_or(&[][..], |before| &before.upstreams);
+        let before = before.iter().map(|upstream| (&upstream.key, upstream)).collect();
+        Self { plans: Vec::new(), by_key: HashMap::new(), before }
+    }
+
+    fn intern(&mut self, key: UpstreamKey) -> Result<usize, tollgate_tls::TlsError> {
+        if let Some(index) = self.by_key.get(&key) {
+            return Ok(*index);
+        }
+        let plan = match self.before.get(&key) {
+            Some(plan) => Arc::clone(plan),
+            None => {
+                let tls = key.tls.as_ref().map(|(policy, _)| policy.config_to_one_server()).transpose()?;
+                let http1 = |policy: &ClientPolicy| ClientPolicy { alpn: alpn(Protocol::Http1), ..policy.clone() };
+                let tls_http1 = match (&key.tls, key.protocol) {
+                    (Some((policy, _)), Protocol::Auto) => Some(http1(policy).config_to_one_server()?),
+                    _ => tls.clone(),
+                };
+                let state = UpstreamState::new(&key.endpoint);
+                Arc::new(UpstreamPlan { key: key.clone(), tls, tls_http1, state })
+            }
+        };
+        let index = self.plans.len();
+        self.by_key.insert(key, index);
+        self.plans.push(plan);
+        Ok(index)
+    }
+}
+
+/// Files that services name for TLS: thousands name the same few, each of which is read once.
+#[derive(Default)]
+struct TlsFiles {
+    /// By file; `None` = the system's.
+    roots: HashMap<Option<PathBuf>, Result<Roots, String>>,
+    /// By certificate and key.
+    identities: HashMap<[PathBuf; 2], Identity>,
+}
+
+impl TlsFiles {
+    fn roots(&mut self, file: Option<&Path>) -> Result<Roots, String> {
+        let load = || file.map_or_else(Roots::system, Roots::load).map_err(|error| error.to_string());
+        self.roots.entry(file.map(Path::to_owned)).or_insert_with(load).clone()
+    }
+
+    fn identity(&mut self, pair: &KeyPair, problems: &mut Diagnostics<'_>) -> Option<Identity> {
+        let files = [pair.certificate.to_path_buf(), pair.key.to_path_buf()];
+        match self.identities.get(&files) {
+            Some(identity) => Some(identity.clone()),
+            None => Some(self.identities.entry(files).or_insert(identity(pair, problems)?).clone()),
+        }
+    }
+}
+
+pub(super) fn services(
+    config: &ProxyConfig,
+    upstreams: &mut Upstreams<'_>,
+    quotas: &Quotas<'_>,
+    problems: &mut Diagnostics<'_>,
+) -> Vec<ServicePlan> {
+    check_retries(config, problems);
+    let mut files = TlsFiles::default();
+    config.services.iter().map(|service| plan(service, &mut files, upstreams, quotas, problems)).collect()
+}
+
+fn plan(
+    service: &Service,
+    files: &mut TlsFiles,
+    upstreams: &mut Upstreams<'_>,
+    quotas: &Quotas<'_>,
+    problems: &mut Diagnostics<'_>,
+) -> ServicePlan {
+    if service.targets.is_empty() {
+        problems.at(&service.name, "the service has no targets; write at least one URL");
+    }
+    if service.targets.len() > TARGETS_MAX {
+        problems.at(&service.name, format!("a service has {TARGETS_MAX} targets at most; put a name in front of them"));
+    }
+    let rule = service.health.active.as_ref().map(|active| rule(service, active, problems));
+    let mut targets = Vec::new();
+    for text in service.targets.iter().take(TARGETS_MAX) {
+        if let Some(target) = target(service, text, rule.as_ref(), files, upstreams, problems) {
+            targets.push(target);
+        }
+    }
+    check_tls_is_used(service, problems);
+    let weights: Vec<u32> = targets.iter().map(|target| target.weight).collect();
+    let passive = &service.health.passive;
+    let percent = &passive.ejected_percent_max;
+    if percent.value > 100 {
+        problems.at(percent, "a percentage is 0 to 100; write such a number");
+    }
+    let health = HealthPlan {
+        failures: passive.failures,
+        ejection: passive.ejection.0,
+        ejection_max: passive.ejection_max.0,
+        ejected_max: targets.len() * percent.value.min(100) as usize / 100,
+        all_out: service.health.all_out,
+    };
+    ServicePlan {
+        name: service.name.value.clone(),
+        app_id: service.app_id.clone(),
+        client_host: service.host == UpstreamHost::Client,
+        upgrades: service.protocol != Protocol::Http2,
+        balance: service.balance,
+        round: balance::round(&weights),
+        health,
+        warm_connections: service.warm_connections.value,
+        quota: quotas.service(&service.name, &service.caps, problems),
+        targets,
+    }
+}
+
+fn check_retries(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
+    let retries = &config.retries;
+    if !ATTEMPTS.contains(&retries.attempts_max.value) {
+        let (low, high) = (ATTEMPTS.start(), ATTEMPTS.end());
+        problems.at(&retries.attempts_max, format!("must be {low} to {high}; leave it out for the default"));
+    }
+    if retries.budget_percent.value > 100 {
+        problems.at(&retries.budget_percent, "a percentage is 0 to 100; write such a number");
+    }
+    if config.limits.upstream_connections_max == 0 {
+        problems.key("limits.upstream_connections_max", "must be more than 0; leave it out for the default");
+    }
+    if config.limits.upstream_streams_max == 0 {
+        problems.key("limits.upstream_streams_max", "must be more than 0; leave it out for the default");
+    }
+}
+
+/// What an active check asks, and how its answers count.
+fn rule(service: &Service, active: &Active, problems: &mut Diagnostics<'_>) -> CheckRule {
+    if let Some(path) = &active.path
+        && (!path.starts_with('/') || path.parse::<http::Uri>().is_err())
+    {
+        problems.at(path, format!("`{}` is not a path; write one that starts with /", path.value));
+    }
+    if active.interval.0.is_zero() || active.timeout.0.is_zero() || active.unhealthy == 0 || active.healthy == 0 {
+        let problem = "interval, timeout, unhealthy and healthy of an active check must be more than 0";
+        problems.at(&service.name, format!("{problem}; leave them out for the defaults"));
+    }
+    CheckRule {
+        path: active.path.as_ref().map(|path| path.value.clone()),
+        interval: active.interval.0,
+        timeout: active.timeout.0,
+        unhealthy: active.unhealthy,
+        healthy: active.healthy,
+        statuses: active.statuses.clone(),
+    }
+}
+
+/// TLS towards targets none of which is reached over it: most likely, somebody forgot the `s`.
+fn check_tls_is_used(service: &Service, problems: &mut Diagnostics<'_>) {
+    let tls = &service.tls;
+    let is_set = tls.ca.is_some() || tls.client.is_some() || tls.server_name.is_some() || tls.verify == Verify::None;
+    if is_set && !service.targets.iter().any(|target| target.url.starts_with("https:")) {
+        problems.at(&service.name, "the service has tls, but no target is reached over it; write https://host:port");
+    }
+}
+
+fn target(
+    service: &Service,
+    text: &Spanned<Target>,
+    rule: Option<&CheckRule>,
+    files: &mut TlsFiles,
+    upstreams: &mut Upstreams<'_>,
+    problems: &mut Diagnostics<'_>,
+) -> Option<TargetPlan> {
+    if !(1..=WEIGHT_MAX).contains(&text.weight) {
+        problems.at(text, format!("a weight is 1 to {WEIGHT_MAX}; to use a target not at all, remove it"));
+    }
+    let (endpoint, tls, host) = match text.url.strip_prefix("unix:") {
+        Some(path) => (noted(text, unix_endpoint(path), problems)?, None, "localhost".to_owned()),
+        None => {
+            let (https, host, port) = noted(text, target_parts(&text.url), problems)?;
+            let tls = match https {
+                true => Some(client_policy(service, text, &host, files, problems)?),
+                false => None,
+            };
+            let default_port = if https { 443 } else { 80 };
+            let field = if port == default_port { host.clone() } else { format!("{host}:{port}") };
+            (Endpoint::Tcp(host.trim_matches(['[', ']']).to_owned(), port), tls, field)
+        }
+    };
+    let host = noted(text, HeaderValue::from_str(&host), problems)?;
+    let protocol = match (service.protocol, &tls) {
+        // In plaintext nothing is negotiated: one identity, however it is written.
+        (Protocol::Auto, None) => Protocol::Http1,
+        (protocol, _) => protocol,
+    };
+    let key = UpstreamKey { endpoint, tls, protocol, proxy_protocol: service.proxy_protocol };
+    let upstream = noted(text, upstreams.intern(key), problems)?;
+    let check = rule.map(|rule| Check::of(&upstreams.plans[upstream].state, rule, &host));
+    Some(TargetPlan { upstream, host, weight: text.weight, check })
+}
+
+fn unix_endpoint(path: &str) -> Result<Endpoint, String> {
+    let wrong = |why: &str| format!("`unix:{path}` {why}; write `unix:/path/to/socket`");
+    if !Path::new(path).is_absolute() {
+        return Err(wrong("is not an absolute path"));
+    }
+    // The kernel's own bound: sockaddr_un has 108 bytes, the last one 0.
+    if path.len() > 107 {
+        return Err(wrong("is longer than a socket's path can be"));
+    }
+    Ok(Endpoint::Unix(PathBuf::from(path)))
+}
+
+/// Scheme, host and port of `http[s]://host[:port]`.
+pub(super) fn target_parts(text: &str) -> Result<(bool, String, u16), String> {
+    let wrong = |why: &str| format!("`{text}` {why}; write `http://host:port` or `https://host:port`");
+    let uri: http::Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
+    let https = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong("has no scheme http or https")),
+    };
+    if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+        return Err(wrong("has a path, which targets cannot have"));
+    }
+    let authority = uri.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(|| wrong("has no plain host"))?;
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(wrong("has no host"));
+    }
+    if authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(wrong("has no valid port"));
+    }
+    Ok((https, host.to_ascii_lowercase(), authority.port_u16().unwrap_or(if https { 443 } else { 80 })))
+}
+
+fn client_policy(
+    service: &Service,
+    text: &Spanned<Target>,
+    host: &str,
+    files: &mut TlsFiles,
+    problems: &mut Diagnostics<'_>,
+) -> Option<(ClientPolicy, ServerName<'static>)> {
+    let tls: &ServiceTls = &service.tls;
+    let roots = match &tls.ca {
+        Some(ca) => noted(ca, files.roots(Some(ca)), problems)?,
+        None => noted(text, files.roots(None), problems)?,
+    };
+    let identity = match &tls.client {
+        Some(pair) => Some(files.identity(pair, problems)?),
+        None => None,
+    };
+    let server_name = match &tls.server_name {
+        Some(name) => noted(name, server_name(name), problems)?,
+        None => noted(text, server_name(host), problems)?,
+    };
+    let verify = match tls.verify {
+        Verify::Full => ServerVerify::Full,
+        Verify::None => {
+            tracing::warn!(service = service.name.value, "the certificates of its upstreams are not verified");
+            ServerVerify::None
+        }
+    };
+    let (alpn, versions) = (alpn(service.protocol), TlsVersions::Tls12And13);
+    Some((ClientPolicy { roots, identity, alpn, versions, verify }, server_name))
+}
+
+fn alpn(protocol: Protocol) -> Vec<String> {
+    let names: &[&str] = match protocol {
+        Protocol::Http1 => &["http/1.1"],
+        Protocol::Http2 => &["h2"],
+        Protocol::Auto => &["h2", "http/1.1"],
+    };
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    let name = host.trim_matches(['[', ']']).to_owned();
+    ServerName::try_from(name).map_err(|_| format!("`{host}` is not a name that a certificate can carry; write one"))
+}
