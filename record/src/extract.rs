@@ -1,4 +1,4 @@
-//! Values of one row, without allocating.
+//! Reads values of one row, without allocating.
 //!
 //! Columns are named by their index in [`COLUMNS`](crate::columns::COLUMNS), which is their index in a canonical batch:
 //!
@@ -8,8 +8,8 @@
 //! # let _ = STATUS;
 //! ```
 //!
-//! All functions answer `None` for null, for a column of another type, and for a row or column that is not there. They
-//! read both the wire schema (dictionaries) and the table schema (plain text).
+//! Every function returns `None` for null, for a column of another type, and for a row or column out of range. All of them read the
+//! wire schema (dictionaries) as well as the table schema (plain text).
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -22,13 +22,13 @@ const TIME: usize = index_of("time").unwrap();
 const PRODUCER: usize = index_of("producer").unwrap();
 const SEQ: usize = index_of("seq").unwrap();
 
-/// The column, when the row is in it and not null.
+/// Returns the column if it has the row and the row is not null.
 fn valid(batch: &RecordBatch, column: usize, row: usize) -> Option<&ArrayRef> {
     let array = batch.columns().get(column)?;
     (row < array.len() && array.is_valid(row)).then_some(array)
 }
 
-/// Text.
+/// Returns the text of a column, plain or from a dictionary.
 #[inline]
 pub fn str_at(batch: &RecordBatch, column: usize, row: usize) -> Option<&str> {
     let array = valid(batch, column, row)?;
@@ -43,7 +43,7 @@ pub fn str_at(batch: &RecordBatch, column: usize, row: usize) -> Option<&str> {
     Some(array.as_string_opt::<i32>()?.value(row))
 }
 
-/// A 64-bit integer, or an instant in microseconds since 1970.
+/// Returns a 64-bit integer, or an instant in microseconds since 1970.
 #[inline]
 pub fn i64_at(batch: &RecordBatch, column: usize, row: usize) -> Option<i64> {
     let array = valid(batch, column, row)?;
@@ -53,25 +53,25 @@ pub fn i64_at(batch: &RecordBatch, column: usize, row: usize) -> Option<i64> {
     Some(array.as_primitive_opt::<TimestampMicrosecondType>()?.value(row))
 }
 
-/// A 32-bit integer.
+/// Returns a 32-bit integer.
 #[inline]
 pub fn i32_at(batch: &RecordBatch, column: usize, row: usize) -> Option<i32> {
     Some(valid(batch, column, row)?.as_primitive_opt::<Int32Type>()?.value(row))
 }
 
-/// A truth value.
+/// Returns a boolean.
 #[inline]
 pub fn bool_at(batch: &RecordBatch, column: usize, row: usize) -> Option<bool> {
     Some(valid(batch, column, row)?.as_boolean_opt()?.value(row))
 }
 
-/// Bytes.
+/// Returns the bytes of a binary column.
 #[inline]
 pub fn bytes_at(batch: &RecordBatch, column: usize, row: usize) -> Option<&[u8]> {
     Some(valid(batch, column, row)?.as_binary_opt::<i32>()?.value(row))
 }
 
-/// The texts of a list, in order; null elements are left out.
+/// Returns the texts of a list in order, without null elements.
 pub fn strs_at(batch: &RecordBatch, column: usize, row: usize) -> Option<impl Iterator<Item = &str> + Clone> {
     let list = valid(batch, column, row)?.as_list_opt::<i32>()?;
     let items = list.values().as_string_opt::<i32>()?;
@@ -79,7 +79,7 @@ pub fn strs_at(batch: &RecordBatch, column: usize, row: usize) -> Option<impl It
     Some((from..to).filter(|&item| items.is_valid(item)).map(|item| items.value(item)))
 }
 
-/// The numbers of a list, in order; null elements read 0.
+/// Returns the numbers of a list in order; a null element reads 0.
 pub fn i32s_at(batch: &RecordBatch, column: usize, row: usize) -> Option<&[i32]> {
     let list = valid(batch, column, row)?.as_list_opt::<i32>()?;
     let items = list.values().as_primitive_opt::<Int32Type>()?;
@@ -93,7 +93,7 @@ fn bounds(offsets: &[i32], row: usize) -> Option<(usize, usize)> {
     Some((from, to))
 }
 
-/// The computed `request_id` of a row.
+/// Computes the `request_id` of a row.
 pub fn request_id(batch: &RecordBatch, row: usize) -> Option<RequestId> {
     let time_us = i64_at(batch, TIME, row)?;
     let seq = i64_at(batch, SEQ, row)?;

@@ -1,4 +1,4 @@
-//! Who numbers records, and what a request is called.
+//! Identity: producers, who number records, and request ids.
 //!
 //! A request id is a UUIDv7 (RFC 9562, section 5.7) whose 74 free bits hold the producer's tag and `seq`:
 //!
@@ -16,7 +16,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use uuid::Uuid;
 
-/// Bits of a request id that carry `seq`; a producer lives less than 2^42 records (70 years at 2,000 a second).
+/// Bits of a request id that carry `seq`: 2^42 records last a producer for 70 years at 2,000 a second.
 pub const SEQ_BITS: u32 = 42;
 /// The largest `seq`.
 pub const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
@@ -27,7 +27,7 @@ const HALF_BITS: u32 = 37;
 const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
 const TIME_MS_MAX: i64 = (1 << 48) - 1;
 
-/// One odd constant a round (the first digits of well-known irrational numbers: nothing up the sleeve).
+/// One odd constant a round: first digits of well-known irrational numbers, so that none was chosen for a purpose.
 const ROUND_KEYS: [u64; 6] = [
     0x9e37_79b9_7f4a_7c15,
     0x6a09_e667_f3bc_c909,
@@ -41,19 +41,19 @@ const ROUND_KEYS: [u64; 6] = [
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(Uuid);
 
-/// Why a text is no request id.
+/// Why a text is not a request id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdError {
-    /// It is no UUID.
+    /// The text is not a UUID.
     #[error("`{0}` is not a UUID; a request id reads like 0192f3c4-5b6a-7c8d-9e0f-a1b2c3d4e5f6")]
     NotUuid(String),
-    /// It is a UUID of another version or variant.
+    /// The UUID has another version or variant.
     #[error("`{0}` is a UUID, but not of version 7; only ids made by the gateway can be looked up")]
     NotVersion7(String),
 }
 
 impl RequestId {
-    /// Bytes of its text.
+    /// Length of the text form in bytes.
     pub const TEXT_BYTES: usize = 36;
 
     /// The id of the request whose first byte arrived at `time_us` (microseconds since 1970) and that the producer with
@@ -79,22 +79,22 @@ impl RequestId {
         Ok(Self(uuid))
     }
 
-    /// When the request's first byte arrived, in milliseconds since 1970.
+    /// Returns when the request's first byte arrived, in milliseconds since 1970.
     pub fn time_ms(&self) -> i64 {
         (self.0.as_u128() >> 80) as i64
     }
 
-    /// Tag of the producer: see [`producer_tag`].
+    /// Returns the tag of the producer: see [`producer_tag`].
     pub fn producer_tag(&self) -> u32 {
         (self.plain() >> SEQ_BITS) as u32
     }
 
-    /// The producer's number of the record.
+    /// Returns the producer's number of the record.
     pub fn seq(&self) -> i64 {
         (self.plain() as i64) & SEQ_MAX
     }
 
-    /// The id's 16 bytes, in network order.
+    /// Returns the 16 bytes of the id in network order.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -166,10 +166,10 @@ fn round(half: u64, key: u64) -> u64 {
     (mixed ^ (mixed >> 31)) & HALF_MASK
 }
 
-/// The name of whoever numbers records: one worker of one start of one node.
+/// The name of a producer: one worker of one start of one node.
 ///
 /// Its text is `node_id/start/worker`, with the start in microseconds since 1970 in lower-case hex, and the worker in
-/// decimal. There is one text for one name: leading zeros, signs and capitals are refused.
+/// decimal. A name has exactly one text: leading zeros, signs and capitals are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProducerName {
     /// The proxy instance: 1 to 64 of `A-Z a-z 0-9 . _ -`.
@@ -180,19 +180,19 @@ pub struct ProducerName {
     pub worker: u32,
 }
 
-/// Why a text is no producer's name.
+/// Why a text is not a producer's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ProducerError {
-    /// It is not three parts.
+    /// The text does not have three parts.
     #[error("producer `{0}` must read node_id/start/worker")]
     Parts(String),
-    /// Its node id is malformed.
+    /// The node id is malformed.
     #[error("node_id `{0}` must be 1 to 64 of A-Z, a-z, 0-9, dot, underscore and dash")]
     NodeId(String),
-    /// Its start is malformed.
+    /// The start is malformed.
     #[error("start `{0}` of the producer must be microseconds since 1970 in lower-case hex, without leading zeros")]
     Start(String),
-    /// Its worker is malformed.
+    /// The worker is malformed.
     #[error("worker `{0}` of the producer must be a decimal number without leading zeros")]
     Worker(String),
 }
@@ -222,7 +222,7 @@ impl ProducerName {
     }
 }
 
-/// Whether `text` can be a node id: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+/// Returns whether `text` is a valid node id: 1 to 64 of `A-Z a-z 0-9 . _ -`.
 pub fn is_node_id(text: &str) -> bool {
     let fits = (1..=NODE_ID_BYTES_MAX).contains(&text.len());
     fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))

@@ -1,4 +1,4 @@
-//! The row, as the proxy hands it over.
+//! The row that the proxy appends.
 
 use crate::columns::record_columns;
 use crate::vocabulary::{

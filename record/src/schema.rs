@@ -49,7 +49,7 @@ fn table_type(column: &Column) -> DataType {
     }
 }
 
-/// The element field of a list; its elements can be null for readers, and never are.
+/// The element field of a list. Elements are nullable, as Parquet and Delta write lists; this version writes no null element.
 pub(crate) fn list_item(data_type: DataType) -> Arc<Field> {
     Arc::new(Field::new(LIST_ITEM, data_type, true))
 }

@@ -30,9 +30,9 @@ impl Default for SealLimits {
 
 /// Collects the rows of one producer and seals them into batches.
 ///
-/// Once it has seen batches as large as they get, [`append`](BatchBuilder::append) allocates nothing. It does no I/O and
-/// starts no timer: the caller asks [`is_full`](BatchBuilder::is_full) after each row and
-/// [`is_due`](BatchBuilder::is_due) now and then, and seals.
+/// [`append`](BatchBuilder::append) allocates nothing once the buffers have grown to the size of a full batch. The builder does no I/O
+/// and starts no timer: the caller checks [`is_full`](BatchBuilder::is_full) after each row and [`is_due`](BatchBuilder::is_due)
+/// from time to time, and seals.
 pub struct BatchBuilder {
     header: BatchHeader,
     producer: Arc<str>,
@@ -68,8 +68,8 @@ impl BatchBuilder {
 
     /// Appends one row. The order of `seq`s is free.
     ///
-    /// A caller that never seals is stopped at [`ROWS_MAX`] rows or [`RAW_BYTES_MAX`] bytes: further rows are dropped and
-    /// counted in [`refused`](BatchBuilder::refused), and the audit will report their `seq`s as missing.
+    /// Past [`ROWS_MAX`] rows or [`RAW_BYTES_MAX`] bytes, which only a caller that never seals reaches, rows are dropped and counted
+    /// in [`refused`](BatchBuilder::refused); the audit reports their `seq`s as missing.
     pub fn append(&mut self, record: &Record<'_>) {
         if self.len >= ROWS_MAX || self.raw_bytes >= RAW_BYTES_MAX {
             self.refused += 1;
@@ -91,53 +91,53 @@ impl BatchBuilder {
         }
     }
 
-    /// Rows in the batch at hand.
+    /// Returns the number of rows in the open batch.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the batch at hand has no rows.
+    /// Returns whether the open batch has no rows.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Bytes that the batch at hand takes before compression, give or take its schema (some 10 KiB).
+    /// Returns the size of the open batch before compression, without its schema (about 10 KiB).
     pub fn raw_bytes(&self) -> usize {
         self.raw_bytes
     }
 
-    /// Whether the batch at hand has as many rows or bytes as its limits allow.
+    /// Returns whether the open batch has reached its limit of rows or bytes.
     pub fn is_full(&self) -> bool {
         self.len >= self.limits.records_max || self.raw_bytes >= self.limits.bytes_max
     }
 
-    /// Whether the oldest row of the batch at hand is as old as its limits allow.
+    /// Returns whether the oldest row of the open batch has reached the limit of age.
     pub fn is_due(&self, now: Instant) -> bool {
         let age = self.first_append_at.map(|at| now.saturating_duration_since(at));
         age.is_some_and(|age| age >= self.limits.age_max)
     }
 
-    /// When the oldest row of the batch at hand was appended.
+    /// Returns when the oldest row of the open batch was appended.
     pub fn first_append_at(&self) -> Option<Instant> {
         self.first_append_at
     }
 
-    /// When its limits have it sealed: nothing while it is empty.
+    /// Returns when the oldest row reaches the limit of age; `None` while the batch is empty.
     pub fn due_at(&self) -> Option<Instant> {
         self.first_append_at.map(|at| at + self.limits.age_max)
     }
 
-    /// Rows that were dropped because nobody sealed.
+    /// Returns the number of rows dropped because the batch was not sealed in time.
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// What the producer says about all its batches.
+    /// Returns what the producer states in each of its batches.
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// Takes the next batch number, for a batch made elsewhere: see [`gap_batch`](crate::gap_batch).
+    /// Takes the next batch number for a batch that this builder does not make: see [`gap_batch`](crate::gap_batch).
     pub fn take_batch_seq(&mut self) -> u64 {
         let batch_seq = self.next_batch_seq;
         self.next_batch_seq += 1;
@@ -146,8 +146,8 @@ impl BatchBuilder {
 
     /// Seals the rows into a batch, compressed at zstd `level`, and starts the next one with the same memory.
     ///
-    /// On an error the rows are gone and the batch number is not used: an error says that the rows or the header cannot be
-    /// written at all, so that trying again would not help.
+    /// An error drops the rows and leaves the batch number unused. It means that these rows or this header can never be written, so
+    /// a second attempt would fail as well.
     pub fn seal(&mut self, level: i32) -> Result<SealedBatch, EncodeError> {
         let batch_seq = self.next_batch_seq;
         let sealed = self.seal_as(batch_seq, level)?;
@@ -155,7 +155,7 @@ impl BatchBuilder {
         Ok(sealed)
     }
 
-    /// Seals the rows under a given number.
+    /// Seals the rows under the number `batch_seq`.
     pub(super) fn seal_as(&mut self, batch_seq: u64, level: i32) -> Result<SealedBatch, EncodeError> {
         let rows = std::mem::take(&mut self.len);
         self.raw_bytes = 0;

@@ -1,4 +1,4 @@
-//! Arrays to Arrow IPC to zstd.
+//! Encoding: arrays to Arrow IPC to zstd.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::meta::{self, BatchHeader};
 use crate::id::ProducerError;
 use crate::schema;
 
-/// Buffers in the stream start at multiples of this: what the widest of our types asks for, as padding to arrow's usual 64
-/// would double a batch of one row.
+/// Buffers in the stream start at multiples of this, the alignment of the widest type in a record. Arrow's usual 64 would double the
+/// size of a batch of one row.
 const ALIGNMENT: usize = 8;
 
 /// Why rows could not be sealed.
@@ -28,7 +28,7 @@ pub enum EncodeError {
     /// There are more gaps than a batch can hold rows.
     #[error("{0} gaps do not fit one batch; send at most {max} at a time", max = super::ROWS_MAX)]
     TooManyGaps(usize),
-    /// A `seq` that cannot be.
+    /// A `seq` is outside of the range of a producer.
     #[error("seq {0} is outside of 1 to 2^42 - 1; number the records of a producer from 1 on")]
     Seq(i64),
     /// Two rows cover the same `seq`.
@@ -61,7 +61,7 @@ impl Encoder {
         Self { raw: Vec::new(), compressed: Vec::new(), compressor: None }
     }
 
-    /// The bytes of the batch that `sealed` describes.
+    /// Encodes the batch that `sealed` describes.
     pub(super) fn encode(
         &mut self,
         header: &BatchHeader,
@@ -84,7 +84,7 @@ impl Encoder {
     fn compress(&mut self, level: i32) -> std::io::Result<Bytes> {
         if self.compressor.as_ref().is_none_or(|(set, _)| *set != level) {
             let mut compressor = Compressor::new(level)?;
-            // Four bytes against rot in a spool file.
+            // The checksum costs four bytes, and detects a spool file that rots on disk.
             compressor.include_checksum(true)?;
             self.compressor = Some((level, compressor));
         }

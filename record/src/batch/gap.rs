@@ -1,4 +1,4 @@
-//! Batches that say what was shed.
+//! Gap batches: they declare the records that were shed.
 
 use super::builder::{BatchBuilder, SealLimits};
 use super::encode::EncodeError;
@@ -13,13 +13,13 @@ const LEVEL: i32 = 1;
 /// A contiguous run of records that was shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// When it was shed, in microseconds since 1970.
+    /// When they were shed, in microseconds since 1970.
     pub time_us: i64,
     /// The first `seq` shed.
     pub seq: i64,
-    /// How many from there on.
+    /// How many records were shed, from `seq` on.
     pub count: i64,
-    /// Why.
+    /// Why they were shed.
     pub reason: GapReason,
 }
 

@@ -1,11 +1,11 @@
-//! What is true of all rows of a batch.
+//! Metadata: what is the same for all rows of a batch.
 
 use std::collections::HashMap;
 
 use super::SealedBatch;
 use crate::RECORD_VERSION;
 
-/// The keys under which it stands in the Arrow schema's metadata.
+/// The keys of the Arrow schema's metadata.
 pub mod key {
     /// Version of the record.
     pub const RECORD_VERSION: &str = "tollgate.record_version";
@@ -31,7 +31,7 @@ pub mod key {
     pub const HMAC_KEY_ID: &str = "tollgate.hmac_key_id";
 }
 
-/// What a producer says about all its batches.
+/// What a producer states in each of its batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchHeader {
     /// Who numbers the records: the text of a [`ProducerName`](crate::id::ProducerName).
@@ -50,7 +50,7 @@ pub struct BatchHeader {
     pub hmac_key_id: String,
 }
 
-/// What a batch says about itself.
+/// The metadata of one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchMeta {
     /// Version of the record that the producer writes.
@@ -65,7 +65,7 @@ pub struct BatchMeta {
     pub first_seq: i64,
     /// Largest `seq` covered.
     pub last_seq: i64,
-    /// Version of the gateway; empty when not said, as the following.
+    /// Version of the gateway. This and the following are empty when the producer does not state them.
     pub gateway_version: String,
     /// Deployment environment.
     pub environment: String,

@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// The most rows a batch can hold, whatever its limits say.
+/// The most rows of a batch, whatever its [`SealLimits`] are.
 pub const ROWS_MAX: usize = 65_536;
-/// Past this many raw bytes a builder takes no more rows, whatever its limits say.
+/// A builder refuses rows past this many bytes before compression, whatever its [`SealLimits`] are.
 pub const RAW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A batch, ready to be sent, spooled or journaled: its bytes are the same in all three places.

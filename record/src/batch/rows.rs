@@ -1,4 +1,4 @@
-//! All columns of the batch at hand.
+//! The columns of the open batch.
 
 use arrow_array::ArrayRef;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -13,7 +13,7 @@ use crate::vocabulary::{
     ResponseSource, Termination, WafAction,
 };
 
-/// Bytes that each row takes in the batch before compression, whatever it holds.
+/// Bytes that every row takes before compression, even one of nulls.
 pub(super) const FIXED_ROW_BYTES: usize = fixed_row_bits() / 8;
 
 const fn fixed_row_bits() -> usize {

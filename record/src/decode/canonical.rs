@@ -1,4 +1,4 @@
-//! Columns as we write them, from columns as they came.
+//! Conversion of columns to the schema that this version writes.
 
 use std::collections::HashMap;
 use std::sync::Arc;

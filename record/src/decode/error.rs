@@ -2,69 +2,69 @@
 
 use crate::RECORD_VERSION;
 
-/// Why bytes are no batch. All of these are the producer's fault, and sending the same bytes again will not help.
+/// Why bytes are refused as a batch. Every one of these is the producer's fault, and the same bytes will be refused again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// It is not one intact zstd frame.
+    /// The bytes are not one intact zstd frame.
     #[error("not a zstd frame: {0}; send one zstd frame around one arrow stream")]
     NotZstd(String),
-    /// It passes a limit.
+    /// The batch exceeds a limit.
     #[error("{what} is more than {max}; send smaller batches or raise the limit")]
     TooLarge {
-        /// What passes it, with its size.
+        /// What exceeds the limit, with its size.
         what: String,
         /// The limit.
         max: usize,
     },
-    /// It ends early.
+    /// The bytes end before the batch does.
     #[error("the batch ends before its last message; send the whole of it")]
     Truncated,
-    /// Something follows its end.
+    /// Bytes follow the end of the batch.
     #[error("{bytes} bytes follow the end of {what}; send exactly one batch in one zstd frame")]
     TrailingBytes {
-        /// How many.
+        /// How many bytes.
         bytes: usize,
         /// What they follow: the zstd frame or the arrow stream.
         what: &'static str,
     },
-    /// It is not an Arrow stream of one record batch.
+    /// The frame does not hold an Arrow stream of one record batch.
     #[error(
         "not an arrow ipc stream of one record batch: {0}; write it with an arrow library, without compressed buffers"
     )]
     NotArrow(String),
-    /// A column is not of its type.
+    /// A column has the wrong type.
     #[error("column `{column}` must be {expected}, but is {found}; write it as docs/record.md says")]
     WrongSchema {
-        /// Which.
+        /// The column.
         column: String,
-        /// What it must be.
+        /// The type of the registry.
         expected: String,
-        /// What it is.
+        /// The type in the batch.
         found: String,
     },
-    /// It is of a version too far from ours.
+    /// The record version is neither ours nor a neighbour of it.
     #[error(
         "record version {found} is not supported; this release reads {oldest} to {newest}: upgrade the older side",
         oldest = RECORD_VERSION.saturating_sub(1),
         newest = RECORD_VERSION + 1
     )]
     UnsupportedVersion {
-        /// Its version.
+        /// The version in the batch.
         found: String,
     },
-    /// It does not say something it must.
+    /// A required key of the schema metadata is missing.
     #[error("schema metadata `{key}` is missing; a producer must set it on every batch")]
     MissingMetadata {
-        /// What.
+        /// The key.
         key: &'static str,
     },
-    /// It contradicts itself.
+    /// Rows and metadata contradict each other.
     #[error("the batch contradicts itself: {0}; fix the producer")]
     Inconsistent(String),
 }
 
 impl DecodeError {
-    /// A short stable name, for metrics and dead-letter files.
+    /// Returns a short name that does not change between versions, for metrics and dead letters.
     pub fn reason(&self) -> &'static str {
         match self {
             DecodeError::NotZstd(_) => "not_zstd",

@@ -1,7 +1,7 @@
-//! Columns that arrow-ipc can build without a panic.
+//! Checks that arrow-ipc can build the columns without a panic.
 //!
-//! Its conversion of schemas panics on types it does not know, and its arrays on validity bitmaps that are too short. So types
-//! are taken from a list, and each array is matched with its buffers beforehand.
+//! arrow-ipc panics when it converts a type that it does not know, and when a validity bitmap is too short. So types must be on a
+//! list, and each array is compared with its buffers first.
 
 use arrow_ipc::{Buffer, DateUnit, Field, FieldNode, Int, IntervalUnit, Precision, RecordBatch, TimeUnit, Type};
 
@@ -110,7 +110,7 @@ impl<'a> Arrays<'a> {
     }
 }
 
-/// Bytes of one offset, key, view or integer in the second buffer of an array; 1 where arrow-ipc does not mind.
+/// Bytes of one offset, key, view or integer in the second buffer of an array; 1 where arrow-ipc accepts any length.
 fn width(field: Field<'_>, keys: bool) -> i64 {
     let bits = |int: Option<Int<'_>>| int.map_or(8, |int| i64::from(int.bitWidth()));
     match field.type_type() {

@@ -1,4 +1,4 @@
-//! What a batch says about itself.
+//! The metadata of a batch.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! Bytes from anywhere in, a canonical batch or a typed error out.
+//! Decoding: bytes from outside become a canonical batch or a typed error.
 //!
-//! [`decode`] is total: whatever the bytes, it neither panics nor allocates past its limits. It goes in steps, each of
-//! which bounds the next:
+//! [`decode`] is total: it neither panics nor allocates past its limits, whatever the bytes are. It works in steps, and each bounds
+//! the next:
 //!
 //! 1. [`frame`]: exactly one zstd frame, decompressed to at most `raw_bytes_max`.
 //! 2. [`walk`]: the messages of the stream, verified as flatbuffers under tight limits: one schema, one dictionary
@@ -30,12 +30,12 @@ use arrow_ipc::reader::StreamDecoder;
 
 use crate::batch::BatchMeta;
 
-/// How much a batch from outside may take.
+/// Limits on a batch from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Bytes as they come; 8 MiB by default.
+    /// Compressed size in bytes; 8 MiB by default.
     pub compressed_bytes_max: usize,
-    /// Bytes after decompression, and again bytes that converting columns may add; 64 MiB by default.
+    /// Decompressed size in bytes, and, counted apart, the bytes that converting columns may add; 64 MiB by default.
     pub raw_bytes_max: usize,
     /// Rows; 65,536 by default.
     pub rows_max: usize,
@@ -47,10 +47,10 @@ impl Default for DecodeLimits {
     }
 }
 
-/// A batch from outside that holds what it says.
+/// A batch from outside whose rows agree with its metadata.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// What it says about itself.
+    /// The metadata of the batch.
     pub meta: BatchMeta,
     /// Its rows, in the schema of [`schema::wire`](crate::schema::wire): all columns in order, columns that this
     /// version does not know left out, columns that the producer left out null.

@@ -1,4 +1,4 @@
-//! Text columns in any of the shapes that writers give them.
+//! Text columns, in every layout that Arrow has for text.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use arrow_schema::DataType;
 
 use super::DecodeError;
 
-/// Bytes that conversions may still add. A small dictionary or view can stand for very much plain text.
+/// The bytes that conversions may still add: a small dictionary or view can stand for a very large plain column.
 pub(super) struct Budget {
     pub(super) left: usize,
     pub(super) max: usize,

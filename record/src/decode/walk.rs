@@ -1,4 +1,4 @@
-//! The messages of an Arrow IPC stream, looked at before anything is built from them.
+//! The messages of an Arrow IPC stream, checked before arrow-ipc builds anything from them.
 //!
 //! ```text
 //! | ffffffff | n | schema (n bytes)       |
@@ -30,7 +30,7 @@ const VERIFIER: VerifierOptions = VerifierOptions {
 
 const CONTINUATION: u32 = 0xffff_ffff;
 
-/// A stream that is safe to read.
+/// A stream that arrow-ipc can read safely.
 pub(super) struct Stream {
     /// Where the record batch ends.
     pub(super) end: usize,
@@ -119,7 +119,7 @@ fn take_u32(rest: &mut &[u8]) -> Result<u32, DecodeError> {
     Ok(u32::from_le_bytes(bytes))
 }
 
-/// What follows the record batch must be the end.
+/// Checks that nothing but the end of the stream follows the record batch.
 fn check_end(mut rest: &[u8]) -> Result<(), DecodeError> {
     if let Some((message, _)) = next(&mut rest)? {
         let found = format!("a message of type {:?} follows the record batch", message.header_type());

@@ -1,4 +1,4 @@
-//! The values of one column, ready to be written row by row.
+//! One column, prepared to be written row by row.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::values::{is_flat_object, write_hex, write_instant, write_list, write_
 use crate::columns::{COLUMNS, ColumnType, index_of};
 
 const HEADERS: usize = index_of("headers").unwrap();
-/// Most that is kept of what was rendered, besides one value; what comes after that is rendered for each row.
+/// The most bytes of rendered values that are kept, apart from one value; further values are rendered for each row.
 pub(super) const RENDERED_BYTES_MAX: usize = 1024 * 1024;
 /// A value that every row has is kept up to this length.
 const SAME_BYTES_MAX: usize = 1024;
@@ -26,10 +26,10 @@ pub(super) struct Cells<'a> {
 }
 
 enum Kind<'a> {
-    /// The same in every row: where it stands in what was rendered, with its key and a comma.
+    /// One value for every row: the range of `rendered` that holds it with its key and a comma.
     Same(Range<usize>),
-    /// Values of a dictionary, and where those that were needed so far stand in what was rendered. No places where there are
-    /// more values than rows.
+    /// Keys and values of a dictionary, and for each value its range of `rendered` once it was needed. There are no ranges if the
+    /// dictionary has more values than the batch has rows.
     Dictionary(&'a Int32Array, &'a StringArray, Vec<Option<Range<usize>>>),
     Instants(&'a TimestampMicrosecondArray),
     Longs(&'a Int64Array),
@@ -42,7 +42,7 @@ enum Kind<'a> {
 }
 
 impl<'a> Cells<'a> {
-    /// The column at this index of [`COLUMNS`]; nothing if no row has a value.
+    /// Prepares the column at this index of [`COLUMNS`]; `None` if no row has a value.
     pub(super) fn of(index: usize, key: &'static str, array: &'a ArrayRef, rendered: &mut Vec<u8>) -> Option<Self> {
         if array.null_count() == array.len() {
             return None;
@@ -69,8 +69,8 @@ impl<'a> Cells<'a> {
         Some(Self { index, key, kind })
     }
 
-    /// Whether `next` is the same in every row, as this one is, and from now on part of it.
-    pub(super) fn takes_in(&mut self, next: &Self) -> bool {
+    /// Merges `next` into this column if both have one value for every row. Returns whether it did.
+    pub(super) fn merge(&mut self, next: &Self) -> bool {
         match (&mut self.kind, &next.kind) {
             (Kind::Same(ours), Kind::Same(theirs)) if ours.end == theirs.start => {
                 ours.end = theirs.end;
@@ -161,7 +161,7 @@ impl<'a> Kind<'a> {
 /// Appends `"key":"text",`.
 fn write_text(index: usize, key: &str, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(key.as_bytes());
-    // Our own writers put an object there; whatever else comes is quoted, so that the row stays valid JSON.
+    // Our own writers store a JSON object in this column. Anything else is quoted, so that the row stays valid JSON.
     match index == HEADERS && is_flat_object(text) {
         true => out.extend_from_slice(text.as_bytes()),
         false => write_str(text, out),
@@ -169,7 +169,7 @@ fn write_text(index: usize, key: &str, text: &str, out: &mut Vec<u8>) {
     out.push(b',');
 }
 
-/// Where the items of a row's list stand.
+/// Returns the range of a row's items.
 fn bounds(lists: &ListArray, row: usize) -> Range<usize> {
     let offsets = lists.value_offsets();
     let at = |index: usize| offsets.get(index).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or_default();

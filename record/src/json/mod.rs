@@ -1,11 +1,11 @@
-//! A row as a flat JSON object, for Kafka, files and eyes.
+//! A row as a flat JSON object, for Kafka, files and people.
 //!
 //! Keys are OpenTelemetry's names where there is one, else `tollgate.<column>`; null columns are left out. Ids and
 //! other bytes are lower-case hex, instants are RFC 3339 in UTC with microseconds, `headers` is an object of its own,
-//! lists are arrays. The batch's `environment`, `zone` and `gateway_version` come last, where they are said.
+//! lists are arrays. The batch's `environment`, `zone` and `gateway_version` come last, if it states them.
 //!
-//! Half of a record's values come from dictionaries. [`Rows`] renders such a value once with its key, and copies it into
-//! each row that has it.
+//! Half of a record's values come from dictionaries. [`Rows`] renders such a value once, together with its key, and copies the bytes
+//! into each row that has it.
 
 mod cells;
 mod values;
@@ -33,44 +33,44 @@ pub fn key_of(column: &Column) -> String {
     column.otel.map_or_else(|| format!("tollgate.{}", column.name), str::to_owned)
 }
 
-/// The rows of one batch. It keeps what it has rendered of dictionaries: 1 MiB and a value at most, and 24 bytes for a value.
+/// Writes the rows of one batch. It keeps the rendered values of dictionaries, at most 1 MiB and one value, and 24 bytes for each value.
 pub struct Rows<'a> {
     records: &'a RecordBatch,
     columns: Vec<Cells<'a>>,
-    /// What [`Cells`] have rendered.
+    /// The values that [`Cells`] have rendered.
     rendered: Vec<u8>,
     producer_tag: u32,
-    /// What the batch says of all rows, as it ends each object.
-    said: Vec<u8>,
+    /// The members that are the same for all rows, at the end of each object.
+    shared: Vec<u8>,
 }
 
 impl<'a> Rows<'a> {
-    /// The rows of canonical `records`. What is not in the type that its column has on the wire is left out as null is.
+    /// The rows of canonical `records`. A column that is not of its wire type is left out, as null is.
     pub fn of(records: &'a RecordBatch, meta: &BatchMeta) -> Self {
         let mut rendered = Vec::new();
         let mut columns: Vec<Cells<'a>> = Vec::with_capacity(COLUMNS.len());
         for (index, array) in records.columns().iter().enumerate().take(COLUMNS.len()) {
             let Some(cells) = Cells::of(index, &KEYS[index], array, &mut rendered) else { continue };
-            if !columns.last_mut().is_some_and(|last| last.takes_in(&cells)) {
+            if !columns.last_mut().is_some_and(|last| last.merge(&cells)) {
                 columns.push(cells);
             }
         }
-        let said = [
+        let shared = [
             ("deployment.environment.name", &meta.environment),
             ("cloud.availability_zone", &meta.zone),
             ("service.version", &meta.gateway_version),
         ];
         let mut rows =
-            Self { records, columns, rendered, producer_tag: producer_tag(&meta.producer), said: Vec::new() };
-        for (key, value) in said.into_iter().filter(|(_, value)| !value.is_empty()) {
-            rows.said.extend_from_slice(format!("\"{key}\":").as_bytes());
-            write_str(value, &mut rows.said);
-            rows.said.push(b',');
+            Self { records, columns, rendered, producer_tag: producer_tag(&meta.producer), shared: Vec::new() };
+        for (key, value) in shared.into_iter().filter(|(_, value)| !value.is_empty()) {
+            rows.shared.extend_from_slice(format!("\"{key}\":").as_bytes());
+            write_str(value, &mut rows.shared);
+            rows.shared.push(b',');
         }
         rows
     }
 
-    /// Appends row `row` to `out` as one JSON object, without a line break. A row that is not there gives `{}`.
+    /// Appends row `row` to `out` as one JSON object without a line break. A row out of range gives `{}`.
     pub fn write(&mut self, row: usize, out: &mut Vec<u8>) {
         out.push(b'{');
         if row < self.records.num_rows() {
@@ -79,7 +79,7 @@ impl<'a> Rows<'a> {
                 cells.write(row, &mut self.rendered, out);
             }
             self.write_request_id(row, out);
-            out.extend_from_slice(&self.said);
+            out.extend_from_slice(&self.shared);
             // The last comma.
             if out.len() > start {
                 out.pop();

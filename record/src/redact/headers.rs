@@ -1,4 +1,4 @@
-//! Headers: none, or those allowed by name.
+//! Headers: only those that the configuration allows by name.
 
 use super::text::clean_bytes;
 use crate::columns::HEADERS_BYTES_MAX;
@@ -40,27 +40,25 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Keeps the headers `allowed`, less [`ALWAYS_DENIED`]; which of them were denied is for
-    /// [`denied`](Headers::denied) to say.
+    /// Keeps the headers `allowed` except [`ALWAYS_DENIED`]; [`denied`](Headers::denied) tells which are.
     pub fn new<S: AsRef<str>>(allowed: impl IntoIterator<Item = S>) -> Self {
         let allowed = allowed.into_iter().map(|name| name.as_ref().to_ascii_lowercase());
         Self { allowed: allowed.filter(|name| !Self::denied(name)).collect() }
     }
 
-    /// Whether a header is never kept, so that a configuration can refuse to allow it.
+    /// Returns whether a header is never kept, so that a configuration can refuse to allow it.
     pub fn denied(name: &str) -> bool {
         ALWAYS_DENIED.iter().any(|denied| denied.eq_ignore_ascii_case(name))
     }
 
-    /// Whether no header is kept: then there is nothing to call.
+    /// Returns whether no header is kept: then [`write`](Headers::write) need not be called.
     pub fn is_empty(&self) -> bool {
         self.allowed.is_empty()
     }
 
-    /// Appends the allowed ones of `headers` to `out` as a JSON object of strings, and says whether it did: an
-    /// object without members is not written. A header that comes several times gives one string, joined by commas
-    /// (RFC 9110, section 5.3). Members that would take the object past [`HEADERS_BYTES_MAX`] are left out.
-    /// `scratch` is emptied.
+    /// Appends the allowed ones of `headers` to `out` as a JSON object of strings. Returns false, and appends nothing, if there are
+    /// none. A header that occurs several times gives one string, joined by commas (RFC 9110, section 5.3). Members that would take
+    /// the object past [`HEADERS_BYTES_MAX`] are left out. `scratch` is emptied.
     pub fn write<'h>(
         &self,
         headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
@@ -100,7 +98,7 @@ impl Headers {
     }
 }
 
-/// Appends a JSON string. `text` is clean: only quotes and backslashes are left to escape.
+/// Appends `text` as a JSON string. It was cleaned before, so only quotes and backslashes need an escape.
 fn push_json(text: &str, out: &mut String) {
     out.push('"');
     for c in text.chars() {

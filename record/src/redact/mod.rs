@@ -1,4 +1,4 @@
-//! What may leave the proxy, and in what shape.
+//! Redaction: what may leave the proxy, and in what form.
 //!
 //! | data | what the record keeps |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | credentials | HMAC-SHA256 under a keyed secret, and the key's id |
 //! | control characters | escaped (CWE-117) |
 //!
-//! All functions append to a buffer of the caller's, so that a proxy can reuse it and allocate nothing. All bound what they
-//! append.
+//! Every function appends to a buffer that the caller passes, so that a proxy reuses it and allocates nothing, and bounds what it
+//! appends.
 
 pub mod headers;
 pub mod path;
@@ -23,7 +23,7 @@ pub use query::QueryPolicy;
 pub use text::clean;
 pub use token::TokenHasher;
 
-/// What stands for a part of a path that was taken out.
+/// Replaces a segment of a path.
 pub const REDACTED_SEGMENT: &str = "{redacted}";
-/// What stands for a value that was taken out.
+/// Replaces a value of a query.
 pub const REDACTED_VALUE: &str = "REDACTED";

@@ -16,12 +16,11 @@ pub const WORD_RUN_MIN: usize = 24;
 const TOKEN_BYTES_MIN: usize = HEX_RUN_MIN;
 const _: () = assert!(HEX_RUN_MIN <= TOKEN_RUN_MIN && HEX_RUN_MIN <= WORD_RUN_MIN);
 
-/// Appends the path `raw` (without its query) to `out`, at most `bytes_max` bytes of it, with each segment that looks like
-/// personal data or a secret replaced by `{redacted}`: e-mail addresses, UUIDs, long numbers, hex and base64-like
-/// tokens. Percent-encoding is looked through, and otherwise kept. What follows `?`, `#` or `;` is left out: matrix
-/// parameters (`;jsessionid=…`) carry secrets.
+/// Appends the path `raw` to `out`, at most `bytes_max` bytes of it. Each segment that looks like personal data or a secret becomes
+/// `{redacted}`: e-mail addresses, UUIDs, long numbers, hex and base64-like tokens. Segments are decoded for the test, and kept
+/// encoded. What follows `?`, `#` or `;` is left out: matrix parameters (`;jsessionid=…`) carry secrets.
 pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
-    // Common case: nothing that is left out, escaped, or too long, and too few digits for an id.
+    // The common case: the path is short and plain, and has too few digits for an id.
     if raw.len() <= bytes_max && is_plain(raw.as_bytes()) && is_harmless(raw.as_bytes()) {
         out.push_str(raw);
         return;
@@ -61,41 +60,41 @@ fn until(text: &str, ends: impl Fn(u8) -> bool) -> &str {
     &text[..text.bytes().position(ends).unwrap_or(text.len())]
 }
 
-/// Whether a path is printable ASCII, without parameters and a query.
+/// Returns whether a path is printable ASCII without parameters and query.
 fn is_plain(path: &[u8]) -> bool {
-    // All of them are looked at, without a branch: that is faster for what is short.
+    // A loop without an early exit is vectorised, which is faster for short paths.
     !path.iter().fold(false, |odd, byte| odd | !matches!(byte, b' '..=b'~') | matches!(byte, b';' | b'?' | b'#'))
 }
 
-/// Whether there cannot be anything sensitive in here, by a glance: whatever is looked for has an at sign, plain or encoded,
-/// or as many digits as make an id, or a digit in as many bytes as make a token.
+/// Returns whether a glance shows that nothing in `text` is sensitive. Everything sensitive has an at sign, plain or encoded, or as
+/// many digits as an id, or a digit among as many bytes as a token.
 fn is_harmless(text: &[u8]) -> bool {
     let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
     let disguised = text.iter().fold(false, |found, byte| found | matches!(byte, b'@' | b'%'));
     !disguised && (digits == 0 || (digits < DIGIT_RUN_MIN && text.len() < TOKEN_BYTES_MIN))
 }
 
-/// Whether a segment of a path looks like personal data or a secret.
+/// Returns whether a segment of a path looks like personal data or a secret.
 pub fn is_sensitive(segment: &str) -> bool {
     !is_harmless(segment.as_bytes()) && looks_sensitive(segment)
 }
 
 fn looks_sensitive(segment: &str) -> bool {
-    let mut look = Look::default();
+    let mut scan = Scan::default();
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         let byte = match byte {
             b'%' => decode_percent(&mut bytes),
             byte => byte,
         };
-        if look.at(byte) {
+        if scan.at(byte) {
             return true;
         }
     }
-    look.ends()
+    scan.ends()
 }
 
-/// The byte that follows a percent sign, however often it was encoded; malformed encoding reads as a percent sign.
+/// Decodes the byte after a percent sign, however often it was encoded. A malformed escape reads as a percent sign.
 fn decode_percent(bytes: &mut std::str::Bytes<'_>) -> u8 {
     loop {
         let mut ahead = bytes.clone();
@@ -114,9 +113,9 @@ fn hex(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// What was seen of a segment so far.
+/// The state of the scan of one segment.
 #[derive(Default)]
-struct Look {
+struct Scan {
     /// Digits in a row, with single separators between them left out: 555-12-3456 is one run.
     digits: usize,
     /// Whether the last byte was a separator within such a run.
@@ -159,8 +158,8 @@ impl Run {
     }
 }
 
-impl Look {
-    /// Takes the next byte; true when the segment is sensitive whatever follows.
+impl Scan {
+    /// Scans the next byte. Returns true as soon as the segment is sensitive, whatever follows.
     fn at(&mut self, byte: u8) -> bool {
         if byte.is_ascii_digit() {
             self.digits += 1;
@@ -186,7 +185,7 @@ impl Look {
         } else {
             self.run = Run::default();
         }
-        // An address needs something before its @, and a host after it: one byte of it will do.
+        // An e-mail address has a host after the @; its first byte decides.
         let address = self.at_sign && byte.is_ascii_alphanumeric();
         self.at_sign |= byte == b'@';
         address
@@ -196,7 +195,7 @@ impl Look {
             || self.run.is_token()
     }
 
-    /// Whether the segment is sensitive, now that it ends.
+    /// Returns whether the segment is sensitive, once it has ended.
     fn ends(&self) -> bool {
         self.at_sign
     }

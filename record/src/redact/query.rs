@@ -1,4 +1,4 @@
-//! Queries: keys kept, values by policy.
+//! Queries: keys are kept, values only where a route allows them.
 
 use super::REDACTED_VALUE;
 use super::path::is_sensitive;
@@ -61,8 +61,8 @@ impl QueryPolicy {
 
     /// Appends the query `raw` (without its question mark) to `out`, at most `bytes_max` bytes of it.
     ///
-    /// `a=1&b=2&c` becomes `a=1&b=REDACTED&c` when `a` is allowed. A parameter without an equals sign is a key, unless it looks
-    /// like a secret by itself.
+    /// `a=1&b=2&c` becomes `a=1&b=REDACTED&c` when `a` is allowed. A parameter without an equals sign is a key, and kept unless
+    /// it looks like a secret.
     pub fn apply(&self, raw: &str, bytes_max: usize, out: &mut String) {
         let end = out.len().saturating_add(bytes_max);
         let start = out.len();
@@ -99,7 +99,7 @@ impl QueryPolicy {
         }
     }
 
-    /// A key that is percent-encoded is not looked through here, and so its value is never kept.
+    /// The key is compared as it stands: a percent-encoded one matches no allowed key, so its value is never kept.
     fn keeps(&self, key: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(key))
     }

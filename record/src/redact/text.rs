@@ -19,7 +19,7 @@ pub fn clean(text: &str, bytes_max: usize, out: &mut String) {
     }
 }
 
-/// Like [`clean`], for bytes that should be UTF-8: what is not becomes U+FFFD.
+/// Like [`clean`], for bytes that should be UTF-8; invalid ones become U+FFFD.
 pub fn clean_bytes(bytes: &[u8], bytes_max: usize, out: &mut String) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return clean(text, bytes_max, out);
@@ -33,12 +33,12 @@ pub fn clean_bytes(bytes: &[u8], bytes_max: usize, out: &mut String) {
     }
 }
 
-/// Whether all of it is printable ASCII. Every byte is looked at, without a branch: that is faster for what is short.
+/// Returns whether all bytes are printable ASCII. The loop has no early exit, so that it is vectorised.
 pub(super) fn is_printable(text: &[u8]) -> bool {
     text.iter().fold(true, |printable, byte| printable & matches!(byte, b' '..=b'~'))
 }
 
-/// Appends one character, escaped if need be; false when it does not fit before `end`.
+/// Appends one character, escaped where needed. Returns false if it does not fit before `end`.
 pub(super) fn push_clean(c: char, end: usize, out: &mut String) -> bool {
     let start = out.len();
     match c {
@@ -61,7 +61,7 @@ pub(super) fn push_clean(c: char, end: usize, out: &mut String) -> bool {
     true
 }
 
-/// Whether a character past ASCII can break a line, hide or turn the text around it.
+/// Returns whether a character past ASCII can break a line, hide text, or turn its direction.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')

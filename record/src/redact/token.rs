@@ -1,4 +1,4 @@
-//! Credentials, as something that can be searched for and not used.
+//! Credentials: recorded as a keyed hash, which can be searched for and not used.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ pub const SECRET_BYTES_MIN: usize = 32;
 
 /// Makes `token_hmac`: HMAC-SHA256 (RFC 2104) of a credential under a secret of the gateway.
 ///
-/// The same credential under the same key gives the same 32 bytes, so that a support engineer who was given a token can find its
-/// transactions, and nobody can go back from the bytes to the token. The id of the key stands in every batch, and keys rotate.
+/// The same credential under the same key gives the same 32 bytes, so a support engineer who was given a token can find its
+/// transactions. The bytes do not reveal the token. Keys rotate, and each batch states the id of its key.
 #[derive(Clone)]
 pub struct TokenHasher {
     key_id: String,
     key: hmac::Key,
 }
 
-/// A secret that is too short.
+/// The secret is too short.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "the secret of hmac key `{key_id}` has {bytes} bytes; give it at least 32 random ones, as from `openssl rand 32`"
@@ -36,12 +36,12 @@ impl TokenHasher {
         Ok(Self { key_id: key_id.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, secret) })
     }
 
-    /// What the key is called.
+    /// Returns the id of the key.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// The credential's place-holder.
+    /// Returns the hash of `credential`.
     pub fn hash(&self, credential: &[u8]) -> [u8; 32] {
         let tag = hmac::sign(&self.key, credential);
         let mut bytes = [0; 32];

@@ -7,10 +7,10 @@ use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// Numbers texts in the order in which they first occur. Emptying it keeps its memory.
+/// Numbers texts in the order in which they first occur. It keeps its memory when it is emptied.
 ///
-/// Hashes are seeded at random in each process, and a batch bounds how many texts there can be, so that texts chosen
-/// by clients cannot make it slow for long.
+/// Clients choose some of the texts. They cannot make it slow by collisions, because the hash is seeded at random in each process, nor
+/// make it grow without bound, because a batch bounds the number of texts.
 pub(super) struct Interner {
     keys: HashTable<i32>,
     hasher: DefaultHashBuilder,
@@ -24,7 +24,7 @@ impl Interner {
         Self { keys: HashTable::new(), hasher: DefaultHashBuilder::default(), offsets: vec![0], bytes: Vec::new() }
     }
 
-    /// The key of `text`, and whether it is new.
+    /// Returns the key of `text`, and whether the text is new.
     #[inline]
     pub(super) fn intern(&mut self, text: &str) -> (i32, bool) {
         let Self { keys, hasher, offsets, bytes } = self;
@@ -40,13 +40,13 @@ impl Interner {
         (key, true)
     }
 
-    /// Whether `key` is the key of `text`.
+    /// Returns whether `key` is the key of `text`.
     #[inline]
     pub(super) fn is(&self, key: i32, text: &str) -> bool {
         value(&self.offsets, &self.bytes, key) == text.as_bytes()
     }
 
-    /// The texts in the order of their keys; none are left.
+    /// Returns the texts in the order of their keys, and empties the interner.
     pub(super) fn finish(&mut self) -> Result<StringArray, ArrowError> {
         let values = strings(&self.offsets, &self.bytes)?;
         self.keys.clear();
@@ -62,7 +62,7 @@ fn value<'a>(offsets: &[i32], bytes: &'a [u8], key: i32) -> &'a [u8] {
     &bytes[offsets[key] as usize..offsets[key + 1] as usize]
 }
 
-/// The array of the texts in `bytes`, without nulls.
+/// Makes the array of the texts in `bytes`, none of them null.
 pub(super) fn strings(offsets: &[i32], bytes: &[u8]) -> Result<StringArray, ArrowError> {
     let offsets = OffsetBuffer::new(ScalarBuffer::from(Buffer::from_slice_ref(offsets)));
     StringArray::try_new(offsets, Buffer::from_slice_ref(bytes), None)

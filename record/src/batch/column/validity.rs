@@ -58,7 +58,7 @@ pub(super) struct Validity {
     bits: Bits,
     /// Valid rows before the first null.
     valid: usize,
-    /// Nulls at the end that neither the bits nor the column's values have yet.
+    /// Nulls at the end that are written neither to the bits nor to the column's values yet.
     nulls: usize,
     some_null: bool,
 }
@@ -69,7 +69,7 @@ impl Validity {
         self.nulls += 1;
     }
 
-    /// Pushes a valid row; returns how many rows of the column's values are missing before it.
+    /// Pushes a valid row. Returns how many nulls preceded it whose values the column must write first.
     #[inline]
     pub(super) fn push_valid(&mut self) -> usize {
         let nulls = self.nulls;
@@ -83,7 +83,7 @@ impl Validity {
         nulls
     }
 
-    /// Writes the bits of the nulls at the end; returns how many rows of the column's values are missing.
+    /// Writes the bits of the nulls at the end. Returns how many values the column must write for them.
     #[cold]
     pub(super) fn settle(&mut self) -> usize {
         let nulls = std::mem::take(&mut self.nulls);
@@ -95,7 +95,7 @@ impl Validity {
         nulls
     }
 
-    /// The bits: nothing when all rows are valid. The column is settled.
+    /// Returns the bitmap, `None` when all rows are valid, and empties it. The nulls at the end must be settled.
     pub(super) fn finish(&mut self) -> Option<NullBuffer> {
         self.valid = 0;
         let some_null = std::mem::take(&mut self.some_null);
