@@ -66,30 +66,24 @@ def own_paths(text, module):
         # Visibility names a module, and imports nothing.
         if re.search(r"pub\s*\(\s*in\s*$", text[: match.start()]):
             continue
-        line = text.count("\n", 0, match.start()) + 1
         start = {"super": module[:-1], "self": module}.get(match[1], [])
-        for path in _members(text, match.end(), start, match[1] == "super"):
-            yield line, path
-
-
-def _members(text, at, prefix, may_rise):
-    """The paths that follow `prefix::` at `at`."""
-    found, _ = _tree(text, at, prefix, may_rise)
-    return found
+        found, _ = _tree(text, match.end(), start, match[1] == "super")
+        for path, at in found:
+            yield text.count("\n", 0, at) + 1, path
 
 
 def _tree(text, at, prefix, may_rise):
-    """One member of a use tree, or a path in an expression: (paths, where it ends)."""
+    """One member of a use tree, or a path in an expression: its paths, each with where it ends, and where the whole ends."""
     path = list(prefix)
     while True:
         at = re.compile(r"\s*").match(text, at).end()
         if text[at : at + 1] == "{":
             return _group(text, at + 1, path, may_rise)
         if text[at : at + 1] == "*":
-            return [path], at + 1
+            return [(path, at)], at + 1
         word = re.compile(r"(?:r#)?(\w+)").match(text, at)
         if not word:
-            return [path], at
+            return [(path, at)], at
         at = word.end()
         if word[1] == "super" and may_rise:
             path = path[:-1]
@@ -98,7 +92,7 @@ def _tree(text, at, prefix, may_rise):
             may_rise = False
         more = re.compile(r"\s*::").match(text, at)
         if not more:
-            return [path], at
+            return [(path, at)], at
         at = more.end()
 
 

@@ -37,14 +37,14 @@ class Circles(Tree):
             "member/Cargo.toml": '[package]\nname = "made-up"\n',
             "member/src/lib.rs": "mod client;\nmod pool;\nmod text;\n",
             "member/src/client/mod.rs": "mod tls;\n",
-            "member/src/client/tls.rs": "use std::io;\n\nuse crate::{pool::Pool, text};\n",
+            "member/src/client/tls.rs": "use std::io;\n\nuse crate::{\n    text,\n    pool::Pool,\n};\n",
             "member/src/pool/mod.rs": "fn open() {\n    super::client::tls::dial()\n}\n",
             "member/src/text.rs": "pub fn cut() {}\n",
         })
         package = {"name": "made-up", "manifest_path": str(self.root / "member/Cargo.toml"), "dependencies": []}
         self.assertEqual(checks.circles_between_wings(self.root, [package]), [
             "circle of imports in made-up: client -> pool -> client\n"
-            "  client -> pool: member/src/client/tls.rs:3: use crate::{pool::Pool, text};\n"
+            "  client -> pool: member/src/client/tls.rs:5: pool::Pool,\n"
             "  pool -> client: member/src/pool/mod.rs:2: super::client::tls::dial()"
         ])
 
