@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks the dashboards, rules and runbooks; and, given running servers, that every panel shows data.
 
-    dashboards/check.py [--static]                                what can be told from the files alone
-    dashboards/check.py --metrics URL --metrics URL               and against what running endpoints expose
-    dashboards/check.py --prometheus URL --psql-port N            and every query of every panel and rule, as Grafana sends it
+    dashboards/check.py [--static]                                checks the files alone
+    dashboards/check.py --metrics URL --metrics URL               also checks what running endpoints expose
+    dashboards/check.py --prometheus URL --psql-port N            also runs every query of every panel and rule, as Grafana sends it
         [--since 15m] [--service NAME] [--wait 150] [--psql-host H] [--psql-user U] [--psql-database D]
 
 Prints a table of the queries that were run. Ends with 1 and the list if anything is wrong or a panel has no data that is
@@ -37,7 +37,7 @@ def load():
 
 
 def problems_of_files(dashboards, rules, expected):
-    """Everything that the files alone give away."""
+    """Returns the problems that the files alone show."""
     runbooks = {path.name for path in (HERE / "runbooks").glob("*.md")}
     sources = dashboard_files.provisioned(HERE / "grafana" / "provisioning" / "datasources" / "tollgate.yaml")
     wrong = []
@@ -86,7 +86,7 @@ PARAMETER = re.compile(r"^--   (\w+) \((\w+), (required|optional|default [^)]*)\
 
 
 def problems_of_question(question, given):
-    """What is wrong with asking it so, by its header in queries/questions."""
+    """Returns what contradicts the header of the question in queries/questions."""
     path = QUESTIONS / f"{question}.sql"
     if not path.exists():
         return [f"there is no question {question} in queries/questions"]
@@ -102,13 +102,13 @@ def problems_of_question(question, given):
 
 
 def problems_of_names(queries, rules):
-    """Names and labels in PromQL that no metric has."""
+    """Returns names and labels in PromQL that no metric has."""
     series = metrics.known_series(metrics.registry(), {rule.record for rule in rules if rule.record})
     return [f"{query.place}: {problem}" for query in queries if query.kind == "promql" for problem in metrics.problems(query.text, series)]
 
 
 def problems_of_endpoints(urls):
-    """What running endpoints expose, against docs/metrics.md."""
+    """Compares what running endpoints expose with docs/metrics.md."""
     known, wrong = {metric.name for metric in metrics.registry()}, []
     for url in urls:
         try:
@@ -138,7 +138,7 @@ def queries_of(dashboards, rules, expected):
 
 
 def run(query, span, service, options):
-    """(rows with data, what went wrong or None) of a query, sent as Grafana would send it."""
+    """Sends a query as Grafana would. Returns (rows with data, the failure or None)."""
     text = grafana.with_variables(query.text, {"service": service}, span.builtins())
     try:
         if query.kind == "sql":
@@ -156,7 +156,7 @@ def service_to_show(prometheus):
 
 
 def run_all(queries, options):
-    """Runs what can be run, again and again until everything has data or the time is over. Returns what is wrong."""
+    """Runs the queries whose server is given, again until all have data or the time is over. Returns the problems."""
     wanted = [query for query in queries if (options.prometheus if query.kind == "promql" else options.psql_port)]
     deadline, results, open_queries = time.time() + options.wait, {}, wanted
     while True:
@@ -178,7 +178,7 @@ def run_all(queries, options):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--static", action="store_true", help="run nothing: what is told without any server")
+    arguments.add_argument("--static", action="store_true", help="check the files alone, without any server")
     arguments.add_argument("--metrics", action="append", default=[], metavar="URL")
     arguments.add_argument("--prometheus", metavar="URL")
     arguments.add_argument("--psql-port", type=int)

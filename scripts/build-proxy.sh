@@ -2,7 +2,7 @@
 # Builds the proxy as it is shipped, `dist-profiled/tollgate-proxy` in the target folder: optimised over all crates at once,
 # and with a profile of itself under load (https://doc.rust-lang.org/rustc/profile-guided-optimization.html). The load
 # is that of bench/proxy/main.py with the proxy alone, HTTP/1.1, HTTP/2, TLS, handshakes and large answers, with records and
-# without: a minute on loopback, on two cores. A profile is used again as long as the binary that it is of stays the same.
+# without: a minute on loopback, on two cores. A profile is reused until the instrumented binary changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -53,7 +53,7 @@ if ! [ -s "$profile" ]; then
   rm -f "$folder"/*.profdata
   mv "$profile.new" "$profile"
 fi
-# The profile's name is part of the flag, so that another profile builds every crate anew.
+# The profile's name is part of the flag, so that every crate is rebuilt for another profile.
 build use "-Cprofile-use=$profile"
 install -m 755 "$folder/use/$host/dist/tollgate-proxy" "$built"
 echo "$built"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Checks how the code hangs together. Ends with 1 and the list if anything is wrong.
+"""Checks the structure of the code. Lists the problems and ends with 1 if there are any.
 
     scripts/check-structure.py            all of these
     scripts/check-structure.py --leaves   prints the crates without heavy dependencies, for `cargo test`: -p NAME -p NAME …
 
-- no circle of imports between the crates of the workspace, nor between the folders and files at the top of a crate's src; a circle is
-  printed with the lines that tie it
-- the rules of scripts/structure/rules.py: which crate never depends on which, and which code never names what
-- no source file is longer than a reader bears
+- There is no circle of imports between crates, nor between the folders and files at the top of a crate's src. A circle is printed with
+  the lines that close it.
+- The rules of scripts/structure/rules.py hold: which crate never depends on which, and which code never names what.
+- No source file is longer than 500 lines.
 
-Reads the sources and what cargo knows of the workspace, and compiles nothing. Needs Python 3.9 alone.
+It reads the sources and cargo's metadata, and compiles nothing. It needs only Python 3.9.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the dependency tree against deny.toml: bans, licences, sources, and advisories as far as they can be had.
+# Checks the dependency tree against deny.toml: bans, licences, sources, and advisories if their database can be reached.
 #
 # The advisory database is a git repository on GitHub. Where it cannot be fetched and no copy is there, advisories are
 # skipped, loudly; with TOLLGATE_REQUIRE_ADVISORIES=1 that is a failure instead. Installs cargo-deny once, from

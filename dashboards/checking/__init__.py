@@ -1,1 +1,1 @@
-"""What check.py checks with."""
+"""The parts of check.py."""

@@ -1,4 +1,4 @@
-"""Reads the dashboards and says what Grafana would stumble over."""
+"""Reads the dashboards, and finds what Grafana would show wrong or not at all."""
 
 import json
 import re
@@ -16,24 +16,24 @@ GRID_WIDTH = 24
 
 
 def panels(dashboard):
-    """Its panels, without the titles of rows."""
+    """Returns the panels of a dashboard without the titles of rows."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def query_of(target):
-    """(kind, text) of a target: promql or sql."""
+    """Returns (kind, text) of a target; the kind is promql or sql."""
     kind = "promql" if target["datasource"]["type"] == "prometheus" else "sql"
     return kind, target["expr" if kind == "promql" else "rawSql"]
 
 
 def provisioned(path):
-    """uid → type of the data sources that are provisioned."""
+    """Returns the provisioned data sources: uid → type."""
     text = path.read_text()
     return dict(zip(re.findall(r"^ +uid: (\S+)$", text, re.M), re.findall(r"^ +type: (\S+)$", text, re.M), strict=True))
 
 
 def problems(dashboard, sources, runbooks):
-    """What is wrong with a dashboard, as sentences."""
+    """Returns the problems of a dashboard as sentences."""
     wrong = [f"{key} is missing" for key in ("uid", "title", "description", "schemaVersion", "time", "templating", "panels") if not dashboard.get(key)]
     if wrong:
         return wrong

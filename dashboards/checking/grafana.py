@@ -1,4 +1,4 @@
-"""What Grafana does to a query before it sends it: variables, intervals and the macros of its PostgreSQL data source."""
+"""Expands a query as Grafana does before it sends it: variables, intervals, and the macros of the PostgreSQL data source."""
 
 import datetime
 import json
@@ -22,7 +22,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)|\[\[(\w+)\]\]")
 
 
 def duration_s(text):
-    """Seconds of a duration such as 10s or 5m."""
+    """Returns the seconds of a duration such as 10s or 5m."""
     match = re.fullmatch(r"([\d.]+)(ms|s|m|h|d|w)", text)
     if not match:
         raise ValueError(f"not a duration: {text}")
@@ -30,7 +30,7 @@ def duration_s(text):
 
 
 def duration_text(seconds):
-    """The shortest way that Grafana writes a duration."""
+    """Returns a duration as Grafana writes it, in its shortest form."""
     for unit in ("d", "h", "m", "s"):
         if seconds >= UNIT_S[unit] and seconds % UNIT_S[unit] == 0:
             return f"{int(seconds // UNIT_S[unit])}{unit}"
@@ -48,7 +48,7 @@ class Range:
         self.rate_interval_s = max(self.interval_s + MIN_INTERVAL_S, 4 * MIN_INTERVAL_S)
 
     def builtins(self):
-        """Grafana's own variables for this range."""
+        """Returns the variables that Grafana itself sets for this range."""
         length = int(self.end - self.start)
         return {
             "__interval": duration_text(self.interval_s), "__interval_ms": str(int(self.interval_s * 1000)),
@@ -58,7 +58,7 @@ class Range:
 
 
 def with_variables(text, values, builtins):
-    """`text` with every variable replaced; KeyError for one that the dashboard does not have."""
+    """Returns `text` with every variable replaced. Raises KeyError for a variable that the dashboard does not have."""
 
     def replace(match):
         name, style = match[1] or match[3] or match[4], match[2]
@@ -74,7 +74,7 @@ def with_variables(text, values, builtins):
 
 
 def formatted(value, style):
-    """A variable's single value, in one of Grafana's formats."""
+    """Returns the single value of a variable in one of Grafana's formats."""
     if style == "sqlstring":
         return "'" + value.replace("'", "''") + "'"
     if style == "regex":
@@ -87,7 +87,7 @@ def formatted(value, style):
 
 
 def with_macros(sql, span):
-    """`sql` with the macros of the PostgreSQL data source expanded, as they are without TimescaleDB."""
+    """Returns `sql` with the macros of the PostgreSQL data source expanded, as without TimescaleDB."""
 
     def expand(match):
         name, arguments = match[1], [argument.strip(" ") for argument in match[2].split(",")]

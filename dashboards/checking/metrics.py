@@ -1,4 +1,4 @@
-"""Which metrics exist, and which of them a PromQL expression names."""
+"""Reads which metrics exist, and which of them a PromQL expression names."""
 
 import collections
 import pathlib
@@ -15,7 +15,7 @@ SCRAPED = {"job", "instance"}
 
 
 def registry(path=ROOT / "docs" / "metrics.md"):
-    """The metrics of docs/metrics.md, which is written from the registry in lib/telemetry."""
+    """Returns the metrics of docs/metrics.md, which is generated from the registry in lib/telemetry."""
     metrics, process = [], None
     for line in pathlib.Path(path).read_text().splitlines():
         if line.startswith("## "):
@@ -28,13 +28,13 @@ def registry(path=ROOT / "docs" / "metrics.md"):
 
 
 def exposed(url):
-    """Names of the metrics that a running endpoint shows, without the suffixes of histograms. OSError if it does not answer."""
+    """Returns the names of the metrics that a running endpoint exposes, without the suffixes of histograms. Raises OSError if it does not answer."""
     with urllib.request.urlopen(url, timeout=10) as answer:
         return set(re.findall(r"^# TYPE (\S+) ", answer.read().decode(), re.M))
 
 
 def known_series(metrics, recorded):
-    """Every series name that a query may use, with its labels; None where any label may occur."""
+    """Returns every series that a query may name: its labels, or None if it may have any label."""
     series = {name: labels for name, labels in PROVIDED.items()}
     for metric in metrics:
         labels = set(metric.labels) | SCRAPED
@@ -53,7 +53,7 @@ GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(
 
 
 def selectors(expr):
-    """(series name, labels it is selected by) of each selector of `expr`."""
+    """Returns (series name, labels that select it) for each selector of `expr`."""
     bare = GROUPING.sub(" ", STRING.sub('""', expr))
     found = []
     for name, matchers in SELECTOR.findall(bare):
@@ -63,7 +63,7 @@ def selectors(expr):
 
 
 def problems(expr, series):
-    """What is wrong with the names in `expr`."""
+    """Returns the names in `expr` that no metric has, as sentences."""
     wrong, reachable, anything = [], set(), False
     for name, labels in selectors(expr):
         if name not in series:

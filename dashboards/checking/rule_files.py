@@ -1,4 +1,4 @@
-"""Reads Prometheus rule files without a YAML library: the regular part of YAML that ours are written in, nothing else."""
+"""Reads Prometheus rule files without a YAML library. It knows the part of YAML that our rules use, and refuses the rest."""
 
 import collections
 import json
@@ -10,7 +10,7 @@ KEY = re.compile(r"^( *)(- )?([a-z_]+):(?: (.*))?$")
 
 
 def read(path):
-    """The rules of a file; ValueError with the line where it is not as expected."""
+    """Returns the rules of a file. Raises ValueError with the line that it does not understand."""
     lines = path.read_text().splitlines()
     rules, group, fields, section, number = [], None, None, None, 0
     while number < len(lines):
@@ -42,7 +42,7 @@ def read(path):
 
 
 def _block(lines, number, indent):
-    """The text of a `|` block that starts at line `number`, and the number of the line after it."""
+    """Returns the text of the `|` block that starts at line `number`, and the number of the line after it."""
     block = []
     while number < len(lines) and (not lines[number].strip() or len(lines[number]) - len(lines[number].lstrip()) > indent):
         block.append(lines[number].strip())

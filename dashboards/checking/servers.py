@@ -1,4 +1,4 @@
-"""Asks a running Prometheus, and a running PostgreSQL door through psql."""
+"""Queries a running Prometheus, and the running SQL server through psql."""
 
 import json
 import math
@@ -16,7 +16,7 @@ class QueryFailed(Exception):
 
 
 def service_with_most_errors(url):
-    """The API whose panels have most to show; None without a Prometheus, or before its first error."""
+    """Returns the API with the most errors; None without a Prometheus, or before the first error."""
     if not url:
         return None
     expr = 'topk(1, sum by (service) (tollgate_errors_total{service!~"|_none|_other"}))'
@@ -25,7 +25,7 @@ def service_with_most_errors(url):
 
 
 def points_of_promql(url, expr, span, instant):
-    """How many series have a finite value at all."""
+    """Returns how many series have a finite value."""
     if instant:
         path, arguments = "query", {"query": expr, "time": span.end}
     else:
@@ -50,7 +50,7 @@ def _finite(text):
 
 
 def rows_of_sql(options, sql):
-    """How many rows have a value."""
+    """Returns how many rows have a value."""
     command = ["psql", "-X", "-q", "-h", options.psql_host, "-p", str(options.psql_port), "-U", options.psql_user, "-d", options.psql_database]
     command += ["-v", "ON_ERROR_STOP=1", "-A", "-t", "-F", "\t", "-c", sql]
     environment = {**os.environ, "PGCONNECT_TIMEOUT": "10", "PGSSLMODE": "disable"}

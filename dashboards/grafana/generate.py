@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes dashboards/*.json from source/*.py, or says which of them are stale.
+"""Writes dashboards/*.json from source/*.py, or reports which of them are stale.
 
     dashboards/grafana/generate.py            write them
     dashboards/grafana/generate.py --check    write nothing, fail if one differs from its source

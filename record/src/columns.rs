@@ -71,7 +71,7 @@ macro_rules! record_columns {
         ]
         header [
             node_id(node_id): dictionary required, 64, "service.instance.id", "service.node.name", "The proxy instance, as configured.";
-            producer(producer): dictionary required, 128, _, _, "Node, start and worker: whoever numbered this record.";
+            producer(producer): dictionary required, 128, _, _, "Node, start and worker of the process that numbered this record.";
         ]
         rest [
             seq(seq): int64 required, 0, _, "event.sequence", "The producer's counter: 1, 2, 3 … without holes.";

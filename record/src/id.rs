@@ -8,8 +8,8 @@
 //!                          '-------- 74 bits = F(tag (32) | seq (42)) -------------'
 //! ```
 //!
-//! `F` is a fixed Feistel bijection, so that ids do not read as a counter. It is no secret: whoever has an id can
-//! compute its time, tag and `seq`, and so find its record without an index.
+//! `F` is a fixed Feistel bijection, so that ids do not read as a counter. It is not a secret: time, tag and `seq`
+//! can be computed from an id, so its record is found without an index.
 
 use std::fmt;
 

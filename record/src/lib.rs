@@ -1,8 +1,8 @@
-//! What a record is: its columns, its ids, its batches, and what is left out of it.
+//! The record: its columns, ids and batches, and what is redacted from it.
 //!
 //! One row per API transaction, born columnar: [`BatchBuilder::append`] puts a [`Record`] into column builders,
 //! [`BatchBuilder::seal`] makes a [`SealedBatch`] of them, and its bytes travel unchanged as wire body, spool file and journal
-//! frame until [`decode`] hands them to whoever asks in SQL. No I/O, no threads, no clock but the one that tells a batch's age.
+//! frame until [`decode`] reads them for SQL. The crate does no I/O and starts no thread; it reads a clock only for the age of a batch.
 //!
 //! # The format
 //!

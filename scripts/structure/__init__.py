@@ -1,1 +1,1 @@
-"""What check-structure.py is made of."""
+"""The parts of check-structure.py."""

@@ -1,4 +1,4 @@
-"""The checks of check-structure.py: each gives the problems that it finds, as text."""
+"""The checks of check-structure.py. Each returns its problems as text."""
 
 import fnmatch
 import json
@@ -13,7 +13,7 @@ LEFT_OUT = {"target", ".cache", ".git", "node_modules"}
 
 
 def metadata(root):
-    """What cargo knows of the workspace, and which crates come with which. It also downloads what is not there yet."""
+    """Returns cargo's metadata of the workspace with the resolved dependencies. Cargo downloads the manifests that are missing."""
     command = ["cargo", "metadata", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu", "--locked"]
     return json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout)
 
@@ -23,13 +23,13 @@ def folder_of(package, root):
 
 
 def sources(root, patterns):
-    """The files that match a glob, each once."""
+    """Returns the files that match a glob, each once."""
     paths = {path for pattern in patterns for path in root.glob(pattern)}
     return sorted(path for path in paths if not LEFT_OUT & set(path.relative_to(root).parts))
 
 
 def leaves(root, graph):
-    """The crates that compile and are tested in seconds: neither they nor their tests need a heavy crate or a whole system."""
+    """Returns the crates that build and test in seconds: neither they nor their tests need a heavy crate or a whole system."""
     needs = {node["id"]: [dep["pkg"] for dep in node["deps"]] for node in graph["resolve"]["nodes"]}
     members = [package for package in graph["packages"] if package["id"] in graph["workspace_members"]]
     slow = {package["id"] for package in graph["packages"] if package["name"] in rules.HEAVY}
@@ -62,7 +62,7 @@ def _shown(root, place, circle):
 
 
 def forbidden_dependencies(root, graph, forbidden=None):
-    """What depends on a crate that it may never depend on, with the way to it."""
+    """Returns each dependency that a rule forbids, with the path to it."""
     names = {package["id"]: package["name"] for package in graph["packages"]}
     needs = {node["id"]: [dep["pkg"] for dep in node["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])]
              for node in graph["resolve"]["nodes"]}
@@ -81,7 +81,7 @@ def forbidden_dependencies(root, graph, forbidden=None):
 
 
 def _ways(start, needs):
-    """The shortest way to everything that `start` needs."""
+    """Returns the shortest path from `start` to each crate that it needs."""
     ways, left = {start: [start]}, [start]
     for node in left:
         for needed in needs.get(node, ()):

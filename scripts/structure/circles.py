@@ -13,7 +13,7 @@ Arrow = collections.namedtuple("Arrow", "tail head file line text")
 
 
 def arrows_of_crates(packages):
-    """Which crate of the workspace depends on which, also for its tests."""
+    """Yields the dependencies between crates of the workspace, also those of tests."""
     names = {package["name"] for package in packages}
     for package in packages:
         manifest = pathlib.Path(package["manifest_path"])
@@ -26,8 +26,8 @@ def arrows_of_crates(packages):
 
 
 def arrows_of_wings(source):
-    """Which wing of a crate imports which. A wing is a folder of `source` or a file in it; what stands in lib.rs or main.rs itself
-    is the root's. Declaring a module and exporting from it again are no imports."""
+    """Yields the imports between the wings of a crate. A wing is a folder or a file at the top of `source`; lib.rs and main.rs are
+    the root. Declaring a module, or exporting its names again, is no import."""
     files = [path for path in sorted(source.rglob("*.rs")) if "bin" not in path.relative_to(source).parts[:1]]
     wings = {path.stem if path.parent == source else path.relative_to(source).parts[0] for path in files} - {"lib", "main"}
     texts = {path: rust_source.code(path.read_text()) for path in files}
@@ -56,7 +56,7 @@ def _imports(text, module, wings):
 
 
 def _exports(text, wings):
-    """Where each name comes from that the root imports or exports again: a wing, or EXTERNAL for another crate."""
+    """Returns the origin of each name that the root imports or exports again: a wing, or EXTERNAL for another crate."""
     found = {}
     for match in re.finditer(r"\buse\s+(?:crate\s*::\s*|self\s*::\s*)?([a-z]\w*)\b([^;]*);", text):
         origin = match[1] if match[1] in wings else EXTERNAL
@@ -72,7 +72,7 @@ def _module(relative):
 
 
 def circles(arrows):
-    """The shortest circle through each knot of the graph, as a list of lists of arrows."""
+    """Returns the shortest circle of each knot of the graph, each as a list of arrows."""
     graph = collections.defaultdict(dict)
     for arrow in arrows:
         graph[arrow.tail].setdefault(arrow.head, arrow)
@@ -84,7 +84,7 @@ def circles(arrows):
 
 
 def _knots(graph):
-    """Sets of two nodes and more that reach each other."""
+    """Returns the sets of nodes that reach each other."""
     reach = {node: _reach(graph, node) for node in list(graph)}
     seen, knots = set(), []
     for node in sorted(graph):
@@ -106,7 +106,7 @@ def _reach(graph, start):
 
 
 def _way_back(graph, start, knot):
-    """The arrows of the shortest way from `start` to itself."""
+    """Returns the arrows of the shortest way from `start` back to itself."""
     ways = collections.deque([[arrow] for head, arrow in sorted(graph[start].items()) if head in knot])
     seen = set()
     while ways:

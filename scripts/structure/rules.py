@@ -1,4 +1,4 @@
-"""What may not depend on what, as data: each rule with its reason."""
+"""The rules of check-structure.py as data, each with its reason."""
 
 import collections
 
@@ -15,8 +15,8 @@ RUNTIME = ("tokio", "hyper", "rustls", "axum")
 NEVER = [
     Never(("record", "lib/*", "proxy", "proxy/*", "collector/journal", "sinks/contract"), HEAVY,
           "the proxy and what it shares stay small: these take minutes to compile and megabytes to ship"),
-    Never(("record",), RUNTIME, "a record is data: whoever has one decides how it travels"),
-    Never(("proxy/http",), ("tokio",), "what a request means is pure, so that it can be fuzzed and read alone"),
+    Never(("record",), RUNTIME, "a record is data: the processes that hold one decide how it travels"),
+    Never(("proxy/http",), ("tokio",), "the meaning of a request is decided without I/O, so that it can be fuzzed and read alone"),
     Never(("proxy/config",), ("tokio", "arc-swap", "prometheus", "tollgate-telemetry"), "the schema of a file knows no state"),
     Never(("proxy/ship",), ("tollgate-proxy", "tollgate-proxy-config", "tollgate-proxy-http"), "shipping takes options of its own, not the whole configuration"),
     Never(("lib/*",), ("tollgate-record", "tollgate-proxy", "tollgate-collector"), "what processes share knows none of them"),

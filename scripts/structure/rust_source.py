@@ -1,8 +1,8 @@
-"""Rust text: without comments, strings and tests; and the paths of the own crate that it names."""
+"""Reads Rust text: blanks comments, strings and tests, and finds the paths into the own crate."""
 
 import re
 
-# What can hold a word that is no code. Lifetimes look like an open character, so a character must be closed at once.
+# Comments and literals. A lifetime looks like the start of a character, so a character must end at once.
 NOT_CODE = re.compile(
     r"""(?P<line>//[^\n]*)"""
     r"""|(?P<block>/\*)"""
@@ -16,7 +16,7 @@ PATH = re.compile(r"(?<![\w:])(\$?crate|super|self)\s*::")
 
 
 def code(text):
-    """`text` with comments, strings and modules of tests blanked: lines keep their numbers."""
+    """Returns `text` with comments, strings and modules of tests blanked; lines keep their numbers."""
     parts, at = [], 0
     for start, end in _not_code(text):
         parts += [text[at:start], _blank(text[start:end])]
@@ -60,8 +60,8 @@ def _blank(text):
 
 
 def own_paths(text, module):
-    """(line, path from the crate's root) for each path in `text` that begins with crate, super or self, where `module` is the
-    path of the module that holds it. A group gives one for each of its members."""
+    """Yields (line, path from the crate's root) for each path in `text` that begins with crate, super or self. `module` is the path of
+    the module that holds `text`. A group yields each of its members."""
     for match in PATH.finditer(text):
         # Visibility names a module, and imports nothing.
         if re.search(r"pub\s*\(\s*in\s*$", text[: match.start()]):
@@ -73,7 +73,7 @@ def own_paths(text, module):
 
 
 def _tree(text, at, prefix, may_rise):
-    """One member of a use tree, or a path in an expression: its paths, each with where it ends, and where the whole ends."""
+    """Reads a member of a use tree, or a path in an expression. Returns its paths, each with its end, and the end of the whole."""
     path = list(prefix)
     while True:
         at = re.compile(r"\s*").match(text, at).end()

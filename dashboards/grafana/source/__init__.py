@@ -1,1 +1,1 @@
-"""The dashboards, in short."""
+"""The dashboards in short form; generate.py writes them out as Grafana reads them."""

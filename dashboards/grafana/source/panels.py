@@ -1,4 +1,4 @@
-"""Builds Grafana's dashboard JSON: what a panel needs, and nothing that Grafana fills in by itself."""
+"""Builds Grafana's dashboard JSON, without the fields that Grafana fills in by itself."""
 
 PROMETHEUS = {"type": "prometheus", "uid": "tollgate-prometheus"}
 SQL = {"type": "grafana-postgresql-datasource", "uid": "tollgate-sql"}
@@ -8,7 +8,7 @@ RUNBOOKS = "https://runbooks.example/tollgate"
 
 
 def prom(expr, legend="", instant=False):
-    """A PromQL query. `instant` asks for the latest value only, as a table."""
+    """A PromQL query. With `instant`, it asks for the latest value only, as a table."""
     query = {"datasource": PROMETHEUS, "expr": expr, "legendFormat": legend or "__auto", "editorMode": "code"}
     if instant:
         return {**query, "instant": True, "range": False, "format": "table"}
@@ -16,7 +16,7 @@ def prom(expr, legend="", instant=False):
 
 
 def or_none(label):
-    """The end of a PromQL query by `label`: a line of zeros called none while there is no series, so that no news reads as 0."""
+    """The end of a PromQL query by `label`: a line of zeros called none while there is no series, so that the panel shows 0 instead of no data."""
     return f' or on () label_replace(vector(0), "{label}", "none", "", "")'
 
 

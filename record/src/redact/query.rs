@@ -93,7 +93,7 @@ impl QueryPolicy {
         };
         out.push('=');
         match self.keeps(key) {
-            // Some servers read `;` as `&`: what follows may be a parameter that nobody allowed.
+            // Some servers read `;` as `&`, so a parameter that is not allowed may follow.
             true => clean(value.split(';').next().unwrap_or_default(), VALUE_BYTES_MAX, out),
             false => out.push_str(REDACTED_VALUE),
         }

@@ -1,4 +1,4 @@
-//! Whatever comes in, `decode` answers; whatever is appended comes back.
+//! Properties: `decode` answers whatever the bytes are, and returns what was appended.
 
 use proptest::collection::vec;
 use proptest::option;

@@ -1,4 +1,4 @@
-//! Batches made with arrow alone, as somebody else's producer would make them.
+//! Batches made with arrow alone, as a producer of another project would make them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
