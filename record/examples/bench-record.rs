@@ -72,10 +72,10 @@ fn measure(rows: usize, level: i32, result: &mut BenchResult) -> Result<(), Box<
     let encode = (seal.0 - zstd.0, seal.1 - zstd.1);
     let part = format!("{rows} records a batch");
     for (name, (low, median)) in [("append", append), ("encode", encode), ("zstd", zstd), ("decode", decode)] {
-        result.add(Figure::new(&part, format!("{name}, ns per record"), median, "ns").between(low, median));
+        result.add(Figure::new(&part, "time per record", median, "ns").between(low, median).of(name));
     }
     for (name, size) in [("raw", raw_bytes), ("compressed", bytes)] {
-        result.add(Figure::new(&part, format!("{name} bytes per record"), (size / (rows * batches)) as f64, "bytes"));
+        result.add(Figure::new(&part, "size per record", (size / (rows * batches)) as f64, "bytes").of(name));
     }
     let [append, encode, zstd, decode] =
         [append, encode, zstd, decode].map(|(low, median)| format!("{low:.0}/{median:.0}"));
