@@ -88,6 +88,33 @@ fn rules_and_dashboards_match_classes_that_there_are() {
     }
 }
 
+/// The texts that SQL compares `error_class` with.
+fn compared(text: &str) -> Vec<&str> {
+    let after = text.match_indices("error_class").map(|(at, name)| text[at + name.len()..].trim_start());
+    let literals = after.filter_map(|rest| match rest.strip_prefix("IN (") {
+        Some(list) => list.split_once(')').map(|(list, _)| list),
+        None => rest.strip_prefix("= '").and_then(|rest| rest.split_once('\'')).map(|(value, _)| value),
+    });
+    literals.flat_map(|list| list.split(',')).map(|literal| literal.trim().trim_matches('\'')).collect()
+}
+
+#[test]
+fn questions_dashboards_and_runbooks_ask_for_classes_that_there_are() {
+    let mut found = 0;
+    for folder in ["queries/questions", "dashboards/grafana/source", RUNBOOKS] {
+        for file in std::fs::read_dir(path(folder)).unwrap() {
+            let file = file.unwrap().path();
+            let text = if file.is_file() { std::fs::read_to_string(&file).unwrap() } else { String::new() };
+            // In a runbook, capitals stand for what the reader fills in.
+            for class in compared(&text).into_iter().filter(|class| *class != "CLASS") {
+                assert!(ErrorClass::parse(class).is_some(), "{}: no error class is named {class}", file.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 5, "{found}");
+}
+
 #[test]
 fn runbooks_name_the_causes_of_their_own_alert() {
     let causes = |alert: &str| {
