@@ -4,11 +4,8 @@
 
 use std::fmt::Write as _;
 
-use crate::columns::{COLUMNS, COMPUTED, Column, ColumnType, RESERVED};
-use crate::vocabulary::{
-    AclDecision, Actor, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, GapReason, Kind,
-    MtlsVerify, ResponseSource, Termination, Vocabulary, WafAction,
-};
+use crate::columns::{COLUMNS, COMPUTED, Column, ColumnType, RESERVED, record_columns};
+use crate::vocabulary::{Actor, ErrorClass, Vocabulary};
 use crate::{RECORD_VERSION, key};
 
 /// The text of `docs/record.md`.
@@ -35,18 +32,7 @@ fn write_document(out: &mut String) -> std::fmt::Result {
         }
     }
     writeln!(out, "\n## Closed lists\n\n| column | values |\n|---|---|")?;
-    write_values::<Kind>(out, "kind")?;
-    write_values::<ClientIpSource>(out, "client_ip_source")?;
-    write_values::<MtlsVerify>(out, "mtls_verify")?;
-    write_values::<AuthPattern>(out, "auth_pattern")?;
-    write_values::<AuthResult>(out, "auth_result")?;
-    write_values::<AuthFailReason>(out, "auth_fail_reason")?;
-    write_values::<AclDecision>(out, "acl_decision")?;
-    write_values::<WafAction>(out, "waf_action")?;
-    write_values::<ResponseSource>(out, "response_source")?;
-    write_values::<Termination>(out, "termination")?;
-    write_values::<ErrorClass>(out, "error_class")?;
-    write_values::<GapReason>(out, "gap_reason")?;
+    write_closed_lists(out)?;
     writeln!(out, "\nA newer producer may write values that are not listed.\n")?;
     write_error_classes(out)?;
     writeln!(out, "\n## Batch metadata\n")?;
@@ -81,6 +67,28 @@ by `tollgate.` and their own. A batch file (`.arrows.zst`) is one zstd frame aro
 
 A *reserved* column or value has its name and its place, and no version of the gateway writes it yet.
 ";
+
+macro_rules! closed_list {
+    ((closed $vocabulary:ident), $column:expr, $out:expr) => {
+        write_values::<$crate::vocabulary::$vocabulary>($out, $column)?
+    };
+    ($open:tt, $column:expr, $out:expr) => {};
+}
+
+macro_rules! closed_lists {
+    (
+        first [ $($first:tt)* ]
+        header [ $($header:tt)* ]
+        rest [ $($name:ident($field:ident): $storage:tt $null:tt, $cap:expr, $otel:tt, $ecs:tt, $meaning:literal;)* ]
+    ) => {
+        /// Writes the values of each column that has a closed list.
+        fn write_closed_lists(out: &mut String) -> std::fmt::Result {
+            $(closed_list!($storage, stringify!($name), out);)*
+            Ok(())
+        }
+    };
+}
+record_columns!(closed_lists);
 
 fn write_error_classes(out: &mut String) -> std::fmt::Result {
     writeln!(out, "## Error classes\n\n{ERROR_CLASSES}")?;

@@ -1,10 +1,7 @@
 //! The row that the proxy appends.
 
 use crate::columns::record_columns;
-use crate::vocabulary::{
-    AclDecision, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, GapReason, Kind, MtlsVerify,
-    ResponseSource, Termination, WafAction,
-};
+use crate::vocabulary::Kind;
 
 macro_rules! value {
     ($life:lifetime timestamp required) => { i64 };
@@ -16,8 +13,8 @@ macro_rules! value {
     ($life:lifetime text nullable) => { Option<&$life str> };
     ($life:lifetime json nullable) => { Option<&$life str> };
     ($life:lifetime dictionary nullable) => { Option<&$life str> };
-    ($life:lifetime (closed $vocabulary:ident) required) => { $vocabulary };
-    ($life:lifetime (closed $vocabulary:ident) nullable) => { Option<$vocabulary> };
+    ($life:lifetime (closed $vocabulary:ident) required) => { $crate::vocabulary::$vocabulary };
+    ($life:lifetime (closed $vocabulary:ident) nullable) => { Option<$crate::vocabulary::$vocabulary> };
     ($life:lifetime (bytes $width:literal) nullable) => { Option<&$life [u8; $width]> };
     ($life:lifetime texts nullable) => { &$life [&$life str] };
     ($life:lifetime int32s nullable) => { &$life [i32] };

@@ -8,10 +8,6 @@ use super::column::{Booleans, Bytes, Closed, Dictionary, Int32s, Json, Numbers, 
 use super::meta::BatchHeader;
 use crate::columns::{COLUMNS, ColumnType, HEADERS_BYTES_MAX, PATH_BYTES_MAX, QUERY_BYTES_MAX, record_columns};
 use crate::record::Record;
-use crate::vocabulary::{
-    AclDecision, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, GapReason, Kind, MtlsVerify,
-    ResponseSource, Termination, WafAction,
-};
 
 /// Bytes that every row takes before compression, even one of nulls.
 pub(super) const FIXED_ROW_BYTES: usize = fixed_row_bits() / 8;
@@ -40,7 +36,7 @@ macro_rules! column {
     (text) => { Text };
     (json) => { Json };
     (dictionary) => { Dictionary };
-    ((closed $vocabulary:ident)) => { Closed<$vocabulary> };
+    ((closed $vocabulary:ident)) => { Closed<$crate::vocabulary::$vocabulary> };
     ((bytes $width:literal)) => { Bytes<$width> };
     (texts) => { Texts };
     (int32s) => { Int32s };
