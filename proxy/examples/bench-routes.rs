@@ -21,7 +21,7 @@ use anyhow::{Context, bail};
 use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use tollgate_bench_result::{BenchResult, Figure, json_argument};
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Router, Wanted};
 use tollgate_tls::demo_ca::DemoCa;
 

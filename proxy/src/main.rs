@@ -1,6 +1,7 @@
 //! The proxy as a program.
 //!
-//! Exit status: 0 after a drain, 1 when it could not start (or `top` got no answer), 2 when the configuration or the command line is wrong.
+//! Exit status: 0 after a drain; 1 if it could not start, or `top` got no answer; 2 if the configuration or the command line
+//! is wrong.
 
 mod commands;
 
@@ -10,13 +11,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tollgate_proxy::config::Plan;
-use tollgate_proxy::{inherited_sockets, quarantine, start_on};
+use tollgate_proxy::plan::Plan;
+use tollgate_proxy::{inherited_sockets, start_on};
 
-use crate::commands::{Format, top};
-
-/// Exit status for a configuration that is refused.
-const EXIT_CONFIG: u8 = 2;
+use crate::commands::{EXIT_CONFIG, Format, check, diff, print_config, quarantine, top};
 
 /// A reverse proxy that leaves one security record for each transaction.
 #[derive(Debug, Parser)]
@@ -58,7 +56,7 @@ enum Command {
     /// Batches that a collector refused for good: list them, read them, send them again.
     Quarantine {
         #[command(subcommand)]
-        action: QuarantineAction,
+        action: quarantine::Action,
     },
     /// Show what a running proxy is doing: rates, latencies, errors, and the transactions in flight, until Ctrl-C.
     Top(top::Settings),
@@ -69,26 +67,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum QuarantineAction {
-    /// List the batches, with the reason of each.
-    Ls,
-    /// Print the records of a batch, one JSON object a line.
-    Show {
-        /// Name of the batch, as `ls` shows it.
-        name: String,
-    },
-    /// Send batches again, and delete those that the collector takes.
-    Replay {
-        /// Names of batches.
-        #[arg(required_unless_present = "all")]
-        names: Vec<String>,
-        /// All of them.
-        #[arg(long, conflicts_with = "names")]
-        all: bool,
-    },
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(error) = tollgate_telemetry::init_logging(arguments.log_json, "info") {
@@ -96,7 +74,7 @@ fn main() -> ExitCode {
     }
     let named = match &arguments.command {
         Some(Command::Check { file, .. } | Command::PrintConfig { file }) => file.clone(),
-        Some(Command::Diff { old, new, format }) => return commands::diff(old, new, *format),
+        Some(Command::Diff { old, new, format }) => return diff::run(old, new, *format),
         Some(Command::Top(settings)) => return top::run(settings, arguments.config.as_deref()),
         Some(Command::Quarantine { .. }) | None => None,
     };
@@ -105,7 +83,7 @@ fn main() -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     };
     if let Some(Command::Check { format, deny_warnings, .. }) = arguments.command {
-        return commands::check(&file, format, deny_warnings);
+        return check::run(&file, format, deny_warnings);
     }
     let plan = match Plan::load(&file) {
         Ok(plan) => plan,
@@ -115,8 +93,8 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.command {
-        Some(Command::PrintConfig { .. }) => print_config(&plan),
-        Some(Command::Quarantine { action }) => look_into_quarantine(&plan, action),
+        Some(Command::PrintConfig { .. }) => print_config::run(&plan),
+        Some(Command::Quarantine { action }) => quarantine::run(&plan, action),
         Some(Command::Check { .. } | Command::Diff { .. } | Command::Top(_)) => Ok(()),
         None => run(plan),
     };
@@ -129,29 +107,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_config(plan: &Plan) -> anyhow::Result<()> {
-    print!("{}", tollgate_config::to_yaml(&plan.config)?);
-    Ok(())
-}
-
-fn look_into_quarantine(plan: &Plan, action: QuarantineAction) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match action {
-        QuarantineAction::Ls => quarantine::list(&plan.records, &mut out)?,
-        QuarantineAction::Show { name } => quarantine::show(&plan.records, &name, &mut out)?,
-        QuarantineAction::Replay { names, all } => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let names = if all { None } else { Some(names) };
-            runtime.block_on(quarantine::replay(&plan.records, names.as_deref(), &mut out))?;
-        }
-    }
-    Ok(())
-}
-
 /// Runs until SIGTERM or SIGINT, then drains; SIGHUP reads the configuration again.
 fn run(plan: Plan) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Before anything runs: a signal that comes early must not end the process.
+    // Before anything runs, so that an early signal does not end the process.
     let mut signals = runtime.block_on(async { Signals::new() }).context("signals cannot be waited for")?;
     let running = start_on(plan, inherited_sockets()?)?;
     for (name, address) in &running.addresses {
@@ -160,7 +119,7 @@ fn run(plan: Plan) -> anyhow::Result<()> {
     tracing::info!(address = %running.admin, "admin endpoint");
     let signal = loop {
         match runtime.block_on(signals.next()) {
-            // What came of it is logged and counted.
+            // The result is dropped: the reload logs and counts it.
             "SIGHUP" => drop(running.reload()),
             signal => break signal,
         }

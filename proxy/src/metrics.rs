@@ -1,4 +1,4 @@
-//! The proxy's metrics: shared counters, and each worker's own that are added to them now and then.
+//! The proxy's metrics: shared counters, and each worker's own counts, which are added to them now and then.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use tollgate_proxy_ship::ShipMetrics;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_telemetry::{MetricError, OVERFLOW, counter, counter_vec, histogram_vec, int_gauge, int_gauge_vec, names};
 
-use crate::config::Plan;
+use crate::plan::Plan;
 
 /// Services with a time series of their own; the others share `_other`.
 pub const SERVICES_MAX: usize = 2_000;
@@ -91,13 +91,13 @@ impl Metrics {
         }))
     }
 
-    /// Whether a service has, or may have, a time series of its own.
+    /// Whether a service has a time series of its own. Takes a place for it, if there is one.
     fn admits(&self, service: &str) -> bool {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.contains(service) || (named.len() < SERVICES_MAX && named.insert(service.to_owned()))
     }
 
-    /// Another plan is in force: says so, and ends the time series of services that are no more.
+    /// Notes that another plan is in force, and ends the time series of services that it lacks.
     pub fn reloaded(&self, before: &Plan, now: &Plan) {
         if before.revision != now.revision {
             let _absent = self.config_info.remove_label_values(&[&before.revision]);
@@ -118,9 +118,8 @@ impl Metrics {
     }
 }
 
-/// One worker's counts since it last added them to the shared ones.
+/// One worker's counts since its last flush.
 pub struct WorkerMetrics {
-    /// The shared ones.
     pub shared: Arc<Metrics>,
     issued: LocalIntCounter,
     upstream_new: LocalIntCounter,
@@ -135,7 +134,6 @@ impl std::fmt::Debug for WorkerMetrics {
 }
 
 impl WorkerMetrics {
-    /// None counted yet.
     #[must_use]
     pub fn new(shared: Arc<Metrics>) -> Self {
         Self {
@@ -147,7 +145,6 @@ impl WorkerMetrics {
         }
     }
 
-    /// The shared ones.
     #[must_use]
     pub fn shared(&self) -> &Metrics {
         &self.shared
@@ -173,11 +170,11 @@ impl WorkerMetrics {
     }
 }
 
-/// One worker's counts of the services of one plan since it last added them to the shared ones.
+/// One worker's counts of the services of one plan since its last flush.
 pub struct ServiceCounts {
     shared: Arc<Metrics>,
     plan: Arc<Plan>,
-    /// By index into [`Plan::services`], and one more for what matched no route; made when they are first counted.
+    /// By index into [`Plan::services`], and one more for transactions without a route. Created at the first count.
     services: RefCell<Vec<Option<Box<ServiceMetrics>>>>,
     touched: RefCell<Vec<usize>>,
 }
@@ -195,14 +192,13 @@ impl std::fmt::Debug for ServiceCounts {
 }
 
 impl ServiceCounts {
-    /// None counted yet.
     #[must_use]
     pub fn new(shared: Arc<Metrics>, plan: Arc<Plan>) -> Self {
         let services = std::iter::repeat_with(|| None).take(plan.services.len() + 1).collect();
         Self { shared, plan, services: RefCell::new(services), touched: RefCell::default() }
     }
 
-    /// Counts a transaction that ended.
+    /// Counts a transaction that has ended.
     pub fn transaction(&self, service: Option<usize>, status: Option<u16>, took: Duration, class: Option<ErrorClass>) {
         let index = service.unwrap_or(self.plan.services.len());
         let mut services = self.services.borrow_mut();

@@ -20,15 +20,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tollgate_proxy_ship::Ring;
 use tollgate_telemetry::LogError;
 
 use crate::admin::upstreams_view;
-use crate::client::connection::Watched;
 use crate::metrics::Metrics;
-use crate::runtime::reload::{InForce, ReloadError, Reloaded, Reloader};
-use crate::ship::Outbox;
-use crate::transaction::in_flight::Shown;
-use crate::transaction::redaction;
+use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
+use crate::socket::Watched;
+use crate::task::clock::now_us;
+use crate::transaction::{LiveTransaction, scrub_path};
 
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 64;
@@ -36,33 +36,30 @@ const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that takes nothing of its answer for so long is closed.
+/// Time for a write without progress.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Wait for the workers' answers.
+/// Time for the workers to answer.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a log filter.
 const FILTER_BYTES_MAX: usize = 1_024;
-/// Transactions shown of each worker.
+/// Transactions in flight that are shown of each worker.
 pub const INFLIGHT_MAX: usize = 1_000;
 
-/// Asks a worker for its transactions in flight.
-pub type InFlightQuery = oneshot::Sender<Vec<Shown>>;
+/// A query to a worker for its transactions in flight.
+pub type InFlightQuery = oneshot::Sender<Vec<LiveTransaction>>;
 
-/// What the endpoint shows.
+/// The admin endpoint.
 #[derive(Debug)]
 pub struct Admin {
-    /// The configuration that runs.
     pub in_force: InForce,
-    /// The counters.
     pub metrics: Arc<Metrics>,
-    /// One for each worker.
+    /// One for each worker, in order.
     pub workers: Vec<mpsc::Sender<InFlightQuery>>,
-    /// Where records wait.
-    pub outbox: Arc<Outbox>,
-    /// Cancelled once the proxy is to stop, before it drains.
+    /// The records that wait for the collector.
+    pub ring: Arc<Ring>,
+    /// Cancelled when the proxy begins to stop, before it drains.
     pub leaving: CancellationToken,
-    /// Reads the configuration again.
-    pub reload: Reloader,
+    pub reloader: Reloader,
 }
 
 impl Admin {
@@ -89,7 +86,7 @@ impl Admin {
                     let service = service_fn(|request| admin.answer(request));
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                    // A scraper that hangs up is its own affair.
+                    // The result is dropped: a scraper that hangs up is no error of the proxy's.
                     let stream = Watched::new(stream, Arc::default(), Instant::now(), Some(WRITE_TIMEOUT));
                     let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
                     drop(place);
@@ -128,13 +125,14 @@ impl Admin {
             },
             "/healthz" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" if self.leaving.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
-            "/readyz" if self.outbox.is_blocked() => {
+            "/readyz" if self.ring.is_blocked() => {
                 let why = "requests wait: no room for records, and records.overflow is block\n";
                 text(StatusCode::SERVICE_UNAVAILABLE, why.into())
             }
-            // Traffic is served all the same: records that do not arrive must not take a fleet out of its balancer.
+            // Ready in spite of troubles: traffic is served, and records that do not arrive must not take a fleet out of its
+            // load balancer.
             "/readyz" => {
-                let troubles = self.outbox.troubles();
+                let troubles = self.ring.troubles();
                 let told: String = troubles.iter().map(|trouble| format!("records: {trouble}\n")).collect();
                 text(StatusCode::OK, format!("ready\n{told}"))
             }
@@ -152,9 +150,9 @@ impl Admin {
         })
     }
 
-    /// 200 once every worker runs the new configuration, 422 if it is refused; the one before stays in force then.
+    /// Reloads: 200 once every worker runs the new configuration, 422 if it is refused and the old one stays in force.
     async fn reload(&self) -> Response<Full<Bytes>> {
-        let outcome = match self.reload.ask() {
+        let outcome = match self.reloader.ask() {
             Ok(answered) => answered.await.unwrap_or(Err(ReloadError::Stopping)),
             Err(error) => Err(error),
         };
@@ -174,7 +172,7 @@ impl Admin {
     }
 
     async fn inflight(&self) -> String {
-        let now_us = crate::transaction::now_us();
+        let now_us = now_us();
         let until = tokio::time::Instant::now() + WORKER_TIMEOUT;
         let asked: Vec<_> = self
             .workers
@@ -193,11 +191,8 @@ impl Admin {
         serde_json::Value::Array(rows).to_string() + "\n"
     }
 
-    fn row(worker: usize, live: &Shown, now_us: i64) -> serde_json::Value {
-        let mut path = String::new();
-        if let Some(uri) = &live.uri {
-            redaction::path(uri.path(), &mut path);
-        }
+    fn row(worker: usize, live: &LiveTransaction, now_us: i64) -> serde_json::Value {
+        let path = live.uri.as_ref().map(|uri| scrub_path(uri.path())).unwrap_or_default();
         serde_json::json!({
             "worker": worker,
             "seq": live.seq,
@@ -211,13 +206,13 @@ impl Admin {
     }
 }
 
-/// Whether a page in a browser made the request: any page may send a POST to any address that its reader reaches, this
-/// machine's own too, and a browser then says so in one of these fields.
+/// Whether a page in a browser made the request. Any page may send a POST to any address that its reader can reach, this
+/// machine included; the browser then sets one of these fields.
 fn is_of_page(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
-/// Puts the filter in the body in force, as `TOLLGATE_LOG` has it at the start.
+/// Sets the log filter to the one in the body. `TOLLGATE_LOG` sets it at the start.
 async fn log_level(body: Incoming) -> (StatusCode, String) {
     #[allow(clippy::disallowed_methods, reason = "limited")]
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, FILTER_BYTES_MAX).collect());

@@ -1,4 +1,6 @@
 //! The admin endpoint, and what it shows.
 
-pub mod http;
-pub mod upstreams_view;
+mod http;
+mod upstreams_view;
+
+pub use http::{Admin, INFLIGHT_MAX, InFlightQuery};

@@ -1,11 +1,9 @@
-//! What the admin endpoint shows of upstreams: which targets a service has, and how they fare.
-
-use std::sync::atomic::Ordering::Relaxed;
+//! The upstreams as the admin endpoint shows them: the targets of each service, and their health.
 
 use serde_json::{Value, json};
 
-use crate::config::{Plan, ServicePlan, TargetPlan};
-use crate::upstream::health::clock_ms;
+use crate::health::clock_ms;
+use crate::plan::{Plan, ServicePlan, TargetPlan};
 
 /// Every service with its targets, as JSON.
 #[must_use]
@@ -36,7 +34,7 @@ fn target_json(plan: &Plan, target: &TargetPlan, now_ms: u64) -> Value {
         "failures": failures,
         "ejections": ejections,
         "check": target.check.as_ref().map(|check| json!({"out": check.is_out(), "last_failure": check.last_failure()})),
-        "connections": state.connections.load(Relaxed),
+        "connections": state.connections(),
         "requests_in_flight": state.in_flight(),
     })
 }

@@ -1,4 +1,4 @@
-//! The TLS handshake with a client: policy and certificate by server name, and what a record says of the session.
+//! The TLS handshake with a client: policy and certificate by server name, and the facts of the session.
 
 use std::io;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use rustls::server::{Acceptor, UnbufferedServerConnection};
 use rustls::{CertificateError, CommonState, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tollgate_proxy_config::ClientCertFields;
+use tollgate_proxy_http::client_cert;
 use tollgate_tls::{PeerCertificate, ServerNames, ServerPolicy};
 
-use crate::client::connection::TlsFacts;
 use crate::client::tls_stream::TlsStream;
-use crate::client_cert;
-use crate::config::ClientCertFields;
-use crate::transaction::now_us;
+use crate::task::clock::now_us;
+use crate::transaction::TlsFacts;
 
-/// Room for a read of the client's first words, which are a few hundred bytes most of the time.
+/// Room for a read of the client's hello, which has a few hundred bytes most of the time.
 const HELLO_BYTES: usize = 4_096;
 
-/// Shakes hands under the policy of the name that the client asks for. `facts` has the name as soon as it is known, so
-/// that a failure has it too; everything else once the handshake is done.
+/// Shakes hands under the policy of the name that the client asks for. The name is noted in `facts` as soon as it is known, so
+/// that the record of a failure has it; the rest once the handshake is done.
 ///
 /// # Errors
-/// What [`tollgate_tls::handshake_failure_reason`] has a word for.
+/// The handshake failed; [`tollgate_tls::handshake_failure_reason`] names the reason.
 pub async fn shake(
     stream: TcpStream,
     names: &ServerNames,
@@ -33,7 +33,7 @@ pub async fn shake(
     let policy = policy(&mut stream, names, facts, &mut hello).await?;
     let session = UnbufferedServerConnection::new(policy.config().clone())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    // The session reads the client's first words again: which one it is follows from them.
+    // Which session it is follows from the hello, so the session has to read the hello again.
     let mut stream = Box::new(TlsStream::new(stream, session, hello));
     stream.shake().await?;
     facts.policy = Some(policy);
@@ -41,7 +41,7 @@ pub async fn shake(
     Ok(stream)
 }
 
-/// Reads the client's hello, for the policy of the name in it. `hello` has all that was read.
+/// Reads the client's hello into `hello`, and returns the policy of the server name in it.
 async fn policy(
     stream: &mut TcpStream,
     names: &ServerNames,
@@ -55,7 +55,7 @@ async fn policy(
         if stream.read_buf(hello).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // It takes what it has room for, and refuses a hello that is longer than any may be.
+        // The acceptor reads what it has room for, and refuses a hello that is too long.
         while looked_at < hello.len() {
             looked_at += acceptor.read_tls(&mut &hello[looked_at..])?;
             match acceptor.accept() {
@@ -67,7 +67,7 @@ async fn policy(
                 Err((error, mut alert)) => {
                     let mut said = Vec::new();
                     alert.write_all(&mut said)?;
-                    // That it may not arrive is no reason to say another reason.
+                    // Best effort: the reason reported is the handshake's, whether or not the alert arrives.
                     drop(stream.write_all(&said).await);
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
@@ -76,6 +76,7 @@ async fn policy(
     }
 }
 
+/// Notes the facts of a session.
 fn note(connection: &CommonState, fields: ClientCertFields, facts: &mut TlsFacts) -> io::Result<()> {
     facts.version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "1.3",
@@ -83,17 +84,17 @@ fn note(connection: &CommonState, fields: ClientCertFields, facts: &mut TlsFacts
         _ => "other",
     };
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    // rustls says TLS13_ where IANA says TLS_.
+    // rustls writes TLS13_ where IANA writes TLS_.
     facts.cipher = cipher.unwrap_or_default().replace("TLS13_", "TLS_");
     facts.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
     facts.alpn = connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
     let Some(der) = connection.peer_certificates().and_then(|chain| chain.first()) else { return Ok(()) };
     let certificate = match PeerCertificate::parse(der) {
         Ok(certificate) => certificate,
-        // The record and the routes go by what it says: a certificate that cannot be read is none.
+        // Records and routes go by the certificate's content, so one that cannot be read is refused.
         Err(_) => return Err(io::Error::other(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))),
     };
-    // rustls does not look at the certificate of a resumed session again.
+    // rustls does not check the certificate of a resumed session again.
     if facts.resumed && certificate.not_after_us < now_us() {
         return Err(io::Error::other(rustls::Error::InvalidCertificate(CertificateError::Expired)));
     }

@@ -1,26 +1,27 @@
-//! Rest: an HTTP/1.1 connection without a request gives up what only a request needs.
+//! Parking: an HTTP/1.1 connection without a request frees what only a request needs.
 //!
-//! hyper's connection has buffers of 8 KiB for each direction from its first byte to its last, a parser, and room for a
-//! request's future: some 25 KiB, of which a connection that waits for its client needs none. So it is taken apart once
-//! it was quiet for `timeouts.http1_rest`, the socket alone is waited for, and the next byte has it made anew:
+//! hyper's connection has 8 KiB of buffer for each direction, a parser, and room for a request's future: some 25 KiB, from its
+//! first byte to its last. A connection that waits for its client needs none of that. So it is taken apart once it was quiet
+//! for `timeouts.http1_rest`; the socket alone is waited for, and the next byte has hyper's connection built again:
 //! ```text
 //!          hyper's connection on the socket            the socket, and with TLS its session
-//!      ┌──────────────── awake ────────────────┐  quiet  ┌────────── at rest ──────────┐
+//!      ┌─────────────── active ────────────────┐  quiet  ┌────────── parked ───────────┐
 //!  ──▶ │ buffers, parser, deadlines of a head  │ ──────▶ │ a read of one byte          │ ──▶ end, deadline or
 //!      └───────────────────────────────────────┘ ◀────── └─────────────────────────────┘     drain: close_notify
 //!                                                 a byte
 //! ```
-//! A request must not notice, so that a connection rests only if nothing is lost by it:
+//! A request must not notice. So a connection is parked only if nothing is lost by it:
 //!
-//! * no transaction is open, and nothing was read that belongs to none;
-//! * hyper, asked twice, neither reads nor writes: it has nothing left to write, and no request that it has not handed on;
-//! * what hyper has read and not parsed, as half a head behind the last request, is read again by its successor;
-//! * a read finds what TLS has decrypted already, and lets TLS answer records that bring nothing to read, as a key update.
+//! * No transaction is open, and no byte was read that belongs to none.
+//! * hyper, polled twice, neither reads nor writes. So it has nothing left to write, and no request that it has not handed on.
+//! * Bytes that hyper has read and not parsed, as half a head behind the last request, are pushed back for its successor.
+//! * A read finds what TLS has decrypted already, and lets TLS answer records that bring nothing to read, as a key update.
 //!
-//! The time for the next head goes on meanwhile: it counts from the end of the last request ([`HeadClock`]).
+//! The time for the next head goes on while a connection is parked: it counts from the end of the last request
+//! ([`HeadClock`]).
 //!
-//! Quiet ones are looked for every now and then, among those that are awake ([`Awake`]): a timer for each connection would
-//! have to be set back by each request.
+//! [`ActiveConnections`] are scanned for quiet ones every now and then. A timer for each connection would have to be reset by
+//! each request.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::pin::Pin;
@@ -35,52 +36,51 @@ use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::client::connection::{ConnectionFacts, Watched};
 use crate::client::tls_stream::TlsStream;
-use crate::runtime::worker::Worker;
-use crate::task::cancel::{Quiet, Stop};
-use crate::task::timer::{Alarm, Alarms};
+use crate::socket::Watched;
+use crate::task::cancel::{Cancelled, Shutdown};
+use crate::task::timer::{Deadline, DeadlineTimer};
+use crate::transaction::{ConnectionFacts, WorkerContext};
 
-/// Shortest and longest time between two looks for quiet connections; half of `timeouts.http1_rest` between them.
-const LOOK_MIN: Duration = Duration::from_millis(5);
-const LOOK_MAX: Duration = Duration::from_millis(500);
-/// Connections that are looked at in one go: some 100 µs, after which the worker's other tasks have their turn.
-const LOOK_CONNECTIONS_MAX: usize = 1_024;
+/// Bounds of the time between two scans for quiet connections, which is half of `timeouts.http1_rest`.
+const SCAN_MIN: Duration = Duration::from_millis(5);
+const SCAN_MAX: Duration = Duration::from_millis(500);
+/// Connections scanned in one go: some 100 µs, after which the worker's other tasks have their turn.
+const SCAN_CONNECTIONS_MAX: usize = 1_024;
 
-/// How far a connection is with going to rest.
+/// Whether a connection was asked to park.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     No,
     Once,
-    /// hyper was polled since, and had moved something.
+    /// hyper was polled since the first time, and had moved something.
     Again,
 }
 
-/// What of a connection that is awake is looked at.
+/// One active connection, as the scan sees it.
 #[derive(Debug)]
 struct Watch {
     facts: Rc<ConnectionFacts>,
     asked: Cell<Asked>,
-    /// Of its task, which is one for as long as it is awake: comparing it would cost every poll.
+    /// Of the connection's task. An active connection keeps one task, so the waker is not compared at each poll.
     waker: OnceCell<Waker>,
 }
 
-/// The HTTP/1.1 connections of one listener of one worker that are awake.
+/// The HTTP/1.1 connections of one listener of one worker that are not parked.
 #[derive(Debug, Default)]
-pub struct Awake {
+pub struct ActiveConnections {
     watches: RefCell<Slab<Rc<Watch>>>,
 }
 
-/// The place of one of them, for as long as it is awake.
+/// The place of one active connection, for as long as it is active.
 #[derive(Debug)]
 pub struct Place<'a> {
-    among: &'a Awake,
+    among: &'a ActiveConnections,
     key: usize,
     watch: Rc<Watch>,
 }
 
-impl Awake {
-    /// One more is awake.
+impl ActiveConnections {
     pub fn enter(&self, facts: &Rc<ConnectionFacts>) -> Place<'_> {
         let watch = Watch { facts: facts.clone(), asked: Cell::new(Asked::No), waker: OnceCell::new() };
         let watch = Rc::new(watch);
@@ -88,26 +88,26 @@ impl Awake {
         Place { among: self, key, watch }
     }
 
-    /// Asks the quiet ones to rest, for ever.
-    pub async fn look_after(self: Rc<Self>, worker: Rc<Worker>) {
+    /// Asks quiet connections to park, for ever.
+    pub async fn park_quiet_ones(self: Rc<Self>, context: Rc<WorkerContext>) {
         loop {
-            let rest = worker.plan().config.timeouts.http1_rest.0;
-            tokio::time::sleep((rest / 2).clamp(LOOK_MIN, LOOK_MAX)).await;
+            let quiet_min = context.config().config.timeouts.http1_rest.0;
+            tokio::time::sleep((quiet_min / 2).clamp(SCAN_MIN, SCAN_MAX)).await;
             let mut from = 0;
-            while self.look(from, rest) {
-                from += LOOK_CONNECTIONS_MAX;
+            while self.scan(from, quiet_min) {
+                from += SCAN_CONNECTIONS_MAX;
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Asks those of some places that were quiet for `rest`; whether there are places after those.
-    fn look(&self, from: usize, rest: Duration) -> bool {
+    /// Asks the connections of some places that were quiet for `quiet_min`. Returns whether there are places after those.
+    fn scan(&self, from: usize, quiet_min: Duration) -> bool {
         let (watches, now) = (self.watches.borrow(), Instant::now());
-        let to = from + LOOK_CONNECTIONS_MAX;
+        let to = from + SCAN_CONNECTIONS_MAX;
         for watch in (from..to).filter_map(|key| watches.get(key)) {
             let facts = &watch.facts;
-            if facts.is_quiet() && now.saturating_duration_since(facts.quiet_since.get()) >= rest {
+            if facts.is_quiet() && now.saturating_duration_since(facts.quiet_since.get()) >= quiet_min {
                 watch.asked.set(Asked::Once);
                 if let Some(waker) = watch.waker.get() {
                     waker.wake_by_ref();
@@ -120,7 +120,7 @@ impl Awake {
 
 impl Place<'_> {
     /// Ready once the connection may be taken apart. To be polled after hyper, by the task that entered it.
-    pub fn may_rest(&self) -> impl Future<Output = ()> {
+    pub fn may_park(&self) -> impl Future<Output = ()> {
         std::future::poll_fn(|cx| match self.watch.asked.get() {
             Asked::No => {
                 self.watch.waker.get_or_init(|| cx.waker().clone());
@@ -139,7 +139,7 @@ impl Place<'_> {
         if !watch.facts.io.take_moved() {
             return Poll::Ready(());
         }
-        // It was the last request, most likely. What moves once more is left alone until the next look.
+        // Most likely that was the end of the last request. If something moves again, the next scan asks again.
         if asked == Asked::Once {
             watch.asked.set(Asked::Again);
             cx.waker().wake_by_ref();
@@ -158,47 +158,47 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A socket of a connection that can rest.
-pub trait Restful: AsyncRead + AsyncWrite + Unpin {
-    /// Gives up what it holds of memory and does not need while nothing comes.
+/// A socket of a connection that can be parked.
+pub trait Parkable: AsyncRead + AsyncWrite + Unpin {
+    /// Frees the memory that is not needed while nothing comes.
     fn shrink(&mut self);
 }
 
-impl Restful for TcpStream {
+impl Parkable for TcpStream {
     fn shrink(&mut self) {}
 }
 
-impl Restful for Box<TlsStream> {
+impl Parkable for Box<TlsStream> {
     fn shrink(&mut self) {
         TlsStream::shrink(self);
     }
 }
 
-/// Until when a connection rests.
+/// How long a connection stays parked.
 #[derive(Debug)]
 pub struct Until<'a> {
-    /// When the time for its next head is over.
+    /// When the time for the next head is over.
     pub deadline: Instant,
-    /// The worker takes no more connections.
-    pub drain: &'a Stop,
-    /// How long the request of a connection that has begun none yet is still waited for then.
+    /// Cancelled once the worker accepts no more connections.
+    pub drain: &'a Shutdown,
+    /// How long after that the first request of a connection is waited for; `None` = it has served one.
     pub grace: Option<Duration>,
 }
 
-/// Waits for the next byte that the client sends; `None` = there will be none that is waited for.
-pub async fn rest<IO: Restful>(io: &mut Watched<IO>, until: Until<'_>) -> Option<u8> {
-    let mut deadline = Alarm::at(until.deadline);
-    let mut drain = Some(Quiet::cancelled(until.drain));
+/// Waits for the next byte from the client; `None` = the connection is to be closed.
+pub async fn park<IO: Parkable>(io: &mut Watched<IO>, until: Until<'_>) -> Option<u8> {
+    let mut deadline = Deadline::at(until.deadline);
+    let mut drain = Some(Cancelled::of(until.drain));
     std::future::poll_fn(move |cx| {
         let mut byte = [0];
         let mut read = ReadBuf::new(&mut byte);
         match Pin::new(&mut *io).poll_read(cx, &mut read) {
             Poll::Ready(Ok(())) => return Poll::Ready(read.filled().first().copied()),
-            // As when it is read between two requests: nobody's transaction, and so nobody's error.
+            // An error between two requests belongs to no transaction, so nothing reports it.
             Poll::Ready(Err(_)) => return Poll::Ready(None),
             Poll::Pending => {}
         }
-        // What TLS has to say to what it read.
+        // TLS may have to answer what it just read, as a key update, though there is nothing to read for HTTP.
         if let Poll::Ready(Err(_)) = Pin::new(&mut *io).poll_flush(cx) {
             return Poll::Ready(None);
         }
@@ -213,52 +213,51 @@ pub async fn rest<IO: Restful>(io: &mut Watched<IO>, until: Until<'_>) -> Option
     .await
 }
 
-/// What hyper has read and not parsed, less the empty lines that some clients send behind a body (RFC 9112 section 2.2).
+/// Strips the empty lines that some clients send behind a body (RFC 9112 section 2.2) from what hyper read and did not parse.
 #[must_use]
 pub fn without_empty_lines(mut read: Bytes) -> Bytes {
     loop {
         let empty = match &read[..] {
             [b'\n', ..] => 1,
             [b'\r', b'\n', ..] => 2,
-            // A bare CR is hyper's to refuse.
+            // hyper refuses a bare CR.
             _ => return read,
         };
         read.advance(empty);
     }
 }
 
-/// hyper's clock for a connection that comes from its rest: its first head was waited for already.
+/// hyper's clock for a connection that was parked: the wait for its first head began before hyper did.
 #[derive(Debug)]
 pub struct HeadClock {
     waited_since: Instant,
-    /// It was told that.
-    told: AtomicBool,
+    /// Whether hyper has asked for the time once.
+    asked: AtomicBool,
 }
 
 impl HeadClock {
-    /// The first head is waited for since then.
     #[must_use]
     pub fn new(waited_since: Instant) -> Self {
-        Self { waited_since, told: AtomicBool::new(false) }
+        Self { waited_since, asked: AtomicBool::new(false) }
     }
 }
 
 impl Timer for HeadClock {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        Alarms.sleep(duration)
+        DeadlineTimer.sleep(duration)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        Alarms.sleep_until(deadline)
+        DeadlineTimer.sleep_until(deadline)
     }
 
-    /// hyper asks when it begins to wait for a head, and for nothing else.
+    /// hyper asks for the time when it begins to wait for a head, and at no other moment.
     fn now(&self) -> Instant {
-        if self.told.swap(true, Relaxed) { Instant::now() } else { self.waited_since }
+        if self.asked.swap(true, Relaxed) { Instant::now() } else { self.waited_since }
     }
 
     fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
-        Alarms.reset(sleep, deadline);
+        DeadlineTimer.reset(sleep, deadline);
     }
 }
 

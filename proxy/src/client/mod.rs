@@ -1,11 +1,15 @@
-//! The side of the clients: listeners, TLS, the protocols, and what is known of a connection.
+//! The side of the clients: listeners, the PROXY header, TLS, and the protocols. Each request goes to
+//! [`crate::transaction::handle`].
 
-pub mod connection;
-pub mod handshake;
-pub mod http1;
-pub mod idle;
-pub mod misdirected;
-pub mod proxy_header;
-pub mod read_readiness;
-pub mod server;
-pub mod tls_stream;
+mod clients;
+mod handshake;
+mod http1;
+mod http2;
+mod idle;
+mod protocols;
+mod proxy_header;
+mod server;
+mod tls_stream;
+
+pub use clients::Clients;
+pub use server::Server;

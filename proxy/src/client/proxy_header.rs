@@ -1,14 +1,13 @@
-//! Takes the PROXY header from a socket, and not one byte of what follows it.
+//! Reads the PROXY header from a socket, and not one byte of what follows it.
 //!
-//! Bytes are looked at first and read then: while the header is incomplete, all that has come belongs to it, and once
-//! it is complete its length is known.
+//! Bytes are peeked before they are read. While the header is incomplete, everything that has come belongs to it; once it
+//! is complete, its length is known.
 
 use std::io;
 use std::net::IpAddr;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-
 use tollgate_proxy_http::forwarding::is_trusted;
 use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
 use tollgate_proxy_http::proxy_protocol::decode::{BYTES_MAX, Header, Malformed, decode};
@@ -16,22 +15,22 @@ use tollgate_proxy_http::proxy_protocol::decode::{BYTES_MAX, Header, Malformed, 
 /// Why a connection that must begin with a PROXY header is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
-    /// The peer is in none of the networks.
+    /// The peer is in none of the trusted networks.
     #[error("the peer may send no PROXY header; name its network in `proxy_protocol.from`")]
     Untrusted,
-    /// It begins with something else.
+    /// The connection begins with something else.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// It ended inside the header, or failed; `begun` = after a first byte.
+    /// The connection ended or failed before the header was complete.
     #[error("the connection ended before its PROXY header did")]
     Closed {
-        /// Whether a byte of it had come: who connects and leaves only looks whether the port is open.
+        /// Whether a byte had come. A client that connects and leaves without one only probes the port.
         begun: bool,
     },
 }
 
 impl HeaderError {
-    /// The label of the metric; `None` = nothing to count.
+    /// The label of the metric; `None` = the failure is not counted.
     #[must_use]
     pub const fn reason(&self) -> Option<&'static str> {
         match self {
@@ -43,7 +42,7 @@ impl HeaderError {
     }
 }
 
-/// Reads the header of a connection of `peer`. Waits for as long as it is incomplete.
+/// Reads the header of a connection of `peer`. Waits until it is complete.
 ///
 /// # Errors
 /// The connection is to be closed.
@@ -52,11 +51,11 @@ pub async fn receive(stream: &mut TcpStream, peer: IpAddr, headers: &ProxyHeader
         return Err(HeaderError::Untrusted);
     }
     let mut bytes = vec![0; BYTES_MAX];
-    // What was read of it so far.
+    // Bytes of the header that were read.
     let mut taken = 0;
     loop {
         let closed = |_: io::Error| HeaderError::Closed { begun: taken > 0 };
-        // Never full: a header that is incomplete is shorter than its bound.
+        // The buffer is never full here: an incomplete header is shorter than the bound.
         let seen = taken + stream.peek(&mut bytes[taken..]).await.map_err(closed)?;
         if seen == taken {
             return Err(HeaderError::Closed { begun: taken > 0 });

@@ -1,21 +1,23 @@
-//! TLS towards a client, with buffers that are there only while something is in them.
+//! TLS towards a client, with buffers that exist only while something is in them.
 //!
-//! rustls' own buffers do not go below 4 KiB once a byte was read, which is half of what a connection takes that waits for
-//! its client. Its unbuffered interface leaves the buffers to its user:
+//! rustls' own buffers never shrink below 4 KiB once a byte was read, which is half the memory of a connection that waits for
+//! its client. So this is not tokio-rustls. rustls' unbuffered interface leaves the buffers to its user:
 //! ```text
 //!             ┌──────────┐ records  ┌─────────┐ plaintext ┌───────┐
-//!  socket ──▶ │ incoming │ ───────▶ │ session │ ────────▶ │ plain │ ──▶ reader     no read before it is empty
+//!  socket ──▶ │ incoming │ ───────▶ │ session │ ────────▶ │ plain │ ──▶ reader     the socket is read only when it is empty
 //!             └──────────┘          │         │           └───────┘
 //!             ┌──────────┐ records  │         │
-//!  socket ◀── │ outgoing │ ◀─────── │         │ ◀────────────────────── writer     no write before it is empty
+//!  socket ◀── │ outgoing │ ◀─────── │         │ ◀────────────────────── writer     accepts a write only when it is empty
 //!             └──────────┘          └─────────┘
 //! ```
-//! * `incoming` holds part of a record, or of a handshake message of many: [`INCOMING_BYTES_MAX`], and what is read at once.
-//! * `plain` holds what `incoming` held.
-//! * `outgoing` holds the records of one write, of [`WRITE_BYTES_MAX`], and what the session says of its own accord.
+//! * `incoming` holds part of a record, or of a handshake message of several: at most [`INCOMING_BYTES_MAX`] and one read.
+//! * `plain` holds the plaintext of what `incoming` held.
+//! * `outgoing` holds the records of one write of [`WRITE_BYTES_MAX`], and what the session sends by itself.
 //!
-//! The end of the socket without close_notify is an error, as is everything that the session refuses; the alert that tells
-//! the client of it is written as far as the socket takes it at once.
+//! Since each buffer must be empty before the stage before it runs again, none grows with what the peer does.
+//!
+//! The end of the socket without close_notify is an error: without it, an attacker could cut a body short unnoticed. So is
+//! everything that the session refuses; the alert about it is written as far as the socket has room.
 
 use std::io;
 use std::pin::Pin;
@@ -28,41 +30,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-/// Least room for a read.
+/// Least room of a read.
 const READ_BYTES: usize = 4_096;
-/// A record's header: type, version, and two bytes of length (RFC 8446 section 5.1).
+/// Header of a record: type, version, and two bytes of length (RFC 8446 section 5.1).
 const HEADER_BYTES: usize = 5;
-/// A record with its header, also of TLS 1.2, whose ciphertext may be 2 KiB longer than its plaintext (RFC 5246 section 6.2.3).
+/// A record with its header. In TLS 1.2 the ciphertext may be 2 KiB longer than the plaintext (RFC 5246 section 6.2.3).
 const RECORD_BYTES_MAX: usize = HEADER_BYTES + 16 * 1_024 + 2_048;
-/// What a client may have sent of a handshake message that is not complete. rustls' own buffers have the same bound; the
-/// message itself is no longer than this, but may come in records of a byte each.
+/// Bytes of an incomplete handshake message. rustls' own buffers have the same bound. A message is no longer than this, but
+/// may come in records of one byte each.
 const INCOMING_BYTES_MAX: usize = 64 * 1_024;
 /// Bytes of one write: four records.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
-/// Bytes of small parts that are written as one record.
+/// Bytes of small parts that are gathered into one record.
 const GATHER_BYTES_MAX: usize = 16 * 1_024;
-/// Room for what encryption adds to a write of four records, and for an alert.
+/// Room for the overhead of encrypting a write of four records, and for an alert.
 const OVERHEAD_BYTES: usize = 256;
-/// A buffer that grew larger is not kept once it is empty.
+/// An empty buffer with more capacity is freed.
 const KEPT_BYTES_MAX: usize = 8 * 1_024;
 
 /// A session with a client, and its socket.
 pub struct TlsStream {
     socket: TcpStream,
     session: UnbufferedServerConnection,
-    /// Read, and not understood yet.
+    /// Bytes read and not decrypted.
     incoming: Vec<u8>,
-    /// Decrypted; read up to `plain_read`.
+    /// Decrypted bytes; `plain_read` of them were handed on.
     plain: Vec<u8>,
     plain_read: usize,
-    /// Encrypted; written up to `outgoing_written`.
+    /// Encrypted bytes; `outgoing_written` of them are in the socket.
     outgoing: Vec<u8>,
     outgoing_written: usize,
-    /// The client said that it sends no more.
+    /// Whether the client sent close_notify.
     peer_closed: bool,
-    /// The session is broken: what it had to say is said.
+    /// Whether the session refused something. Its alert is written then.
     failed: bool,
-    /// close_notify is sent, or on its way.
+    /// Whether close_notify is sent, or in `outgoing`.
     closing: bool,
 }
 
@@ -72,7 +74,7 @@ impl std::fmt::Debug for TlsStream {
     }
 }
 
-/// What is to be done once the session can write.
+/// What to write once the session can.
 enum Write<'a> {
     Nothing,
     Plaintext(&'a [u8]),
@@ -80,7 +82,7 @@ enum Write<'a> {
 }
 
 impl TlsStream {
-    /// A session that has not begun its handshake; `incoming` is what was read of the socket already.
+    /// A session before its handshake. `incoming` is what was read from the socket already.
     #[must_use]
     pub fn new(socket: TcpStream, session: UnbufferedServerConnection, incoming: Vec<u8>) -> Self {
         let (plain, outgoing) = (Vec::new(), Vec::new());
@@ -88,7 +90,6 @@ impl TlsStream {
         Self { socket, session, incoming, plain, plain_read, outgoing, outgoing_written, peer_closed, failed, closing }
     }
 
-    /// What was agreed on.
     #[must_use]
     pub fn session(&self) -> &CommonState {
         &self.session
@@ -97,7 +98,7 @@ impl TlsStream {
     /// Shakes hands.
     ///
     /// # Errors
-    /// As [`io::Error`]s of tokio-rustls: with a [`rustls::Error`] inside what the session refuses or was told by an alert.
+    /// As tokio-rustls: with a [`rustls::Error`] inside, if the session refused something or got an alert.
     pub async fn shake(&mut self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.poll_shake(cx)).await
     }
@@ -109,14 +110,14 @@ impl TlsStream {
             if !self.session.is_handshaking() {
                 return sent.map(Ok);
             }
-            // Its answer may come while our words wait for room.
+            // Not waited for before reading: the client may answer while our bytes wait for room in the socket.
             if ready!(self.poll_receive(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
 
-    /// Gives up buffers that are empty.
+    /// Frees the buffers that are empty.
     pub fn shrink(&mut self) {
         if self.incoming.is_empty() {
             self.incoming = Vec::new();
@@ -129,16 +130,17 @@ impl TlsStream {
         }
     }
 
-    /// Reads once from the socket; 0 = its end.
+    /// Reads from the socket once; 0 = its end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.incoming.len() >= INCOMING_BYTES_MAX {
             let why = "the client sends a handshake message that is too long";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
+        // Without a buffer, the socket is asked first: a connection that waits for its client allocates nothing.
         if self.incoming.capacity() == 0 {
             ready!(self.socket.poll_read_ready(cx))?;
         }
-        // All of a record that has begun, if it can be.
+        // Room for the rest of a record that has begun, so that it comes in one read.
         let record = match self.incoming.get(..HEADER_BYTES) {
             Some(&[.., high, low]) => HEADER_BYTES + usize::from(u16::from_be_bytes([high, low])),
             _ => 0,
@@ -148,18 +150,20 @@ impl TlsStream {
         poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.incoming)
     }
 
-    /// Has the session go on as far as it can with what was read. Its alert is on its way when it fails.
+    /// Drives the session as far as it goes with what was read. If it fails, writes its alert.
     fn advance(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.drive(Write::Nothing).inspect_err(|_| {
             self.failed = true;
-            self.say_why();
-            let _as_far_as_it_goes = self.poll_send(cx);
+            self.take_alert();
+            // Best effort: the error is reported whether or not the alert leaves.
+            let _sent = self.poll_send(cx);
         })
     }
 
+    /// Runs the session's states until it waits for bytes, and does `write` once it can write.
     fn drive(&mut self, mut write: Write<'_>) -> io::Result<()> {
         loop {
             let UnbufferedStatus { mut discard, state } = self.session.process_tls_records(&mut self.incoming);
@@ -182,7 +186,7 @@ impl TlsStream {
                     append(&mut self.outgoing, 0, |room| data.encode(room)).map(|()| true)
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
-                    // It goes before whatever follows it in the buffer.
+                    // Everything in `outgoing` is sent in order, so this counts as sent already.
                     data.done();
                     Ok(true)
                 }
@@ -203,7 +207,7 @@ impl TlsStream {
                     Write::Plaintext(_) => Err(Fault::Closed),
                     Write::Nothing | Write::CloseNotify => Ok(false),
                 },
-                // Early data is never accepted, and there is nothing else.
+                // The other states are of early data, which is never accepted.
                 Ok(_) => Err(Fault::Closed),
             };
             self.incoming.drain(..discard);
@@ -213,24 +217,25 @@ impl TlsStream {
         }
     }
 
-    /// Takes the alert of a session that has failed. It must not look at what was read any more: it would fail once more.
-    fn say_why(&mut self) {
+    /// Encodes the alert of a session that has failed. Only while the session has something to write: driven further, it would
+    /// read `incoming` and fail once more.
+    fn take_alert(&mut self) {
         while self.session.wants_write() {
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(&mut self.incoming);
-            let said = match state {
+            let encoded = match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     append(&mut self.outgoing, 0, |room| data.encode(room)).is_ok()
                 }
                 _ => false,
             };
             self.incoming.drain(..discard);
-            if !said {
+            if !encoded {
                 return;
             }
         }
     }
 
-    /// Writes what is encrypted.
+    /// Writes `outgoing` into the socket.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.outgoing_written < self.outgoing.len() {
             let left = &self.outgoing[self.outgoing_written..];
@@ -245,7 +250,7 @@ impl TlsStream {
     }
 }
 
-/// What stands in the way of a write.
+/// Why a write failed.
 enum Fault {
     Refused(rustls::Error),
     /// The session is over, or has sent as much as its keys may.
@@ -267,9 +272,9 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Why something was not put into a buffer.
+/// An error of putting something into a buffer.
 trait Short {
-    /// The room that it needs, if that was it.
+    /// The room that is needed, if there was too little.
     fn required(&self) -> Option<usize>;
 }
 
@@ -291,7 +296,7 @@ impl Short for EncryptError {
     }
 }
 
-/// Has something of about `bytes` put behind what is in a buffer.
+/// Appends to a buffer what `put` writes, which is about `bytes` long.
 fn append<E: Short>(
     buffer: &mut Vec<u8>,
     bytes: usize,
@@ -305,7 +310,7 @@ fn append<E: Short>(
         buffer.truncate(from + put.as_ref().map_or(0, |bytes| *bytes));
         match put {
             Ok(_) => return Ok(()),
-            // It says what it needs, so that the next time is the last.
+            // The error says how much room is needed, so that the second try is the last.
             Err(error) => match error.required().filter(|required| *required > room) {
                 Some(required) => room = required,
                 None => return Err(Fault::Closed),
@@ -314,7 +319,7 @@ fn append<E: Short>(
     }
 }
 
-/// A buffer whose content is used: kept, if it is not too large to be.
+/// Empties a buffer, and frees it if it is large.
 fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer.clear();
     if buffer.capacity() > KEPT_BYTES_MAX { Vec::new() } else { buffer }
@@ -356,7 +361,8 @@ impl AsyncWrite for TlsStream {
         }
         let part = &buf[..buf.len().min(WRITE_BYTES_MAX)];
         self.drive(Write::Plaintext(part))?;
-        // What the socket does not take now is waited for before the next write, and by a flush.
+        // The rest is written before the next write, and by a flush. These bytes count as written: they are encrypted, and
+        // cannot be taken back.
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Err(error));
         }
@@ -399,7 +405,7 @@ impl AsyncWrite for TlsStream {
         }
         ready!(self.poll_send(cx))?;
         match ready!(Pin::new(&mut self.socket).poll_shutdown(cx)) {
-            // The client was faster.
+            // The client closed first.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             shut => Poll::Ready(shut),
         }

@@ -14,16 +14,16 @@ use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 
 use super::compile::{identity, noted};
 use super::compile_quota::Quotas;
+use super::turns::{self, TRIED_MAX};
 use super::{Endpoint, HealthPlan, Plan, ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan};
-use crate::upstream::balance;
-use crate::upstream::health::{Check, CheckRule, UpstreamState};
+use crate::health::{Check, CheckRule, UpstreamState};
 
 /// Targets of one service.
 const TARGETS_MAX: usize = 1_000;
 /// The largest weight of a target.
 const WEIGHT_MAX: u32 = 100;
 /// Attempts for one request.
-const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=balance::TRIED_MAX as u32;
+const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=TRIED_MAX as u32;
 
 /// Upstream identities, each once.
 pub(super) struct Upstreams<'a> {
@@ -53,7 +53,7 @@ impl<'a> Upstreams<'a> {
                     (Some((policy, _)), Protocol::Auto) => Some(http1(policy).config_to_one_server()?),
                     _ => tls.clone(),
                 };
-                let state = UpstreamState::new(&key.endpoint);
+                let state = UpstreamState::new(key.endpoint.to_string());
                 Arc::new(UpstreamPlan { key: key.clone(), tls, tls_http1, state })
             }
         };
@@ -139,7 +139,7 @@ fn plan(
         client_host: service.host == UpstreamHost::Client,
         upgrades: service.protocol != Protocol::Http2,
         balance: service.balance,
-        round: balance::round(&weights),
+        round: turns::round(&weights),
         health,
         warm_connections: service.warm_connections.value,
         quota: quotas.service(&service.name, &service.caps, problems),

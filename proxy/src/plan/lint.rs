@@ -9,7 +9,7 @@ use tollgate_proxy_config::{ClientAuth, KeyPair, ProxyConfig};
 use tollgate_tls::Identity;
 
 use super::Plan;
-use crate::transaction::now_us;
+use crate::task::clock::now_us;
 
 /// A certificate that expires within this time is worth a warning.
 const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);

@@ -11,6 +11,7 @@ mod fixed;
 mod lint;
 #[cfg(any(test, fuzzing))]
 pub mod promises;
+pub mod turns;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use tollgate_tls::{ClientPolicy, ServerNames};
 
 use tollgate_proxy_config::{AllOut, Balance, Protocol, ProxyConfig, ProxyProtocol};
 
-use crate::upstream::health::{Check, UpstreamState};
+use crate::health::{Check, UpstreamState};
 use tollgate_proxy_http::cidr::Cidr;
 use tollgate_proxy_http::header_edits::HeaderEdits;
 use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;

@@ -1,6 +1,8 @@
-//! The running proxy: the workers' threads, their start, their reloads and their stop.
+//! The running proxy: the only wing that knows all the others. Starts the threads, and stops them.
 
-pub mod reload;
-pub mod running;
-pub mod sockets;
-pub mod worker;
+mod running;
+mod sockets;
+mod worker;
+
+pub use running::{Running, StartError, start, start_on};
+pub use sockets::{SocketError, inherited};

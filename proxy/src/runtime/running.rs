@@ -1,38 +1,34 @@
-//! Starting and stopping: bind everything, then run; drain under a deadline, then hand over every record.
+//! Starts and stops the proxy: bind everything, then run; drain under a deadline, then hand over every record.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::http::{Admin, INFLIGHT_MAX, InFlightQuery};
-use crate::client::server::Server;
-use crate::config::Plan;
+use tollgate_proxy_ship::{self as ship, Ring, Sealer, Shipper};
+
+use crate::admin::Admin;
 use crate::metrics::Metrics;
-use crate::runtime::reload::{Adopt, InForce, ReloadError, Reloaded, Reloader};
+use crate::plan::Plan;
+use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
 use crate::runtime::sockets::{Handed, SocketError};
-use crate::runtime::worker::Worker;
-use crate::ship::{self, Outbox, Sealer, Shipper};
-use crate::task::cancel::{Quiet, Stop};
-use crate::transaction::now_us;
+use crate::runtime::worker::{self, DRAIN_POLL};
+use crate::task::cancel::Shutdown;
+use crate::task::clock::now_us;
 use crate::upstream::health::active;
 
 /// Queries for transactions in flight that wait for a worker.
 const QUERIES_MAX: usize = 4;
-/// How often a draining worker looks whether its connections are gone.
-const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// Why the proxy cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A listening socket cannot be had.
+    /// A listening socket cannot be bound.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The shipper cannot start.
@@ -46,7 +42,7 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// A proxy that runs. Dropped without [`Running::stop`], it goes on.
+/// A running proxy. It runs on if it is dropped without [`Running::stop`].
 #[derive(Debug)]
 pub struct Running {
     /// Name and bound address of each listener, in the order of the configuration.
@@ -65,23 +61,23 @@ pub struct Running {
     shipper: Shipper,
     drain_cut: prometheus::IntCounter,
     leaving: CancellationToken,
-    drain: Stop,
-    cut: Stop,
+    drain: Shutdown,
+    cut: Shutdown,
     end: CancellationToken,
 }
 
 /// Binds every address of the plan and starts the threads.
 ///
 /// # Errors
-/// An address, folder or thread that cannot be had; nothing runs then.
+/// An address, folder or thread is not available. Nothing runs then.
 pub fn start(plan: Plan) -> Result<Running, StartError> {
     start_on(plan, Vec::new())
 }
 
-/// The same on sockets that were handed over: each serves the listener whose address it is bound to, or admin.
+/// As [`start`], on inherited sockets: each serves the listener, or the admin endpoint, whose address it is bound to.
 ///
 /// # Errors
-/// As [`start`]; a socket that nobody in the plan has is one too.
+/// As [`start`]; or a socket is bound to an address that is not in the plan.
 pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartError> {
     tollgate_tls::install_provider();
     let plan = Arc::new(plan);
@@ -93,12 +89,12 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
     let (sockets, addresses) = handed.listeners(&plan)?;
     let (admin, admin_socket) = handed.one("admin", plan.admin)?;
     handed.none_left()?;
-    let outbox = Outbox::new(&plan.records, metrics.ship.clone());
-    let shipper = Shipper::start(&plan.records, outbox.clone(), metrics.ship.clone())?;
+    let ring = Ring::new(&plan.records, metrics.ship.clone());
+    let shipper = Shipper::start(&plan.records, ring.clone(), metrics.ship.clone())?;
     let level = plan.config.records.compression_level.value;
-    let sealer = Sealer::start(plan.workers, level, outbox.clone()).map_err(StartError::Thread)?;
+    let sealer = Sealer::start(plan.workers, level, ring.clone()).map_err(StartError::Thread)?;
     let [leaving, end] = [(); 2].map(|()| CancellationToken::new());
-    let [drain, cut] = [(); 2].map(|()| Stop::default());
+    let [drain, cut] = [(); 2].map(|()| Shutdown::default());
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
     let (mut workers, mut queries, mut adopters) = (Vec::new(), Vec::new(), Vec::new());
@@ -107,15 +103,20 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
         queries.push(sender);
         let (sender, adopts) = mpsc::channel(1);
         adopters.push(sender);
-        let (plan, ports, metrics) = (plan.clone(), ports.clone(), metrics.clone());
-        let jobs = sealer.jobs();
-        let stop = (drain.clone(), cut.clone());
-        let worker = spawn_worker(index, move |runtime| {
-            let worker = Worker::new(&plan, index as u32, start_us, ports, &metrics, jobs, stop);
-            // The worker goes over to others, and this one is to be freed then.
-            drop(plan);
-            run_worker(runtime, worker, sockets, receiver, adopts);
-        });
+        let start = worker::Start {
+            plan: plan.clone(),
+            index: index as u32,
+            start_us,
+            ports: ports.clone(),
+            metrics: metrics.clone(),
+            queue: sealer.jobs(),
+            sockets,
+            queries: receiver,
+            adopts,
+            drain: drain.clone(),
+            cut: cut.clone(),
+        };
+        let worker = spawn_worker(index, move |runtime| worker::run(runtime, start));
         workers.push(worker.map_err(StartError::Thread)?);
     }
     let in_force = InForce::new(plan);
@@ -127,9 +128,9 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
         in_force: in_force.clone(),
         metrics: metrics_shown,
         workers: queries,
-        outbox,
+        ring,
         leaving: leaving.clone(),
-        reload,
+        reloader: reload,
     };
     let stop = end.clone();
     let body = move || {
@@ -160,22 +161,22 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
 }
 
 impl Running {
-    /// How long transactions may go on after a signal to stop, by the configuration in force.
+    /// The configured time of the drain.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.in_force.plan().config.drain.0
     }
 
-    /// Reads the configuration again, and goes over to it if all of it is right. Blocks until every worker has.
+    /// Reads the configuration again, and adopts it if all of it is right. Blocks until every worker has.
     ///
     /// # Errors
-    /// What is wrong, or cannot be changed while the proxy runs; nothing has changed then.
+    /// The configuration is wrong, or changes what only a restart can. Nothing has changed then.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         self.reloader.ask()?.blocking_recv().unwrap_or(Err(ReloadError::Stopping))
     }
 
-    /// Says that it is not ready, serves on for the `drain_delay` in force, then takes no more connections, lets transactions end within `patience`, cuts the rest, and ships or spools every
-    /// record. Blocks.
+    /// Stops: reports that it is not ready, serves on for `drain_delay`, accepts no more connections, lets transactions end
+    /// within `patience`, cuts the rest, and ships or spools every record. Blocks.
     pub fn stop(self, patience: Duration) {
         self.leaving.cancel();
         std::thread::sleep(self.in_force.plan().config.drain_delay.0);
@@ -193,7 +194,7 @@ impl Running {
         if self.drain_cut.get() > 0 {
             tracing::warn!(transactions = self.drain_cut.get(), "cut at the end of the drain");
         }
-        // The workers are gone, and with them all that it had to wait for.
+        // The workers are gone, so the sealer has every batch.
         self.sealer.stop();
         self.shipper.stop(Instant::now() + self.in_force.plan().config.records.stop_timeout.0);
         self.end.cancel();
@@ -210,14 +211,14 @@ impl Running {
     }
 }
 
-/// Starts a worker's thread. `body` gets a runtime that was made there: it cannot be handed from thread to thread, and is the
-/// cheaper for it.
+/// Starts a worker's thread. `body` gets a runtime that was created there: a local runtime cannot move between threads, and is
+/// the cheaper for it.
 fn spawn_worker(index: usize, body: impl FnOnce(LocalRuntime) + Send + 'static) -> io::Result<JoinHandle<()>> {
     let (built, told) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let (runtime, failed) = runtime.map_or_else(|error| (None, Err(error)), |runtime| (Some(runtime), Ok(())));
-        // Whoever starts the workers waits for it.
+        // The starting thread waits for it.
         let _told = built.send(failed);
         if let Some(runtime) = runtime {
             body(runtime);
@@ -225,57 +226,4 @@ fn spawn_worker(index: usize, body: impl FnOnce(LocalRuntime) + Send + 'static) 
     })?;
     told.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended at once")))?;
     Ok(thread)
-}
-
-/// A worker's thread, from its first connection to its last record.
-fn run_worker(
-    runtime: LocalRuntime,
-    worker: Rc<Worker>,
-    sockets: Vec<StdListener>,
-    mut queries: mpsc::Receiver<InFlightQuery>,
-    mut adopts: mpsc::Receiver<Adopt>,
-) {
-    runtime.block_on(async {
-        tokio::task::spawn_local(worker.clone().keep_house());
-        let mut accepting = Vec::new();
-        for (listener, socket) in sockets.into_iter().enumerate() {
-            match TcpListener::from_std(socket) {
-                Ok(socket) => {
-                    accepting.push(tokio::task::spawn_local(Server::new(&worker, listener).accept(socket)));
-                }
-                Err(error) => tracing::error!(%error, "a listener could not be registered with the runtime"),
-            }
-        }
-        let asked = worker.clone();
-        tokio::task::spawn_local(async move {
-            while let Some(query) = queries.recv().await {
-                // Whoever asked may have given up.
-                let _given_up = query.send(asked.live.borrow().oldest(INFLIGHT_MAX));
-            }
-        });
-        let adopting = worker.clone();
-        tokio::task::spawn_local(async move {
-            while let Some(Adopt { plan, adopted }) = adopts.recv().await {
-                adopting.adopt(plan);
-                let _given_up = adopted.try_send(());
-            }
-        });
-        Quiet::cancelled(&worker.drain).await;
-        // One accepted while it is found that there is nothing to wait for would be lost.
-        for accepting in accepting {
-            if let Err(error) = accepting.await {
-                tracing::error!(%error, "a listener ended");
-            }
-        }
-        let busy = || worker.connections.get() > 0 || !worker.live.borrow().is_empty();
-        while busy() && !worker.cut.is_cancelled() {
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
-        worker.metrics.shared().drain_cut.inc_by(worker.live.borrow().len() as u64);
-        // Tunnels hear the cut and write their records.
-        tokio::task::yield_now().await;
-    });
-    worker.cutting.set(true);
-    drop(runtime);
-    worker.close();
 }

@@ -1,8 +1,8 @@
-//! Listening sockets: bound here, or handed over by whoever started the process.
+//! Listening sockets: bound here, or inherited from the parent process.
 //!
-//! What holds the sockets beyond the life of one process (systemd's socket units; any parent that speaks the
-//! `LISTEN_FDS` protocol of sd_listen_fds(3)) lets another process take over without a lost connection: those that
-//! nobody has accepted yet wait in the kernel, for whichever process accepts next.
+//! A parent that holds the sockets beyond the life of one process (systemd's socket units; any parent with the `LISTEN_FDS`
+//! protocol of sd_listen_fds(3)) lets another process take over without a lost connection: connections that are not accepted
+//! yet wait in the kernel for the process that accepts next.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,12 +10,12 @@ use std::net::{SocketAddr, TcpListener};
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::Plan;
+use crate::plan::Plan;
 
 /// Connections that the kernel holds before they are accepted.
 const BACKLOG: i32 = 4_096;
 
-/// Why a listening socket cannot be had.
+/// Why there is no listening socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// An address cannot be bound.

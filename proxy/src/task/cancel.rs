@@ -1,11 +1,11 @@
-//! Waiting for a cancellation beside something that is polled often.
+//! Cancellation that is cheap to poll.
 //!
-//! `CancellationToken` looks at its state, and at its list of waiters, under a lock each time that it is asked or polled. A task
-//! that waits for several tokens while it serves requests would do so several times a request, for what happens once.
+//! `CancellationToken` takes a lock each time it is asked or polled. A task that waits for several tokens while it serves
+//! requests would take that lock several times a request, for an event that happens once.
 //!
 //! ```text
-//! Stop  all workers stop, said by another thread       a token with a flag beside it that says the same
-//! Cut   one connection or stream is dropped, or left   never leaves its thread: no lock, no atomics
+//! Shutdown   stops all workers; cancelled by another thread     a token, and an atomic flag that mirrors it
+//! Abort      ends one connection or stream                      stays on its thread: no lock, no atomics
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -17,57 +17,55 @@ use std::task::{Context, Poll, Waker};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-/// A cancellation token that can be asked at the price of a look.
+/// A cancellation token whose state is one atomic load away.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
+pub struct Shutdown {
     token: CancellationToken,
-    /// Set before the token is cancelled, so that whoever is woken by it finds it set.
+    /// Set before the token is cancelled, so that a task which the token wakes finds it set.
     flag: Arc<AtomicBool>,
 }
 
-impl Stop {
-    /// Says it to everybody who waits, on whatever thread.
+impl Shutdown {
+    /// Wakes every waiting task, on any thread.
     pub fn cancel(&self) {
         self.flag.store(true, Relaxed);
         self.token.cancel();
     }
 
-    /// Whether it was said.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.flag.load(Relaxed)
     }
 
-    /// Waits for it.
+    /// Returns the token's own future. A task that polls often waits by [`Cancelled`] instead.
     pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
         self.token.cancelled()
     }
 }
 
-/// Ready once its token is cancelled. The token is waited for once for each waker that asks; after that a poll by the same
-/// task costs a look at the flag.
+/// A future that is ready once its [`Shutdown`] is cancelled. Only the first poll of each task registers with the token;
+/// later polls by the same task load the flag.
 #[derive(Debug)]
-pub struct Quiet<'a> {
-    stop: &'a Stop,
+pub struct Cancelled<'a> {
+    shutdown: &'a Shutdown,
     waiting: Pin<Box<WaitForCancellationFuture<'a>>>,
     registered: Option<Waker>,
 }
 
-impl<'a> Quiet<'a> {
-    /// Waits for `stop`.
+impl<'a> Cancelled<'a> {
     #[must_use]
-    pub fn cancelled(stop: &'a Stop) -> Self {
-        Self { stop, waiting: Box::pin(stop.cancelled()), registered: None }
+    pub fn of(shutdown: &'a Shutdown) -> Self {
+        Self { shutdown, waiting: Box::pin(shutdown.cancelled()), registered: None }
     }
 }
 
-impl Future for Quiet<'_> {
+impl Future for Cancelled<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if this.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return if this.stop.is_cancelled() { Poll::Ready(()) } else { Poll::Pending };
+            return if this.shutdown.is_cancelled() { Poll::Ready(()) } else { Poll::Pending };
         }
         this.registered = None;
         let poll = this.waiting.as_mut().poll(cx);
@@ -78,34 +76,33 @@ impl Future for Quiet<'_> {
     }
 }
 
-/// Has a task of this thread drop what it serves, or take no more of it. Copies are of the same cut, and one task waits for it.
+/// Makes a task of this thread drop the connection or stream that it serves. Clones share one state; one task waits for it.
 #[derive(Debug, Clone, Default)]
-pub struct Cut(Rc<CutState>);
+pub struct Abort(Rc<AbortState>);
 
 #[derive(Debug, Default)]
-struct CutState {
-    is_cut: Cell<bool>,
+struct AbortState {
+    is_aborted: Cell<bool>,
     waiting: RefCell<Option<Waker>>,
 }
 
-impl Cut {
-    /// Cuts.
-    pub fn cut(&self) {
-        self.0.is_cut.set(true);
+impl Abort {
+    /// Wakes the waiting task.
+    pub fn abort(&self) {
+        self.0.is_aborted.set(true);
         if let Some(waker) = self.0.waiting.take() {
             waker.wake();
         }
     }
 
-    /// Whether it was.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.0.is_cut.get()
+    pub fn is_aborted(&self) -> bool {
+        self.0.is_aborted.get()
     }
 
-    /// Ready once it is; the last task that asked is woken then.
+    /// Is ready once aborted. Only the task that polled last is woken.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_cut() {
+        if self.is_aborted() {
             return Poll::Ready(());
         }
         let mut waiting = self.0.waiting.borrow_mut();
@@ -115,8 +112,8 @@ impl Cut {
         Poll::Pending
     }
 
-    /// Waits for it.
-    pub async fn happened(&self) {
+    /// Waits for [`Abort::abort`].
+    pub async fn aborted(&self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
     }
 }
@@ -126,33 +123,33 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_asked_last_is_woken() {
-        let stop = Stop::default();
-        let mut quiet = Box::pin(Quiet::cancelled(&stop));
-        // Once by a waker of nobody, so that the one of this task is another.
-        assert!(quiet.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    async fn the_task_that_polled_last_is_woken() {
+        let shutdown = Shutdown::default();
+        let mut cancelled = Box::pin(Cancelled::of(&shutdown));
+        // The first poll has another waker than this task's.
+        assert!(cancelled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         for _ in 0..2 {
-            assert!(std::future::poll_fn(|cx| Poll::Ready(quiet.as_mut().poll(cx))).await.is_pending());
+            assert!(std::future::poll_fn(|cx| Poll::Ready(cancelled.as_mut().poll(cx))).await.is_pending());
         }
-        let cancelling = stop.clone();
+        let cancelling = shutdown.clone();
         tokio::spawn(async move { cancelling.cancel() });
-        quiet.await;
-        assert!(stop.is_cancelled());
+        cancelled.await;
+        assert!(shutdown.is_cancelled());
     }
 
     #[test]
-    fn a_cut_wakes_the_last_task_that_asked_and_stays() {
+    fn an_abort_wakes_the_task_that_polled_last_and_stays() {
         let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default()).unwrap();
         runtime.block_on(async {
-            let cut = Cut::default();
-            assert!(cut.poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            let waits = cut.clone();
-            let waiting = tokio::task::spawn_local(async move { waits.happened().await });
+            let abort = Abort::default();
+            assert!(abort.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let waits = abort.clone();
+            let waiting = tokio::task::spawn_local(async move { waits.aborted().await });
             tokio::task::yield_now().await;
-            assert!(!waiting.is_finished() && !cut.is_cut());
-            cut.cut();
+            assert!(!waiting.is_finished() && !abort.is_aborted());
+            abort.abort();
             waiting.await.unwrap();
-            cut.happened().await;
+            abort.aborted().await;
         });
     }
 }

@@ -1,17 +1,17 @@
-//! Deadlines that are hardly ever reached, at the price of hardly ever touching the runtime's timers.
+//! Deadlines that are hardly ever reached, and hardly ever touch the runtime's timer wheel.
 //!
-//! A timer of the runtime is put into a wheel under a lock when it is first waited for, and taken out when it is dropped:
-//! for a request with two deadlines, that is a tenth of what the request costs. An [`Alarm`] takes a timer that another
-//! has left behind, still in the wheel:
+//! A runtime timer enters the wheel under a lock when it is first polled, and leaves it when it is dropped. For a request
+//! with two deadlines that is a tenth of the request's cost. A [`Deadline`] instead reuses a timer that an earlier deadline
+//! left in the wheel:
 //! ```text
-//! its time is before the alarm's    nothing is done; it goes off early, and is set for the alarm's time then
-//! its time is after the alarm's     it is set for the alarm's time
+//! the spare timer fires before the deadline    it stays as it is; when it fires early, it is reset to the deadline
+//! the spare timer fires after the deadline     it is reset to the deadline at once
 //! ```
-//! Deadlines of the same length follow each other, so that nearly all are of the first kind, and one timer is set once
-//! for each length of time that passes, however many requests come meanwhile. An alarm is as exact as a timer. A timer
-//! that is left behind may wake, once, a task that no longer waits for it.
+//! Most deadlines of one kind have the same length, so a spare timer nearly always fires first, and one reset serves all the
+//! requests of that length of time. A deadline is as exact as a runtime timer. A spare timer may wake, once, a task that
+//! no longer waits for it. pingora-timeout has the same idea, and rounds to 10 ms.
 //!
-//! The spare timers are the thread's, and belong to the runtime that was entered when they were made: a thread runs one.
+//! Spare timers belong to the thread, and to the runtime that was entered when they were created: a thread runs one runtime.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -20,34 +20,33 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-/// Timers that a thread keeps for the next alarm.
+/// Spare timers that a thread keeps.
 const SPARE_TIMERS_MAX: usize = 64;
 
 thread_local! {
     static SPARE: RefCell<Vec<Pin<Box<Sleep>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Ready at its time. It costs nothing until it is polled.
+/// A future that is ready at an instant. It takes a timer only once it is polled.
 #[derive(Debug)]
-pub struct Alarm {
+pub struct Deadline {
     at: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Alarm {
-    /// Goes off at `at`.
+impl Deadline {
     #[must_use]
     pub fn at(at: Instant) -> Self {
         Self { at, timer: None }
     }
 
-    /// Goes off at `at` instead; whoever waits has to ask again.
+    /// Moves the deadline. The waiting task must poll again.
     pub fn move_to(&mut self, at: Instant) {
         self.at = at;
     }
 }
 
-impl Future for Alarm {
+impl Future for Deadline {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -69,10 +68,10 @@ impl Future for Alarm {
     }
 }
 
-impl Drop for Alarm {
+impl Drop for Deadline {
     fn drop(&mut self) {
         let Some(timer) = self.timer.take() else { return };
-        // Not there any more when the thread ends.
+        // The thread-local is gone when the thread ends.
         let _ended = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE_TIMERS_MAX {
@@ -82,34 +81,34 @@ impl Drop for Alarm {
     }
 }
 
-/// What `future` comes to, or `None` if it has not by `until`.
-pub async fn within<F: Future + Unpin>(until: Instant, mut future: F) -> Option<F::Output> {
-    let mut alarm = Alarm::at(until);
+/// Returns the output of `future`, or `None` if it is not ready by `deadline`.
+pub async fn timeout_at<F: Future + Unpin>(deadline: Instant, mut future: F) -> Option<F::Output> {
+    let mut deadline = Deadline::at(deadline);
     std::future::poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Pin::new(&mut alarm).poll(cx).map(|()| None),
+        Poll::Pending => Pin::new(&mut deadline).poll(cx).map(|()| None),
     })
     .await
 }
 
-/// Alarms for hyper.
+/// Gives hyper deadlines of this kind.
 #[derive(Debug, Clone, Copy)]
-pub struct Alarms;
+pub struct DeadlineTimer;
 
-impl hyper::rt::Sleep for Alarm {}
+impl hyper::rt::Sleep for Deadline {}
 
-impl hyper::rt::Timer for Alarms {
+impl hyper::rt::Timer for DeadlineTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         self.sleep_until(Instant::now() + duration)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(Alarm::at(deadline))
+        Box::pin(Deadline::at(deadline))
     }
 
     fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, deadline: Instant) {
-        match sleep.as_mut().downcast_mut_pin::<Alarm>() {
-            Some(mut alarm) => alarm.move_to(deadline),
+        match sleep.as_mut().downcast_mut_pin::<Deadline>() {
+            Some(mut timer) => timer.move_to(deadline),
             None => *sleep = self.sleep_until(deadline),
         }
     }
@@ -119,15 +118,15 @@ impl hyper::rt::Timer for Alarms {
 mod tests {
     use super::*;
 
-    async fn poll_once(alarm: &mut Alarm) -> Poll<()> {
-        std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *alarm).poll(cx))).await
+    async fn poll_once(deadline: &mut Deadline) -> Poll<()> {
+        std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *deadline).poll(cx))).await
     }
 
     /// Leaves a timer behind that goes off `after` from now.
     async fn leave_behind(after: Duration) {
-        let mut alarm = Alarm::at(Instant::now() + after);
-        assert!(poll_once(&mut alarm).await.is_pending());
-        drop(alarm);
+        let mut deadline = Deadline::at(Instant::now() + after);
+        assert!(poll_once(&mut deadline).await.is_pending());
+        drop(deadline);
         assert_eq!(SPARE.with_borrow(Vec::len), 1);
     }
 
@@ -135,12 +134,12 @@ mod tests {
     async fn a_timer_that_goes_off_early_is_set_again() {
         leave_behind(Duration::from_millis(5)).await;
         let at = Instant::now() + Duration::from_millis(40);
-        Alarm::at(at).await;
+        Deadline::at(at).await;
         assert!(Instant::now() >= at);
         // One that has gone off is as good as any.
         assert_eq!(SPARE.with_borrow(Vec::len), 1);
         let at = Instant::now() + Duration::from_millis(5);
-        Alarm::at(at).await;
+        Deadline::at(at).await;
         assert!(Instant::now() >= at);
     }
 
@@ -148,29 +147,29 @@ mod tests {
     async fn a_timer_that_would_go_off_late_is_brought_forward() {
         let hour = Duration::from_secs(3_600);
         leave_behind(hour).await;
-        Alarm::at(Instant::now() + Duration::from_millis(5)).await;
-        let mut alarm = Alarm::at(Instant::now() + hour);
-        assert!(poll_once(&mut alarm).await.is_pending());
-        alarm.move_to(Instant::now() + Duration::from_millis(5));
-        alarm.await;
+        Deadline::at(Instant::now() + Duration::from_millis(5)).await;
+        let mut deadline = Deadline::at(Instant::now() + hour);
+        assert!(poll_once(&mut deadline).await.is_pending());
+        deadline.move_to(Instant::now() + Duration::from_millis(5));
+        deadline.await;
     }
 
     #[tokio::test]
     async fn only_so_many_timers_are_kept() {
-        let mut alarms: Vec<Alarm> =
-            (0..SPARE_TIMERS_MAX + 9).map(|_| Alarm::at(Instant::now() + Duration::from_secs(3_600))).collect();
-        for alarm in &mut alarms {
-            assert!(poll_once(alarm).await.is_pending());
+        let mut deadlines: Vec<Deadline> =
+            (0..SPARE_TIMERS_MAX + 9).map(|_| Deadline::at(Instant::now() + Duration::from_secs(3_600))).collect();
+        for deadline in &mut deadlines {
+            assert!(poll_once(deadline).await.is_pending());
         }
-        drop(alarms);
+        drop(deadlines);
         assert_eq!(SPARE.with_borrow(Vec::len), SPARE_TIMERS_MAX);
     }
 
     #[tokio::test]
-    async fn what_takes_too_long_is_given_up() {
+    async fn a_future_that_takes_too_long_is_given_up() {
         let at = Instant::now() + Duration::from_millis(5);
-        assert_eq!(within(at, std::future::pending::<()>()).await, None);
+        assert_eq!(timeout_at(at, std::future::pending::<()>()).await, None);
         assert!(Instant::now() >= at);
-        assert_eq!(within(at, std::future::ready(7)).await, Some(7));
+        assert_eq!(timeout_at(at, std::future::ready(7)).await, Some(7));
     }
 }

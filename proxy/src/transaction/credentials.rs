@@ -1,24 +1,22 @@
-//! The presented credential, as a keyed hash: enough to see reuse and to find it again, never to use it.
+//! The presented credential as a keyed hash: enough to find it again and to see its reuse, never to use it.
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
-use crate::config::HmacPlan;
-use crate::transaction::Transaction;
+use crate::plan::HmacPlan;
 
-/// Notes the hash of what the request presents: the token of Authorization, else the first API key header there is.
-pub fn take(transaction: &mut Transaction, plan: Option<&HmacPlan>, headers: &HeaderMap) {
-    let Some(plan) = plan else { return };
+/// The keyed hash of the token in Authorization, else of the first API key header that is there.
+#[must_use]
+pub fn hash(plan: Option<&HmacPlan>, headers: &HeaderMap) -> Option<[u8; 32]> {
+    let plan = plan?;
     let presented = match headers.get(AUTHORIZATION) {
         Some(value) => Some(token_of(value.as_bytes())),
         None => plan.api_key_headers.iter().find_map(|name| headers.get(name)).map(|value| value.as_bytes()),
     };
-    if let Some(token) = presented.filter(|token| !token.is_empty()) {
-        transaction.auth.token_hmac = Some(plan.hasher.hash(token));
-    }
+    presented.filter(|token| !token.is_empty()).map(|token| plan.hasher.hash(token))
 }
 
-/// Whether a field's credential or challenge is for the connection, and not for the request alone: NTLM, and Negotiate as
-/// some servers have it (RFC 4559 section 6). Whoever came next on that connection would be taken for this client.
+/// Whether a field's credential or challenge authenticates the connection, not the request alone: NTLM, and Negotiate with
+/// some servers (RFC 4559 section 6). The next client on that upstream connection would be taken for this one.
 #[must_use]
 pub fn is_of_connection(headers: &HeaderMap, name: HeaderName) -> bool {
     let of_connection = |challenge: &[u8]| {

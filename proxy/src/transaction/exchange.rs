@@ -1,56 +1,57 @@
-//! Getting one answer from a service: which target, which connection, and when to try again.
+//! Gets one response from a service: chooses the target, takes a connection, and decides when to try again.
 //!
-//! * Connecting may be tried again on another target, as nothing was sent.
-//! * A sent request is tried again once, on another connection, iff its connection had served before, not a byte of a
-//!   response was seen, and the request is provably unsent (hyper gave it back) or idempotent without a body.
-//! * What an HTTP/2 upstream says it has not looked at (a GOAWAY below its stream, REFUSED_STREAM; RFC 9113 section 8.7)
-//!   is tried again whatever its method, if its body can be sent again ([`crate::transaction::replay`]).
+//! Sending a request twice is legal only where the upstream cannot act on it twice. [`crate::upstream::UpstreamError`] says
+//! what the upstream may have done; the policy is here:
 //!
-//! All of it within `retries.attempts_max` for one request, and within the budget of the upstream
-//! ([`crate::upstream::budget`]).
+//! * Connecting may be tried again on another target: nothing was sent.
+//! * A request whose HTTP/1.1 connection breaks is sent again once, on a new connection, if the connection had served before,
+//!   no byte of a response was seen, and the request is provably unsent (hyper gave it back) or idempotent without a body.
+//!   That is the race with an upstream which closes an idle connection at the moment of use. On a new connection the same
+//!   break is the upstream's failure, and is reported.
+//! * A request that an HTTP/2 upstream says it has not processed (a GOAWAY below its stream, REFUSED_STREAM; RFC 9113 section
+//!   8.7) is sent again whatever its method, if its body can be sent again ([`crate::transaction::replay`]).
+//!
+//! All of it stays within `retries.attempts_max` for one request, and within the budget of the upstream
+//! ([`crate::upstream::budget`]), so that a failing upstream does not get its load doubled.
 
-use std::error::Error;
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
-use http::uri::{Authority, Scheme};
-use http::{Request, Response, StatusCode, Uri, Version, request};
+use http::{Request, Response, StatusCode, request};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use std::sync::atomic::Ordering::Relaxed;
-use tollgate_record::vocabulary::ErrorClass;
-
-use crate::config::{Balance, RoutePlan, TargetPlan};
-use crate::refusal::Refusal;
-use crate::task::timer::within;
-use crate::transaction::Transaction;
-use crate::transaction::body::{BodyWatch, RequestBody};
-use crate::transaction::forward::body_refusal;
-use crate::transaction::replay::Rewind;
-use crate::upstream::balance::{self, Tried};
-use crate::upstream::health::{self, InFlight};
-use crate::upstream::{self, Lease, Wanted};
+use tollgate_proxy_config::Balance;
 use tollgate_proxy_http::head_copy::HeadCopy;
+use tollgate_proxy_http::local_reply::LocalReply;
+use tollgate_record::vocabulary::{ErrorClass, Termination};
 
-/// Statuses by which an upstream says that it cannot serve: failures for its health, and passed on.
-const UNWELL: [StatusCode; 3] = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+use crate::plan::RoutePlan;
+use crate::task::timer::timeout_at;
+use crate::transaction::request::{adapt_for, keep_body, rebuild};
+use crate::transaction::request_body::BodyWatch;
+use crate::transaction::{RequestBody, Transaction};
+use crate::upstream::balance::{self, Tried};
+use crate::upstream::health::passive;
+use crate::upstream::{Fault, Lease, RequestCount, Retry, SendError, UpstreamError, Wanted};
+
+/// Statuses by which an upstream says that it cannot serve. They count as failures of its health, and are passed on.
+const UNAVAILABLE: [StatusCode; 3] =
+    [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
 
 /// What one request has tried so far.
 struct Attempts {
     tried: Tried,
-    /// Not from the pool.
+    /// Whether pooled connections are excluded.
     fresh: bool,
     tunnel: bool,
-    /// The target to try again, before any other.
+    /// The target to try next, before any other.
     again: Option<usize>,
-    /// Tried again after it was sent, by the rule for connections that had served before.
+    /// Whether the request was sent again by the rule of reused connections.
     resent: bool,
 }
 
-/// Sends the request and waits for the head of the answer.
+/// Sends the request and waits for the head of the response.
 ///
 /// # Errors
-/// The refusal to answer with.
+/// The reply in the upstream's place.
 pub async fn run(
     transaction: &mut Transaction,
     route: &RoutePlan,
@@ -59,30 +60,32 @@ pub async fn run(
     watch: Option<&BodyWatch>,
     tunnel: bool,
     deadline: Instant,
-) -> Result<(Response<Incoming>, Box<Lease>), Refusal> {
-    let plan = transaction.plan.clone();
-    let retryable = watch.is_none() && head.method.is_idempotent();
+) -> Result<(Response<Incoming>, Box<Lease<RequestBody>>), LocalReply> {
+    let config = transaction.config().clone();
+    // A body that streams through is gone once a part of it was sent: without a copy, only a request without one can be repeated.
+    let repeatable = watch.is_none() && head.method.is_idempotent();
     let mut request = Request::from_parts(head, body);
     let mut rewind = None;
     let mut attempts = Attempts { tried: Tried::default(), fresh: tunnel, tunnel, again: None, resent: false };
     loop {
         let obtained = {
-            // Where it is, and not moved into the timer: it is large.
+            // Pinned in place: moving this large future into the timer would copy it for every request.
             let obtaining = std::pin::pin!(obtain(transaction, route, &mut attempts));
-            within(deadline, obtaining).await
+            timeout_at(deadline, obtaining).await
         };
-        let mut lease = obtained.unwrap_or_else(|| Err(late(transaction, route)))?;
+        let mut lease = obtained.unwrap_or_else(|| Err(timed_out(transaction, route)))?;
         let http2 = lease.sender.is_http2();
-        dress(&mut request, transaction, route, http2);
+        adapt_for(&mut request, transaction, route, http2);
+        // Only HTTP/2 says which requests it has not processed, so only there is a body worth keeping.
         if http2 && rewind.is_none() {
-            rewind = keep(&mut request, plan.config.retries.replay_bytes_max.0 as usize);
+            rewind = keep_body(&mut request, config.config.retries.replay_bytes_max.0 as usize);
         }
-        let replay = ((lease.reused && retryable) || (http2 && (retryable || watch.is_none() || rewind.is_some())))
+        let copy = ((lease.reused && repeatable) || (http2 && (repeatable || watch.is_none() || rewind.is_some())))
             .then(|| HeadCopy::of(&request));
-        let seen = lease.io.read_bytes.load(Relaxed);
         let sent_at = begin(transaction, &lease);
-        let sent = wait(lease.send(request), sent_at, route.first_byte, watch, deadline).await;
-        let mut error = match sent {
+        let slot = config.pool.slot(lease.upstream);
+        let sent = wait(lease.send(request, slot), sent_at, route.first_byte, watch, deadline).await;
+        let SendError { error, unsent } = match sent {
             Some(Ok(response)) => {
                 if let Some(rewind) = rewind {
                     rewind.release();
@@ -93,214 +96,141 @@ pub async fn run(
             Some(Err(error)) => error,
             None => return Err(unanswered(transaction, route, watch)),
         };
-        let unsent = error.take_message();
-        // On HTTP/2 hyper blames the user for a request whose connection broke before its stream was opened.
-        let unlooked = http2 && (is_unlooked(error.error()) || error.error().is_user());
-        if http2 && !is_refused_stream(error.error()) {
-            lease.retire(plan.pool.slot(lease.upstream));
-        }
-        let unseen = http2 || lease.io.read_bytes.load(Relaxed) == seen;
-        let next = match unsent {
-            Some(unsent) if (lease.reused && !attempts.resent) || http2 => Some(unsent),
-            _ if unlooked => replay.and_then(|replay| with_body(replay, rewind.as_ref())),
-            _ if lease.reused && unseen && retryable && !attempts.resent => {
-                replay.and_then(|replay| with_body(replay, None))
-            }
-            _ => None,
+        // The first use of a connection proves nothing about idle closes, and a second resend would be a loop.
+        let stale = lease.reused && !attempts.resent;
+        let next = match (unsent, error.retry) {
+            // hyper gave the request back whole. On HTTP/2 another stream is as good as a new connection.
+            (Some(unsent), _) if stale || http2 => Some(unsent),
+            (_, Retry::Unprocessed) => copy.and_then(|copy| rebuild(copy, rewind.as_ref())),
+            (_, Retry::IfIdempotent) if stale && repeatable => copy.and_then(|copy| rebuild(copy, None)),
+            (_, Retry::IfIdempotent | Retry::Never) => None,
         };
+        // A connection that broke because the client's body did would break again.
         let faulty = watch.is_some_and(|watch| watch.progress.fault.get().is_some());
         match next.filter(|_| !faulty && may_retry(transaction, lease.upstream)) {
             Some(again) => request = again,
-            None => return Err(failed(transaction, route, watch, http2, &error)),
+            None => return Err(failed(transaction, route, watch, error)),
         }
-        // Another HTTP/2 connection is as good as a new one: the one that failed is given up.
+        // The HTTP/2 connection that failed has left the pool, so any pooled one will do.
         attempts.fresh = tunnel || !http2;
-        attempts.resent |= !unlooked;
-        attempts.again = transaction.upstream.target;
+        attempts.resent |= error.retry != Retry::Unprocessed;
+        attempts.again = transaction.upstream().target;
     }
 }
 
-/// Notes the connection that an attempt begins on, and when.
-fn begin(transaction: &mut Transaction, lease: &Lease) -> Instant {
-    let upstream = &mut transaction.upstream;
-    upstream.reused = Some(lease.reused);
-    upstream.addr = Some(lease.addr.clone());
+/// Notes the connection and the time at which an attempt is sent.
+fn begin(transaction: &mut Transaction, lease: &Lease<RequestBody>) -> Instant {
     let sent_at = Instant::now();
-    upstream.sent_at = Some(sent_at);
-    transaction.worker.metrics.upstream_connection(lease.reused);
-    let plan = &transaction.plan;
-    plan.pool.slot(lease.upstream).budget.earn(&plan.config.retries);
+    transaction.upstream_mut().sent(lease.addr.clone(), lease.reused, sent_at);
+    transaction.context().metrics.upstream_connection(lease.reused);
+    let config = transaction.config();
+    config.pool.slot(lease.upstream).budget.earn(&config.config.retries);
     sent_at
 }
 
-/// Why there was no answer in time.
-fn unanswered(transaction: &mut Transaction, route: &RoutePlan, watch: Option<&BodyWatch>) -> Refusal {
+/// The reply after no response came in time.
+fn unanswered(transaction: &mut Transaction, route: &RoutePlan, watch: Option<&BodyWatch>) -> LocalReply {
     match watch {
-        // It has all that the client sent, and cannot answer to less than the whole.
-        Some(watch) if watch.is_awaited() => body_late(),
-        _ => late(transaction, route),
+        // The upstream has all that the client sent, and cannot respond to less than the whole.
+        Some(watch) if watch.is_awaited() => body_timed_out(),
+        _ => timed_out(transaction, route),
     }
 }
 
-/// Whether the request may be tried once more.
+/// Whether the request may be tried once more, within its attempts and the upstream's budget.
 fn may_retry(transaction: &Transaction, upstream: usize) -> bool {
-    let retries = &transaction.plan.config.retries;
-    let may = transaction.upstream.attempts < retries.attempts_max.value as i32
-        && transaction.plan.pool.slot(upstream).budget.spend(retries, Instant::now());
+    let config = transaction.config();
+    let retries = &config.config.retries;
+    let may = transaction.upstream().attempts < retries.attempts_max.value as i32
+        && config.pool.slot(upstream).budget.spend(retries, Instant::now());
     let outcome = if may { "made" } else { "denied" };
-    transaction.worker.metrics.shared().upstream_retries.with_label_values(&[outcome]).inc();
+    transaction.context().metrics.shared().upstream_retries.with_label_values(&[outcome]).inc();
     may
 }
 
-/// A pooled connection, or a new one; of several targets, the next that can be connected to.
+/// Leases a connection to a target. If connecting fails, tries the service's other targets.
 async fn obtain(
     transaction: &mut Transaction,
     route: &RoutePlan,
     attempts: &mut Attempts,
-) -> Result<Box<Lease>, Refusal> {
-    let (worker, plan) = (transaction.worker.clone(), transaction.plan.clone());
-    let service = &plan.services[route.service];
-    let connection = transaction.connection.clone();
+) -> Result<Box<Lease<RequestBody>>, LocalReply> {
+    let (context, config) = (transaction.context().clone(), transaction.config().clone());
+    let service = &config.services[route.service];
+    let connection = transaction.connection();
     let wanted = Wanted {
         fresh: attempts.fresh,
         tunnel: attempts.tunnel,
         client: (connection.client, connection.local.unwrap_or(connection.client)),
         patience: route.connect,
-        now: transaction.head_at,
+        now: transaction.request().head_at,
     };
-    let mut last: Option<Refusal> = None;
+    let mut last: Option<UpstreamError> = None;
     loop {
-        let turn = || plan.turn(route.service);
-        let chosen = attempts.again.take().or_else(|| balance::choose(&plan, service, &attempts.tried, turn));
+        let turn = || config.turn(route.service);
+        let chosen = attempts.again.take().or_else(|| balance::choose(&config, service, &attempts.tried, turn));
         let Some(target) = chosen else {
-            return Err(last.unwrap_or_else(|| {
-                let detail = format!("every target of {} is out", service.name);
-                Refusal::gateway(StatusCode::SERVICE_UNAVAILABLE, ErrorClass::NoHealthyUpstream, detail)
-            }));
+            return Err(last.map_or_else(
+                || {
+                    let detail = format!("every target of {} is out", service.name);
+                    LocalReply::gateway(StatusCode::SERVICE_UNAVAILABLE, ErrorClass::NoHealthyUpstream, detail)
+                },
+                reply,
+            ));
         };
         attempts.tried.note(target);
-        let facts = &mut transaction.upstream;
-        facts.target = Some(target);
-        facts.attempts += 1;
+        transaction.upstream_mut().attempt(target);
         let upstream = service.targets[target].upstream;
-        match upstream::lease(&worker, &plan, upstream, &wanted, facts).await {
+        let leased = context.connector.lease(&config.pool, upstream, &wanted, transaction.upstream_mut()).await;
+        match leased {
             Ok(mut lease) => {
                 if service.balance == Balance::LeastRequests {
-                    lease.in_flight = Some(InFlight::new(plan.upstreams[upstream].clone()));
+                    lease.in_flight = Some(RequestCount::new(config.upstreams[upstream].clone()));
                 }
                 return Ok(lease);
             }
-            Err(refusal) => {
-                facts.reused = Some(false);
-                if refusal.class != ErrorClass::NoHealthyUpstream {
-                    unwell(transaction, route);
+            Err(error) => {
+                transaction.upstream_mut().reused = Some(false);
+                // A full pool says nothing about the target's health.
+                if error.class != ErrorClass::NoHealthyUpstream {
+                    record_failure(transaction, route);
                 }
                 let more = service.targets.len() > 1 && may_retry(transaction, upstream);
                 if !more {
-                    return Err(refusal);
+                    return Err(reply(error));
                 }
-                last = Some(refusal);
+                last = Some(error);
             }
         }
     }
 }
 
-/// Notes a failure of the target at hand.
-fn unwell(transaction: &Transaction, route: &RoutePlan) {
-    let Some(target) = transaction.upstream.target else { return };
-    let service = &transaction.plan.services[route.service];
-    if health::failed(&transaction.plan, service, target) {
-        let upstream = &transaction.plan.upstreams[service.targets[target].upstream];
-        let metrics = transaction.worker.metrics.shared();
-        metrics.upstream_ejections.with_label_values(&["passive"]).inc();
+/// Records a failure of the current target.
+fn record_failure(transaction: &Transaction, route: &RoutePlan) {
+    let Some(target) = transaction.upstream().target else { return };
+    let config = transaction.config();
+    let service = &config.services[route.service];
+    if passive::record_failure(config, service, target) {
+        let upstream = &config.upstreams[service.targets[target].upstream];
+        transaction.context().metrics.shared().upstream_ejections.with_label_values(&["passive"]).inc();
         tracing::warn!(service = service.name, upstream = upstream.state.name, "the target fails, and is passed over");
     }
 }
 
-/// The head of the response is here.
+/// Notes the head of the response, and what its status says about the target's health.
 fn answered(transaction: &mut Transaction, route: &RoutePlan, status: StatusCode) {
-    transaction.upstream.first_byte_at = Some(Instant::now());
-    if UNWELL.contains(&status) {
-        return unwell(transaction, route);
+    transaction.upstream_mut().first_byte_at = Some(Instant::now());
+    if UNAVAILABLE.contains(&status) {
+        return record_failure(transaction, route);
     }
-    let service = &transaction.plan.services[route.service];
-    if let Some(target) = transaction.upstream.target {
-        transaction.plan.upstreams[service.targets[target].upstream].state.succeeded();
-    }
-}
-
-/// The request as this target and protocol want it: Host or `:authority`, origin form or a whole URI.
-fn dress(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RoutePlan, http2: bool) {
-    let service = &transaction.plan.services[route.service];
-    let target: Option<&TargetPlan> = transaction.upstream.target.map(|target| &service.targets[target]);
-    if let (false, Some(target)) = (service.client_host, target) {
-        request.headers_mut().insert(HOST, target.host.clone());
-    } else if !request.headers().contains_key(HOST) {
-        let host = transaction.host.clone().unwrap_or_else(|| HeaderValue::from_static(""));
-        request.headers_mut().insert(HOST, host);
-    }
-    if !http2 {
-        if request.version() == Version::HTTP_2 {
-            *request.version_mut() = Version::HTTP_11;
-            let path = request.uri().path_and_query().cloned();
-            *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
-        }
-        return;
-    }
-    let secure = target.is_some_and(|target| transaction.plan.upstreams[target.upstream].tls.is_some());
-    let headers = request.headers_mut();
-    headers.remove(TRANSFER_ENCODING);
-    let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let mut parts = request.uri().clone().into_parts();
-    parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = host.or_else(|| target.and_then(|target| target.host.to_str().ok()?.parse().ok()));
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-        // `:authority` says it (RFC 9113 section 8.3.1).
-        request.headers_mut().remove(HOST);
-    }
-    *request.version_mut() = Version::HTTP_2;
-}
-
-/// Has the body kept for another sending.
-fn keep(request: &mut Request<RequestBody>, bytes_max: usize) -> Option<Rewind> {
-    match std::mem::replace(request.body_mut(), RequestBody::Empty) {
-        RequestBody::Streaming(body) => {
-            let (sending, rewind) = Rewind::begin(*body, bytes_max);
-            *request.body_mut() = RequestBody::Replay(Box::new(sending));
-            Some(rewind)
-        }
-        other => {
-            *request.body_mut() = other;
-            None
-        }
+    let config = transaction.config();
+    let service = &config.services[route.service];
+    if let Some(target) = transaction.upstream().target {
+        config.upstreams[service.targets[target].upstream].state.record_success();
     }
 }
 
-/// The copied head with its body from the beginning; `None` if that cannot be sent again.
-fn with_body(copy: HeadCopy, rewind: Option<&Rewind>) -> Option<Request<RequestBody>> {
-    let body = match rewind {
-        Some(rewind) => RequestBody::Replay(Box::new(rewind.again()?)),
-        None => RequestBody::Empty,
-    };
-    copy.into_request(body)
-}
-
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    error.source()?.downcast_ref()
-}
-
-/// Whether the upstream says that it has not looked at the request.
-fn is_unlooked(error: &hyper::Error) -> bool {
-    h2_error(error).is_some_and(|error| error.is_remote() && error.is_go_away()) || is_refused_stream(error)
-}
-
-fn is_refused_stream(error: &hyper::Error) -> bool {
-    let refused = |error: &h2::Error| error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    h2_error(error).is_some_and(|error| error.is_remote() && refused(error))
-}
-
-/// Waits for the head of the response. While the client still sends its body, the clock starts anew with its progress.
+/// Waits for the head of the response. The upstream's time to respond restarts whenever more of the client's body has come:
+/// most upstreams respond only to a whole request.
 async fn wait<T>(
     sending: impl Future<Output = T>,
     mut since: Instant,
@@ -311,7 +241,7 @@ async fn wait<T>(
     let mut sending = std::pin::pin!(sending);
     loop {
         let until = deadline.min(since + first_byte);
-        match within(until, sending.as_mut()).await {
+        match timeout_at(until, sending.as_mut()).await {
             Some(sent) => return Some(sent),
             None if Instant::now() >= deadline => return None,
             None => match watch {
@@ -324,47 +254,42 @@ async fn wait<T>(
     }
 }
 
-fn late(transaction: &mut Transaction, route: &RoutePlan) -> Refusal {
-    transaction.upstream.last_byte_at = None;
-    unwell(transaction, route);
-    Refusal::timeout(ErrorClass::UpstreamTimeout, "the upstream did not answer in time")
+/// The upstream did not respond in time.
+fn timed_out(transaction: &mut Transaction, route: &RoutePlan) -> LocalReply {
+    transaction.upstream_mut().last_byte_at = None;
+    record_failure(transaction, route);
+    LocalReply::timeout(ErrorClass::UpstreamTimeout, "the upstream did not answer in time")
 }
 
-/// The time for the whole request is over, and the upstream waits for the client: no failure of the upstream's.
-fn body_late() -> Refusal {
+/// The client's body was not complete in time. That is no failure of the upstream's.
+fn body_timed_out() -> LocalReply {
     let detail = "the body was not complete when the time for the whole request was over";
     let status = StatusCode::REQUEST_TIMEOUT;
-    Refusal { close: true, ..Refusal::gateway(status, ErrorClass::BadRequest, detail) }
+    LocalReply { close: true, ..LocalReply::gateway(status, ErrorClass::BadRequest, detail) }
 }
 
-fn failed(
-    transaction: &Transaction,
-    route: &RoutePlan,
-    watch: Option<&BodyWatch>,
-    http2: bool,
-    error: &TrySendError<Request<RequestBody>>,
-) -> Refusal {
+/// The exchange failed for good: because the client's body did, or because of the upstream.
+fn failed(transaction: &Transaction, route: &RoutePlan, watch: Option<&BodyWatch>, error: UpstreamError) -> LocalReply {
     if let Some(fault) = watch.and_then(|watch| watch.progress.fault.get()) {
-        return body_refusal(fault, route);
+        return fault.reply(route.request_body_bytes_max);
     }
-    let error = error.error();
-    let addr = transaction.upstream.addr.as_ref();
-    let addr = addr.map_or_else(|| "the upstream".to_owned(), ToString::to_string);
-    if error.is_user() && !http2 {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        return Refusal::gateway(status, ErrorClass::Internal, format!("the request could not be sent: {error}"));
+    if error.fault == Fault::Upstream {
+        record_failure(transaction, route);
     }
-    unwell(transaction, route);
-    if error.is_parse() {
-        return Refusal::upstream(ErrorClass::UpstreamProtocol, format!("{addr} did not answer in HTTP: {error}"));
-    }
-    match h2_error(error) {
-        Some(h2) if h2.is_library() || h2.reason() == Some(h2::Reason::PROTOCOL_ERROR) => {
-            Refusal::upstream(ErrorClass::UpstreamProtocol, format!("{addr} broke HTTP/2: {h2}"))
-        }
-        Some(h2) if !h2.is_io() => {
-            Refusal::upstream(ErrorClass::UpstreamReset, format!("{addr} ended the stream: {h2}"))
-        }
-        _ => Refusal::upstream(ErrorClass::UpstreamReset, format!("{addr} closed before it answered")),
+    reply(error)
+}
+
+/// What the client is told of an upstream's error.
+fn reply(error: UpstreamError) -> LocalReply {
+    let UpstreamError { class, fault, timed_out, detail, .. } = error;
+    let reply = match class {
+        _ if timed_out => LocalReply::timeout(class, detail),
+        ErrorClass::NoHealthyUpstream => LocalReply::gateway(StatusCode::SERVICE_UNAVAILABLE, class, detail),
+        ErrorClass::Internal => LocalReply::gateway(StatusCode::INTERNAL_SERVER_ERROR, class, detail),
+        _ => LocalReply::upstream(class, detail),
+    };
+    match fault {
+        Fault::Gateway => LocalReply { termination: Termination::Gateway, ..reply },
+        Fault::Upstream => reply,
     }
 }

@@ -5,137 +5,131 @@ use std::time::Instant;
 
 use http::{Method, Uri};
 
-use crate::task::cancel::Cut;
-use crate::transaction::Transaction;
-use crate::worker_plan::WorkerPlan;
+use crate::task::cancel::Abort;
+use crate::transaction::WorkerConfig;
+use crate::transaction::facts::RequestFacts;
 
-/// A transaction that has not ended, as it is shown.
+/// A transaction that has not ended, as the admin endpoint shows it. What depends on the head is `None` until a route is
+/// found.
 #[derive(Debug, Clone)]
-pub struct Shown {
-    /// Its number.
+pub struct LiveTransaction {
     pub seq: i64,
-    /// When it began.
+    /// Microseconds since 1970 of its beginning.
     pub time_us: i64,
-    /// Its method, once its head is accepted.
     pub method: Option<Method>,
-    /// Its target.
     pub uri: Option<Uri>,
-    /// Name of its route.
+    /// Name of the route.
     pub route: Option<String>,
-    /// Name of its service.
+    /// Name of the service.
     pub service: Option<String>,
-    /// The configuration that it runs under.
+    /// Revision of the configuration that it runs under.
     pub revision: Option<String>,
 }
 
-/// A transaction that has not ended.
 #[derive(Debug)]
-struct Live {
+struct Entry {
     seq: i64,
     time_us: i64,
-    /// Once its head is accepted.
+    /// Set once a route is found.
     described: Option<Described>,
-    /// When it is cut, if nothing else has ended it.
+    /// When the transaction is aborted, if nothing else has ended it.
     deadline: Option<Instant>,
-    cut: Cut,
+    abort: Abort,
 }
 
 #[derive(Debug)]
 struct Described {
     method: Method,
     uri: Uri,
-    plan: Rc<WorkerPlan>,
+    config: Rc<WorkerConfig>,
     route: Option<usize>,
 }
 
-impl Live {
-    fn shown(&self) -> Shown {
+impl Entry {
+    fn shown(&self) -> LiveTransaction {
         let known = self.described.as_ref();
-        let route = known.and_then(|known| Some((known, &known.plan.routes[known.route?])));
-        Shown {
+        let route = known.and_then(|known| Some((known, &known.config.routes[known.route?])));
+        LiveTransaction {
             seq: self.seq,
             time_us: self.time_us,
             method: known.map(|known| known.method.clone()),
             uri: known.map(|known| known.uri.clone()),
             route: route.map(|(_, route)| route.name.clone()),
-            service: route.map(|(known, route)| known.plan.services[route.service].name.clone()),
-            revision: known.map(|known| known.plan.revision.clone()),
+            service: route.map(|(known, route)| known.config.services[route.service].name.clone()),
+            revision: known.map(|known| known.config.revision.clone()),
         }
     }
 }
 
-/// A slab of them: places are used again, so that steady traffic allocates nothing.
+/// The transactions in flight of one worker. Places are reused, so that steady traffic allocates nothing.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    places: Vec<Option<Live>>,
+    places: Vec<Option<Entry>>,
     free: Vec<usize>,
 }
 
 impl InFlight {
-    /// Adds one and returns its place.
-    pub fn insert(&mut self, seq: i64, time_us: i64, cut: Cut) -> usize {
-        let live = Some(Live { seq, time_us, described: None, deadline: None, cut });
+    /// Adds a transaction, and returns its place.
+    pub fn insert(&mut self, seq: i64, time_us: i64, abort: Abort) -> usize {
+        let entry = Some(Entry { seq, time_us, described: None, deadline: None, abort });
         match self.free.pop() {
             Some(place) => {
-                self.places[place] = live;
+                self.places[place] = entry;
                 place
             }
             None => {
-                self.places.push(live);
+                self.places.push(entry);
                 self.places.len() - 1
             }
         }
     }
 
-    /// Says what is known of one by now.
-    pub fn describe(&mut self, transaction: &Transaction) {
-        if let Some(Some(live)) = self.places.get_mut(transaction.live) {
-            live.described = Some(Described {
-                method: transaction.method.clone(),
-                uri: transaction.uri.clone(),
-                plan: transaction.plan.clone(),
-                route: transaction.route,
+    /// Notes the request of a transaction.
+    pub fn describe(&mut self, place: usize, request: &RequestFacts, config: &Rc<WorkerConfig>) {
+        if let Some(Some(entry)) = self.places.get_mut(place) {
+            entry.described = Some(Described {
+                method: request.method.clone(),
+                uri: request.uri.clone(),
+                config: config.clone(),
+                route: request.route,
             });
         }
     }
 
-    /// Says when one is to be cut; `None` = never.
-    pub fn bound(&mut self, place: usize, deadline: Option<Instant>) {
-        if let Some(Some(live)) = self.places.get_mut(place) {
-            live.deadline = deadline;
+    /// Sets the deadline of a transaction; `None` = never.
+    pub fn abort_after(&mut self, place: usize, deadline: Option<Instant>) {
+        if let Some(Some(entry)) = self.places.get_mut(place) {
+            entry.deadline = deadline;
         }
     }
 
-    /// Cuts those whose deadline was before `then`.
-    pub fn cut_overdue(&self, then: Instant) {
-        let overdue = |live: &&Live| live.deadline.is_some_and(|deadline| deadline < then);
-        self.places.iter().flatten().filter(overdue).for_each(|live| live.cut.cut());
+    /// Aborts the transactions whose deadline was before `then`.
+    pub fn abort_overdue(&self, then: Instant) {
+        let overdue = |entry: &&Entry| entry.deadline.is_some_and(|deadline| deadline < then);
+        self.places.iter().flatten().filter(overdue).for_each(|entry| entry.abort.abort());
     }
 
-    /// Removes one.
     pub fn remove(&mut self, place: usize) {
         if self.places.get_mut(place).and_then(Option::take).is_some() {
             self.free.push(place);
         }
     }
 
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All of them, oldest first, `max` at most.
+    /// The oldest transactions, `max` at most.
     #[must_use]
-    pub fn oldest(&self, max: usize) -> Vec<Shown> {
-        let mut all: Vec<&Live> = self.places.iter().flatten().collect();
-        all.sort_by_key(|live| live.seq);
-        all.into_iter().take(max).map(Live::shown).collect()
+    pub fn oldest(&self, max: usize) -> Vec<LiveTransaction> {
+        let mut all: Vec<&Entry> = self.places.iter().flatten().collect();
+        all.sort_by_key(|entry| entry.seq);
+        all.into_iter().take(max).map(Entry::shown).collect()
     }
 }

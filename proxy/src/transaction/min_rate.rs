@@ -1,11 +1,11 @@
-//! How slowly a client may send or read a body: it may keep us waiting for a grace, and a second more for each so many bytes.
+//! The slowest rate at which a client may send or read a body: a grace, and one second more for each so many bytes.
 //!
-//! Only the time counts in which nothing but the client is waited for: a request body that the upstream would take if there
-//! were more, and a response body of which we hold a part that the client does not take. So a slow upstream makes no client slow.
+//! Only the time counts in which the proxy waits for the client alone: while the upstream would take more of a request body,
+//! and while the client does not take what it was given of a response body. So a slow upstream does not make a client slow.
 
 use std::time::{Duration, Instant};
 
-/// The least rate.
+/// The slowest rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinRate {
     bytes_per_second: u64,
@@ -20,7 +20,7 @@ impl MinRate {
     }
 }
 
-/// How long a client was waited for.
+/// The time that the proxy waited for a client.
 #[derive(Debug)]
 pub struct Waiting {
     rule: MinRate,
@@ -29,25 +29,24 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Nothing waited for yet.
     #[must_use]
     pub fn new(rule: MinRate) -> Self {
         Self { rule, waited: Duration::ZERO, since: None }
     }
 
-    /// A wait begins, unless one goes on.
+    /// Begins a wait, unless one is under way.
     pub fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
-    /// Something came, or went. Returns whether a wait went on.
+    /// Ends the wait. Returns whether one was under way.
     pub fn end(&mut self, now: Instant) -> bool {
         let since = self.since.take();
         self.waited += since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         since.is_some()
     }
 
-    /// How much longer may be waited, at the beginning of a wait, after so many bytes.
+    /// How long a wait that begins now may last, after so many bytes.
     #[must_use]
     pub fn left(&self, bytes: u64) -> Duration {
         let micros = u128::from(bytes) * 1_000_000 / u128::from(self.rule.bytes_per_second);

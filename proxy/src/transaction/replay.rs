@@ -1,9 +1,8 @@
-//! A request body that can be sent again from its beginning, as long as it is small and no answer has begun.
+//! A request body that can be sent again from its beginning, as long as it is small and no response has begun.
 //!
-//! An HTTP/2 upstream that goes away, or refuses a stream, says which requests it has not looked at (RFC 9113 sections
-//! 6.8 and 8.7): those may be sent again whatever their method, if their body can. What passes is kept until the
-//! response begins, up to a bound that counts the memory which keeping takes; frames are shared with whoever sends them, not
-//! copied.
+//! An HTTP/2 upstream that goes away, or refuses a stream, says which requests it has not processed (RFC 9113 sections 6.8
+//! and 8.7). Those may be sent again whatever their method, if their body can. So the frames that pass are kept until the
+//! response begins, up to a bound on the memory that this takes. Frames are shared with the connection, not copied.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,8 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use crate::transaction::BodyFault;
-use crate::transaction::body::StreamingBody;
+use crate::transaction::request_body::{BodyFault, StreamingBody};
 
 /// One sending of the body.
 #[derive(Debug)]
@@ -30,10 +28,10 @@ struct Kept {
     frames: Vec<KeptFrame>,
     bytes: usize,
     bytes_max: usize,
-    /// No more can be sent again: too much has passed, or the response has begun.
+    /// Whether the body can no longer be sent again: too much has passed, or the response has begun.
     released: bool,
     ended: bool,
-    /// Counts sendings: an earlier one gets no more.
+    /// Counts sendings. Only the latest one gets frames.
     sending: u32,
 }
 
@@ -43,12 +41,12 @@ enum KeptFrame {
     Trailers(HeaderMap),
 }
 
-/// Has a body sent again.
+/// The handle to send a body again.
 #[derive(Debug, Clone)]
 pub struct Rewind(Rc<RefCell<Kept>>);
 
 impl Rewind {
-    /// The body's first sending, and what can have it sent again.
+    /// Returns the first sending of a body, and the handle to send it again.
     #[must_use]
     pub fn begin(inner: StreamingBody, bytes_max: usize) -> (Replay, Self) {
         let (frames, bytes) = (Vec::new(), 0);
@@ -57,7 +55,7 @@ impl Rewind {
         (Replay { body: body.clone(), sending: 0, next: 0 }, Self(body))
     }
 
-    /// Another sending from the beginning, unless too much has passed.
+    /// Starts another sending, unless too much has passed.
     #[must_use]
     pub fn again(&self) -> Option<Replay> {
         let mut kept = self.0.borrow_mut();
@@ -68,7 +66,7 @@ impl Rewind {
         Some(Replay { body: self.0.clone(), sending: kept.sending, next: 0 })
     }
 
-    /// Keeps nothing any longer: the response has begun.
+    /// Drops what is kept: the response has begun.
     pub fn release(&self) {
         self.0.borrow_mut().release();
     }
@@ -81,7 +79,7 @@ impl Kept {
     }
 
     fn keep(&mut self, frame: KeptFrame) {
-        // A client chooses how small its frames are: one of a byte, or of none, takes this much all the same.
+        // A client chooses the size of its frames: even an empty one takes this much memory.
         self.bytes += size_of::<KeptFrame>();
         if let KeptFrame::Data(data) = &frame {
             self.bytes += data.len();
@@ -136,7 +134,7 @@ impl Replay {
     #[must_use]
     pub fn size_hint(&self) -> SizeHint {
         let kept = self.body.borrow();
-        // A later sending's length stands in its Content-Length, if the client told it.
+        // The length of a later sending stands in its Content-Length, if the client sent one.
         if self.sending == 0 { kept.inner.size_hint() } else { SizeHint::default() }
     }
 }

@@ -1,5 +1,5 @@
-//! After a 101: bytes both ways until either side ends, or both are silent for too long: a client that is gone without a
-//! word would hold its connections, and its plan, for ever. The record is written then.
+//! After a 101: bytes both ways, until either side ends or both are silent for too long. The record is written then. Without the
+//! bound on silence, a client that vanished would hold its connections and its plan for ever.
 
 use std::cell::Cell;
 use std::task::Poll;
@@ -9,16 +9,22 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
-use crate::transaction::{Ending, RequestProgress, Transaction};
+use crate::transaction::facts::Ending;
+use crate::transaction::{RequestBody, Transaction};
 use crate::upstream::Lease;
 
 /// Bytes of each direction's buffer.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Joins client and upstream, and ends the transaction with them.
-pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream: OnUpgrade, lease: Box<Lease>) {
+/// Joins client and upstream, and ends the transaction when either leaves.
+pub async fn run(
+    mut transaction: Box<Transaction>,
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    lease: Box<Lease<RequestBody>>,
+) {
     let Lease { tunnel: _counted, .. } = *lease;
-    let drain = transaction.worker.cut.clone();
+    let cut = transaction.context().cut().clone();
     let upstream = match upstream.await {
         Ok(upstream) => upstream,
         Err(_) => {
@@ -27,26 +33,22 @@ pub async fn run(mut transaction: Box<Transaction>, client: OnUpgrade, upstream:
             return transaction.finish(ending);
         }
     };
-    // A client that leaves now is an abandoned transaction: dropping it says so.
+    // If the client leaves now, dropping the transaction records that.
     let Ok(client) = client.await else { return };
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     let mut copied = (Counted::default(), Counted::default());
-    let (idle, moved_at) = (transaction.plan.config.timeouts.tunnel_idle.0, Cell::new(Instant::now()));
+    let (idle, moved_at) = (transaction.config().config.timeouts.tunnel_idle.0, Cell::new(Instant::now()));
     let ending = tokio::select! {
         ending = join(&mut client, &mut upstream, &mut copied, &moved_at) => ending,
         () = silence(&moved_at, idle) => {
             let detail = Some("nothing passed through the tunnel for as long as timeouts.tunnel_idle".to_owned());
             Ending { termination: Termination::Gateway, class: None, detail }
         }
-        () = drain.cancelled() => {
+        () = cut.cancelled() => {
             Ending::broken(Termination::Gateway, ErrorClass::Internal, "cut at the end of the drain")
         }
     };
-    transaction.upstream.last_byte_at = Some(Instant::now());
-    let progress = RequestProgress::default();
-    progress.bytes.set(copied.0.0);
-    transaction.request_body = Some(progress.into());
-    transaction.response_bytes = copied.1.0;
+    transaction.tunnelled(copied.0.0, copied.1.0);
     transaction.finish(ending);
 }
 
@@ -92,11 +94,10 @@ where
     }
 }
 
-/// Counts what is read, so that a tunnel that breaks has its bytes too.
+/// Counts what is read, so that the record of a tunnel that breaks has its bytes too.
 struct CountedIo<'a, IO> {
     io: &'a mut IO,
     read: &'a mut u64,
-    /// Whether this side failed.
     failed: &'a Cell<bool>,
     /// When either side was last read from.
     moved_at: &'a Cell<Instant>,

@@ -1,38 +1,38 @@
-//! A bound on second attempts, so that an upstream that fails is not also asked twice for everything.
+//! A bound on retries, so that a failing upstream does not get every request twice.
 //!
-//! Each request to an upstream identity pays a share into a purse, each second attempt takes a whole one out. A purse
-//! that is short gets some by time as well, so that an upstream with few requests is tried again too. A worker has its
-//! own purses.
+//! Each request to an upstream identity pays a percentage of one retry into the budget; each retry takes a whole one out. A
+//! budget that is short also grows by time, so that an upstream with few requests gets retries too. Each worker has its own
+//! budgets.
 
 use std::cell::Cell;
 use std::time::Instant;
 
-use crate::config::Retries;
+use tollgate_proxy_config::Retries;
 
-/// What one second attempt costs. A request pays in its percentage.
+/// Price of one retry. A request pays its percentage.
 const ATTEMPT: u64 = 100;
-/// Second attempts that can be saved up.
+/// Retries that can be saved up.
 const SAVED_MAX: u64 = 100;
 
-/// The purse of one upstream identity.
+/// The retry budget of one upstream identity.
 #[derive(Debug, Default)]
 pub struct Budget {
     saved: Cell<u64>,
-    /// `None` = never: a full second's worth is due.
+    /// `None` = never, so that a full second's worth is due.
     filled_at: Cell<Option<Instant>>,
 }
 
 impl Budget {
-    /// A request is sent for the first time.
+    /// Counts a request that is sent.
     pub fn earn(&self, rules: &Retries) {
         let saved = self.saved.get() + u64::from(rules.budget_percent.value);
         self.saved.set(saved.min(SAVED_MAX * ATTEMPT));
     }
 
-    /// Whether a second attempt may be made; it is paid for then.
+    /// Takes the price of one retry out. Returns whether there was enough.
     pub fn spend(&self, rules: &Retries, now: Instant) -> bool {
         let by_second = u64::from(rules.budget_per_second_min.value);
-        // What time gives is not saved for more than a second.
+        // Time gives at most one second's worth.
         let since =
             self.filled_at.get().map_or(1_000, |at| now.saturating_duration_since(at).as_millis().min(1_000) as u64);
         let given = since * by_second * ATTEMPT / 1_000;
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_pay_for_second_attempts_up_to_a_bound() {
+    fn requests_pay_for_retries_up_to_a_bound() {
         let (budget, rules, now) = (Budget::default(), rules(20, 0), Instant::now());
         assert_eq!(spent(&budget, &rules, now), 0);
         (0..50).for_each(|_| budget.earn(&rules));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn time_gives_some_to_who_has_few_requests() {
+    fn time_pays_for_an_upstream_with_few_requests() {
         let (budget, rules) = (Budget::default(), rules(0, 10));
         let later = Instant::now() + Duration::from_secs(1);
         assert_eq!(spent(&budget, &rules, later), 10);

@@ -1,17 +1,17 @@
-//! Names to addresses, remembered for a while.
+//! Names to addresses, cached for a while.
 //!
-//! The system's resolver is asked (getaddrinfo, on the blocking pool), so that `/etc/hosts`, search domains and whatever
-//! else this machine resolves by hold for the proxy as they do for `curl`. It tells no time to live: an answer is used
-//! for a configured time, which bounds how long a change goes unseen.
+//! The system's resolver is used (getaddrinfo, on the blocking pool), so that `/etc/hosts`, search domains and the rest of
+//! this machine's resolution apply to the proxy as they do to `curl`. It reports no time to live: an answer is used for a
+//! configured time, which bounds how long a change goes unseen.
 //!
 //! ```text
 //! age of an answer   0 ……… cache ……… 2 × cache ……… stale
-//!                    used   used,     asked again and waited for;
-//!                           asked     used if the resolver fails
-//!                           again
+//!                    used   used,     looked up again and waited for;
+//!                           looked    used if the resolver fails
+//!                           up again
 //! ```
-//! One question at a time for a name, whoever waits for it, and [`LOOKUPS_MAX`] in all, so that a resolver that hangs
-//! does not take all blocking threads. A question goes on when who asked has left.
+//! Each name has one lookup at a time, which all its requests wait for. There are [`LOOKUPS_MAX`] lookups in all, so that a
+//! hanging resolver does not take all blocking threads. A lookup goes on after the request that started it has left.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -23,15 +23,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
-/// Names remembered before old ones are thrown out.
+/// Cached names, past which old ones are dropped.
 const NAMES_MAX: usize = 65_536;
-/// Questions at one time.
+/// Lookups at one time.
 const LOOKUPS_MAX: usize = 32;
 
-/// Asks for the addresses of a name.
+/// Looks up the addresses of a name.
 pub type Lookup = dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>>>>;
 
-/// The answers of the resolver, for one worker.
+/// The cached answers of one worker.
 pub struct Resolver {
     names: RefCell<HashMap<Rc<str>, Rc<Name>>>,
     lookup: Rc<Lookup>,
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
-/// What is known of one name.
+/// The cached state of one name.
 #[derive(Default)]
 struct Name {
     answer: RefCell<Option<(Rc<[IpAddr]>, Instant)>>,
@@ -61,12 +61,12 @@ struct Name {
 pub struct Resolved {
     /// At least one.
     pub addresses: Rc<[IpAddr]>,
-    /// Whether the resolver was waited for.
+    /// Whether the request waited for a lookup.
     pub waited: bool,
 }
 
 impl Resolver {
-    /// A resolver that uses each answer for `cache_for`, and for `stale_max` while the system's resolver fails.
+    /// Uses each answer for `cache_for`, and for `stale_max` while the system's resolver fails.
     #[must_use]
     pub fn new(cache_for: Duration, stale_max: Duration) -> Self {
         Self::asking(Rc::new(|host| Box::pin(system(host))), cache_for, stale_max)
@@ -78,16 +78,15 @@ impl Resolver {
         Self { names: RefCell::default(), lookup, lookups, cache_for, stale_max, turns: Cell::default() }
     }
 
-    /// Goes by these times from now on.
     pub fn remember_for(&self, cache_for: Duration, stale_max: Duration) {
         self.cache_for.set(cache_for);
         self.stale_max.set(stale_max);
     }
 
-    /// The addresses of `host`.
+    /// Resolves `host`.
     ///
     /// # Errors
-    /// The resolver failed, or knows no address, and there is no answer young enough to be used instead.
+    /// The lookup failed or found no address, and no cached answer is young enough.
     pub async fn resolve(&self, host: &str) -> io::Result<Resolved> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(Resolved { addresses: [ip].into(), waited: false });
@@ -113,7 +112,7 @@ impl Resolver {
         }
     }
 
-    /// What is known of a name that is in use; asks again when that is due, and waits for nothing.
+    /// The cached addresses of a name. Starts a lookup when one is due, and does not wait for it.
     #[must_use]
     pub fn known(&self, host: &str) -> Option<Rc<[IpAddr]>> {
         let name = self.names.borrow().get(host).cloned()?;
@@ -124,7 +123,7 @@ impl Resolver {
         Some(addresses)
     }
 
-    /// A number that is another at each call, to begin with another address each time.
+    /// The next turn, for [`order`].
     #[must_use]
     pub fn turn(&self) -> usize {
         self.turns.replace(self.turns.get().wrapping_add(1))
@@ -140,14 +139,14 @@ impl Resolver {
             names.retain(|_, name| name.asking.get() || name.known().is_some_and(|(_, age)| age < stale_max));
         }
         let name = Rc::new(Name::default());
-        // One more than there may be is asked for each time it is used.
+        // A name past the bound is not cached: it is looked up at each use.
         if names.len() < NAMES_MAX {
             names.insert(host.into(), name.clone());
         }
         name
     }
 
-    /// Asks the resolver, unless somebody does.
+    /// Starts a lookup, unless one is running.
     fn ask(&self, host: &str, name: &Rc<Name>) {
         if name.asking.replace(true) {
             return;
@@ -155,7 +154,7 @@ impl Resolver {
         let (lookup, lookups, name) = (self.lookup.clone(), self.lookups.clone(), name.clone());
         let host = host.to_owned();
         tokio::task::spawn_local(async move {
-            // Never closed.
+            // The semaphore is never closed.
             let _place = lookups.acquire().await;
             match lookup(host).await {
                 Ok(addresses) if !addresses.is_empty() => {
@@ -176,13 +175,12 @@ impl Resolver {
 }
 
 impl Name {
-    /// The last answer and its age.
+    /// The last answer, and its age.
     fn known(&self) -> Option<(Rc<[IpAddr]>, Duration)> {
         self.answer.borrow().as_ref().map(|(addresses, at)| (addresses.clone(), at.elapsed()))
     }
 }
 
-/// Asks the system's resolver.
 async fn system(host: String) -> io::Result<Vec<IpAddr>> {
     Ok(tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip()).collect())
 }

@@ -1,8 +1,7 @@
 //! HTTP/2 connections to upstreams: each carries many exchanges at a time.
 //!
-//! h2 itself keeps to the upstream's SETTINGS_MAX_CONCURRENT_STREAMS; what is counted here decides when another
-//! connection is worth opening. Of requests that want a connection while none is there, one dials and the others wait
-//! for what it gets.
+//! h2 itself obeys the upstream's SETTINGS_MAX_CONCURRENT_STREAMS. The streams counted here decide when to open another
+//! connection. Of the requests that want a connection while there is none, one dials and the others wait for its result.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,35 +11,32 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
-use super::{Ends, Lease, PeerAddr, Resting, Sender};
-use crate::client::connection::IoFacts;
-use crate::refusal::Refusal;
-use crate::transaction::body::RequestBody;
-use crate::upstream::pool::{Places, Slot};
+use crate::socket::IoFacts;
+use crate::upstream::lease::{Ends, IdleGuard, Sender};
+use crate::upstream::slot::{Places, Slot};
+use crate::upstream::{Lease, PeerAddr, SendBody, UpstreamError};
 
 /// One HTTP/2 connection.
 #[derive(Debug)]
-pub struct Shared {
-    sender: http2::SendRequest<RequestBody>,
+pub struct Shared<B> {
+    sender: http2::SendRequest<B>,
     io: Arc<IoFacts>,
-    /// The peer.
     pub addr: PeerAddr,
-    /// The client connection that its PROXY header names.
+    /// The client connection that the PROXY header names.
     pub client: Option<Ends>,
-    /// When it was opened.
     pub opened_at: Instant,
     requests: Cell<u64>,
     streams: Cell<usize>,
-    /// What the upstream allows, once it has said so.
+    /// Streams that the upstream allows, once its SETTINGS have arrived.
     peer_streams_max: Rc<Cell<Option<usize>>>,
     quiet_since: Cell<Instant>,
     changes: u32,
 }
 
-impl Shared {
-    /// A connection just opened; `peer_streams_max` is kept up to date by whoever drives it.
+impl<B: SendBody> Shared<B> {
+    /// A connection just opened. The task that drives it updates `peer_streams_max`.
     pub fn new(
-        sender: http2::SendRequest<RequestBody>,
+        sender: http2::SendRequest<B>,
         io: Arc<IoFacts>,
         addr: PeerAddr,
         client: Option<Ends>,
@@ -68,19 +64,19 @@ impl Shared {
         self.requests.get()
     }
 
-    /// Exchanges that go on.
+    /// Exchanges under way.
     #[must_use]
     pub fn streams(&self) -> usize {
         self.streams.get()
     }
 
-    /// How long it has had none.
+    /// Time since the last exchange ended.
     #[must_use]
     pub fn idle_for(&self) -> Duration {
         self.quiet_since.get().elapsed()
     }
 
-    /// Whether it takes no more: closed, or told to go away.
+    /// Whether the connection takes no more exchanges: closed, or told to go away.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
@@ -89,14 +85,14 @@ impl Shared {
     /// Whether another exchange may begin.
     #[must_use]
     pub fn has_room(&self, streams_max: usize) -> bool {
-        // An upstream that allows none at the moment gets one that waits.
+        // An upstream that allows no stream at the moment gets one, which waits in h2.
         let peer = self.peer_streams_max.get().unwrap_or(streams_max).max(1);
         self.streams.get() < streams_max.min(peer)
     }
 
-    /// One exchange's share of it.
+    /// Leases one stream.
     #[must_use]
-    pub fn lease(self: &Rc<Self>, upstream: usize, places: Rc<Places>) -> Box<Lease> {
+    pub fn lease(self: &Rc<Self>, upstream: usize, places: Rc<Places>) -> Box<Lease<B>> {
         self.streams.set(self.streams.get() + 1);
         let before = self.requests.replace(self.requests.get() + 1);
         Box::new(Lease {
@@ -113,27 +109,26 @@ impl Shared {
             changes: self.changes,
             stream: Some(Stream { shared: self.clone(), places }),
             in_flight: None,
-            rests: Resting::default(),
+            idle: IdleGuard::default(),
         })
     }
 }
 
-/// Counts one exchange of a shared connection.
+/// Counts one exchange of a shared connection, for as long as it lives.
 #[derive(Debug)]
-pub struct Stream {
-    shared: Rc<Shared>,
+pub struct Stream<B> {
+    shared: Rc<Shared<B>>,
     places: Rc<Places>,
 }
 
-impl Stream {
-    /// Whether it belongs to this connection.
+impl<B> Stream<B> {
     #[must_use]
-    pub fn is_of(&self, shared: &Rc<Shared>) -> bool {
+    pub fn is_of(&self, shared: &Rc<Shared<B>>) -> bool {
         Rc::ptr_eq(&self.shared, shared)
     }
 }
 
-impl Drop for Stream {
+impl<B> Drop for Stream<B> {
     fn drop(&mut self) {
         self.shared.streams.set(self.shared.streams.get() - 1);
         self.shared.quiet_since.set(Instant::now());
@@ -141,48 +136,47 @@ impl Drop for Stream {
     }
 }
 
-/// An HTTP/2 connection on its way, and those who wait for it.
+/// An HTTP/2 connection that is being dialled, for the requests that wait for it.
 #[derive(Debug, Default)]
 pub struct Dialing {
-    /// Why it failed; `None` = it did not, or whoever dialled has left.
-    refusal: RefCell<Option<Refusal>>,
+    /// `None` = it succeeded, or the request that dialled was dropped.
+    error: RefCell<Option<UpstreamError>>,
     done: Notify,
 }
 
 impl Dialing {
-    /// Waits for its end.
+    /// Waits until dialling is over.
     ///
     /// # Errors
-    /// Why it failed.
-    pub async fn ended(self: Rc<Self>) -> Result<(), Refusal> {
+    /// Dialling failed.
+    pub async fn ended(self: Rc<Self>) -> Result<(), UpstreamError> {
         self.done.notified().await;
-        self.refusal.borrow().clone().map_or(Ok(()), Err)
+        self.error.borrow().clone().map_or(Ok(()), Err)
     }
 }
 
-/// Held by whoever dials; tells the others when it is over, however it ended.
+/// Held by the request that dials. Wakes the waiting requests on drop, however dialling ended.
 #[derive(Debug)]
-pub struct Dialer<'a> {
-    slot: &'a Slot,
+pub struct Dialer<'a, B> {
+    slot: &'a Slot<B>,
     dialing: Rc<Dialing>,
 }
 
-impl<'a> Dialer<'a> {
-    /// Begins to dial.
+impl<'a, B> Dialer<'a, B> {
     #[must_use]
-    pub fn begin(slot: &'a Slot) -> Self {
+    pub fn begin(slot: &'a Slot<B>) -> Self {
         let dialing = Rc::<Dialing>::default();
         slot.dialing.replace(Some(dialing.clone()));
         Self { slot, dialing }
     }
 
-    /// Those who wait are to fail for the same reason.
-    pub fn failed(&self, refusal: &Refusal) {
-        self.dialing.refusal.replace(Some(refusal.clone()));
+    /// Makes the waiting requests fail for the same reason.
+    pub fn failed(&self, error: &UpstreamError) {
+        self.dialing.error.replace(Some(error.clone()));
     }
 }
 
-impl Drop for Dialer<'_> {
+impl<B> Drop for Dialer<'_, B> {
     fn drop(&mut self) {
         self.slot.dialing.replace(None);
         self.dialing.done.notify_waiters();

@@ -1,4 +1,4 @@
-//! What a client, or a page in an operator's browser, tries in order to get what it must not, or to take it from others.
+//! Attacks by a client, or by a page in an operator's browser.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde_json::json;
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
@@ -67,7 +67,7 @@ fn what_is_kept_to_be_sent_again_counts_what_keeping_it_takes() {
                 tokio::task::spawn_local(async move {
                     match first {
                         true => {
-                            // Not before the body is there.
+                            // Only once the body has arrived.
                             while request.body_mut().data().await.is_some() {}
                             respond.send_reset(h2::Reason::REFUSED_STREAM);
                         }
@@ -121,7 +121,7 @@ fn a_page_in_a_browser_cannot_have_the_proxy_do_anything() {
 #[test]
 fn connections_that_upstreams_authenticate_serve_one_request() {
     let upstream = Upstream::start(|mut stream, _| {
-        // Whoever was authenticated on a connection is who asks on it from then on, as NTLM has it.
+        // NTLM authenticates the connection: every later request on it counts as the first client's.
         let mut user = "nobody";
         while let Some(request) = read_request(&mut stream) {
             let status = match request.to_ascii_lowercase().contains("authorization: negotiate") {
@@ -146,7 +146,7 @@ fn connections_that_upstreams_authenticate_serve_one_request() {
     }
 }
 
-/// An upstream that answers with the PROXY header of version 1 that its connection began with.
+/// An upstream that answers with the PROXY header (version 1) of its connection.
 fn told() -> Upstream {
     Upstream::start(|mut stream, _| {
         let Some(line) = read_until(&mut stream, "\r\n") else { return };
@@ -172,8 +172,8 @@ fn a_connection_that_names_a_destination_serves_no_client_of_another() {
     }
 }
 
-/// A TLS upstream whose first connection never gets through its handshake while the last of these is held, and a gate
-/// before it, with a route `/hasty`.
+/// A TLS upstream whose first handshake never ends while the last of these is held, and a gate before it, with a route
+/// `/hasty`.
 fn first_hangs(service: &str, alpn: &'static [&'static str], header: bool) -> (Gate, Upstream, SyncSender<()>) {
     let dir = tempfile::tempdir().unwrap();
     let ca = DemoCa::open(&dir.path().join("tls")).unwrap();

@@ -48,7 +48,7 @@ fn it_shows_health_metrics_configuration_and_what_is_in_flight() {
     let (status, _, errors) = top(&["--once", "--admin", &Nobody::there().addr.to_string()]);
     assert!(status == Some(1) && errors.contains("name the proxy's `admin.address`"), "{errors}");
     drop(stream);
-    // That of `top` at the wrong address too.
+    // `top` at the wrong address fails too.
     gate.rows(2);
     let metrics = get_text(gate.admin, "/metrics");
     for name in ["tollgate_build_info{binary=\"tollgate-proxy\"", "tollgate_proxy_config_info{revision="] {

@@ -1,10 +1,10 @@
-//! The instruction budget: what one transaction, and one record of it, make the proxy execute. Counted by callgrind, so
-//! that a busy machine changes nothing; what start and end take is subtracted, as it is in both of two runs.
+//! The instruction budget: the instructions of one transaction, and those that its record adds. callgrind counts them, so a
+//! busy machine changes nothing. Start and end are subtracted, because both of two runs have them.
 //!
-//! A budget that is passed says that something was added to every request: remove it, or raise the budget with the reason.
-//! One that is undercut by as much says that the budget is no longer one: lower it.
-//! `cargo test -p tollgate-proxy --test gate budget -- --nocapture` prints the counts. The budget is that of the build that
-//! the other tests use, without optimisation: what is added shows there as well. With `--release` the counts are those
+//! A count over the budget means that something was added to every request: remove it, or raise the budget with the reason.
+//! A count as far below means that the budget bounds nothing: lower it.
+//! `cargo test -p tollgate-proxy --test gate budget -- --nocapture` prints the counts. The budget is of the unoptimised
+//! build that the other tests use: what is added shows there too. With `--release` the counts are those
 //! of an optimised build, and are only printed.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,21 +16,21 @@ use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 use crate::rig::Upstream;
 
-/// Requests of the two runs; their difference is counted.
+/// Requests of the two runs. The difference of the runs is counted.
 const REQUESTS: [u64; 2] = [50, 250];
-/// Under callgrind everything is some fifty times slower, and start includes making keys known.
+/// Under callgrind everything is some fifty times slower, and the start parses keys.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
-/// How far off a count may be, in percent: compilers and housekeeping by the clock differ.
+/// Tolerance in percent: compilers differ, and so does housekeeping by the clock.
 const TOLERANCE_PERCENT: u64 = 12;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nserver: stub\r\ndate: Wed, 25 Nov 2026 12:00:00 GMT\r\n\
 content-type: text/plain\r\ncontent-length: 20\r\nconnection: keep-alive\r\n\r\n01234567890123456789";
 
 /// Instructions of one transaction without a record.
 const TRANSACTION_BUDGET: u64 = 325_000;
-/// Instructions that its record adds: scrubbing, appending, and its share of sealing one batch of all.
+/// Instructions that a record adds: scrubbing, appending, and its share of sealing one batch of all.
 const RECORD_BUDGET: u64 = 38_000;
 
-/// The proxy under callgrind; killed if the test fails.
+/// The proxy under callgrind. Killed if the test fails.
 struct Counted {
     child: Child,
     addr: SocketAddr,
@@ -38,7 +38,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// `None` where there is no valgrind, which fails where `CI` is set.
+    /// `None` without valgrind. With `CI` set, that fails the test.
     fn start(config: &Path) -> Option<Self> {
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
@@ -84,7 +84,7 @@ impl Counted {
         }
     }
 
-    /// Has it drain and end; all instructions that it executed.
+    /// Stops the proxy, and returns all instructions that it executed.
     fn total(mut self) -> u64 {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
@@ -131,7 +131,7 @@ fn a_transaction_and_its_record_stay_within_their_budget() {
     ca.client("gate-client", "gate-1", &["gate-1"], Lifetime::days(1)).unwrap();
     let upstream = Upstream::answering(ANSWER).addr;
     let off = "records: {enabled: false, batch_age_max: 5m}";
-    // Nobody listens there: what is sealed stays in memory. Batches end by no clock, as that goes on while callgrind counts.
+    // No collector listens there, so sealed batches stay in memory. No batch ends by age: time passes while callgrind counts.
     let on = "records:
   batch_age_max: 5m
   collectors: [\"https://127.0.0.1:1\"]

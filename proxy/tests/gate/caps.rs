@@ -26,14 +26,14 @@ fn get_for(gate: &Gate, client: &str) -> String {
     ))
 }
 
-/// One request in 1,000 s is the slowest there is: no test is so slow that there is another.
+/// One request in 1,000 s, the slowest rate: no test is slow enough to get another.
 fn assert_limited(answer: &str) {
     assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains(LIMITED), "{answer}");
     let after = answer.split("\r\nretry-after: ").nth(1).unwrap().split("\r\n").next().unwrap();
     assert!((500..=1_000).contains(&after.parse::<u32>().unwrap()), "{after}");
 }
 
-/// The proxy closed it without an answer.
+/// Asserts that the proxy closed the connection without an answer.
 fn is_closed(stream: &mut TcpStream) -> bool {
     matches!(stream.read(&mut [0]), Ok(0) | Err(_))
 }
@@ -88,7 +88,7 @@ fn requests_of_a_listener() {
     let caps = ", caps: {requests_per_second_max: 0.001, request_burst_max: 2}";
     let gate = gate(&Upstream::answering(OK), caps, "", "");
     let mut client = gate.connect();
-    // What has no route counts too.
+    // Requests without a route count too.
     let answers: Vec<String> = ["/api", "/none", "/api"].map(|path| keepalive_get(&mut client, path)).into();
     assert!(answers[0].starts_with("HTTP/1.1 200") && answers[1].starts_with("HTTP/1.1 404"), "{answers:?}");
     assert_limited(&answers[2]);
@@ -165,7 +165,7 @@ fn a_table_of_clients_that_is_full_still_caps_those_who_owe_most() {
 fn transactions_of_a_service_at_one_time() {
     let upstream = Upstream::start(|mut stream, nth| {
         while read_request(&mut stream).is_some() {
-            // The first is answered once the client has left.
+            // The first request is answered once its client has left.
             if nth == 0 {
                 let _ = stream.read(&mut [0]);
                 return;
@@ -205,7 +205,7 @@ fn transactions_of_a_service_at_one_time() {
 fn fields_of_a_head() {
     for (max, fields, status) in [(5, 5, 200), (5, 6, 431), (100, 101, 431), (150, 150, 200), (150, 151, 431)] {
         let gate = gate(&Upstream::answering(OK), "", "", &format!("limits: {{headers_max: {max}}}"));
-        // Host and Connection are two of them.
+        // Host and Connection count among them.
         let more: String = (2..fields).map(|nth| format!("x-{nth}: 1\r\n")).collect();
         let answer = gate.exchange(&format!("GET /api HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n"));
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{fields} of {max}: {answer}");

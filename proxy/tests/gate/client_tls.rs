@@ -1,4 +1,4 @@
-//! Client certificates by server name, told apart by clients that are not ours.
+//! Client certificates by server name, with openssl and curl as clients.
 
 use serde_json::{Value, json};
 use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
@@ -36,7 +36,7 @@ fn world(upstream: &Upstream, extra: &str) -> World {
     World { gate: Gate::around(dir, ca, collector, &setup), alice, bob }
 }
 
-/// The arguments that show a certificate.
+/// The arguments that present a certificate.
 fn showing(issued: &Issued) -> [&str; 4] {
     ["-cert", issued.cert.to_str().unwrap(), "-key", issued.key.to_str().unwrap()]
 }
@@ -51,7 +51,7 @@ fn each_name_asks_for_what_it_says() {
     let (with_alice, with_bob) = (showing(&alice), showing(&bob));
     let none: &[&str] = &[];
     let table: [(&str, &[&str], bool, bool); 11] = [
-        // Name, certificate, asked for one, served.
+        // Server name, certificate, whether one is asked for, whether the request is served.
         ("open.example.com", none, false, true),
         ("open.example.com", &with_alice, false, true),
         ("mtls.example.com", none, true, false),
@@ -90,14 +90,14 @@ fn a_session_never_resumes_under_another_policy_and_keeps_its_columns_under_its_
         };
         let Some(said) = ask("open.example.com", &["-sess_out", &anonymous]) else { return };
         assert!(said.contains("HTTP/1.1 200"), "{said}");
-        // The open name's session is good for the open name, and for nothing on the others.
+        // A session of the open name resumes under that name, and under no other.
         assert!(ask("open.example.com", &["-sess_in", &anonymous]).unwrap().contains("Reused, "));
         for name in ["mtls.example.com", "maybe.example.com"] {
             let said = ask(name, &["-sess_in", &anonymous]).unwrap();
             assert!(!said.contains("Reused, "), "{name}: {said}");
             assert_eq!(said.contains("HTTP/1.1 200"), name.starts_with("maybe"), "{said}");
         }
-        // A session with a certificate resumes under its name, with it; under another, without.
+        // A session with a certificate resumes with it under its own name, and without it under another.
         let login = [&["-sess_out", &known][..], &shown].concat();
         assert!(ask("mtls.example.com", &login).unwrap().contains("HTTP/1.1 200"));
         assert!(ask("mtls.example.com", &["-sess_in", &known]).unwrap().contains("Reused, "));
@@ -223,7 +223,7 @@ fn what_is_wrong_with_names_is_said_with_its_cure() {
         let text = format!(
             "node_id: n\nlisteners:\n  - name: tls\n    address: \"127.0.0.1:0\"\n    tls:\n      certificates: [{{certificate: tls/gate.pem, key: tls/gate.key}}]\n      names:\n{names}\nservices: [{{name: a, targets: [\"http://127.0.0.1:1\"]}}]\nroutes: [{{name: a, service: a}}]\nrecords: {{enabled: false}}\n"
         );
-        let plan = tollgate_proxy::config::Plan::parse(&dir.path().join("gate.yaml"), text);
+        let plan = tollgate_proxy::plan::Plan::parse(&dir.path().join("gate.yaml"), text);
         plan.expect_err(names).to_string()
     };
     let table = [

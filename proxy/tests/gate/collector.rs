@@ -1,4 +1,4 @@
-//! A collector double: HTTP/2 over mutual TLS, decodes what it is sent, and answers as it is told.
+//! A collector double: HTTP/2 over mutual TLS. It decodes what it gets, and answers as the test says.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -18,20 +18,20 @@ use tollgate_record::{DecodeLimits, decode};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, PeerCertificate, Roots, TlsVersions};
 
-/// What it was sent and what it answers.
+/// What the double got, and what it answers.
 #[derive(Debug, Default)]
 pub struct State {
     /// The rows of all batches, in the order of arrival, each batch once.
     pub rows: Vec<Value>,
     /// Posts answered, by status.
     pub answers: Vec<u16>,
-    /// Statuses to answer before 200s; a 0 closes the connection instead.
+    /// Statuses to answer first, before 200s. A 0 closes the connection instead.
     pub script: Vec<u16>,
-    /// Answered to everything while set.
+    /// While set, the answer to everything.
     pub always: Option<u16>,
-    /// Producers that begin so are answered 403.
+    /// Prefix of producers that get a 403.
     pub forbidden: Option<String>,
-    /// Serial of the certificate that each connection showed.
+    /// Serial of each connection's client certificate.
     pub peers: Vec<String>,
     seen: HashSet<(String, u64)>,
 }
@@ -75,7 +75,7 @@ impl Collector {
         collector
     }
 
-    /// Certificate and believed authority are those of `ca` on new connections.
+    /// Uses the certificate and the authority of `ca` on new connections.
     pub fn rotate(&self, ca: &DemoCa) {
         *self.tls.lock().unwrap() = tls_of(ca);
     }

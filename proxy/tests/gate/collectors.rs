@@ -9,7 +9,7 @@ use crate::rig::{Gate, PATIENCE, Setup, Upstream, get_text};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
-/// Sends requests until it is so.
+/// Sends requests until the condition holds.
 fn send_until(gate: &Gate, what: &str, until: impl Fn() -> bool) -> usize {
     let (deadline, mut sent) = (Instant::now() + PATIENCE, 0);
     while !until() {
@@ -74,13 +74,13 @@ fn certificates_towards_the_collector_change_without_a_restart() {
     let install = |file: &str| {
         std::fs::copy(others.path().join(file), tls.join(file)).unwrap();
     };
-    // Half of a pair: the old one serves on.
+    // Half of a pair: the old pair serves on.
     install("gate-client.pem");
     let until = Instant::now() + Duration::from_millis(1_500);
     sent += send_until(&gate, "it serves on", || Instant::now() > until);
     assert!(peers().iter().all(|peer| *peer == old));
     assert_eq!(gate.metric("tollgate_proxy_ship_errors_total"), 0.0);
-    // The collector goes over to another authority; then the proxy does.
+    // The collector changes to another authority, then the proxy does.
     gate.collector.rotate(&other);
     sent += send_until(&gate, "they do not trust each other", || gate.metric("tollgate_proxy_ship_errors_total") > 0.0);
     install("gate-client.key");

@@ -1,9 +1,9 @@
-//! Configurations that are refused say where and why, and nothing binds. The samples are accepted.
+//! A configuration that is refused says where and why, and nothing binds. The samples are accepted.
 
 use std::path::Path;
 use std::process::Command;
 
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 const GOOD: &str = r#"node_id: gate-1

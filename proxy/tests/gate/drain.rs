@@ -29,7 +29,7 @@ fn read_to_close(stream: &mut TcpStream) -> String {
 async fn a_request_on_its_way_is_served() {
     let gate = Gate::before(&Upstream::answering(OK), "timeouts: {drain_first_request: 20s}");
     let (mut plain, mut http2) = (gate.connect(), Client::silent(&gate).await);
-    // One served after it on the same thread: it is accepted.
+    // A connection that is served after it on the same thread proves that it is accepted.
     assert!(gate.get("/nowhere").starts_with("HTTP/1.1 404"));
     let addr = gate.plain;
     let stopping = std::thread::spawn(move || {
@@ -54,7 +54,7 @@ async fn who_says_nothing_is_closed() {
     let (mut plain, mut http2) = (gate.connect(), Client::silent(&gate).await);
     let stopping = std::thread::spawn(move || {
         let mut gate = gate;
-        // Far longer than any wait here.
+        // Far longer than any wait in this test.
         gate.stop(Duration::from_secs(600));
         gate.collector.rows()
     });

@@ -1,4 +1,4 @@
-//! Every way in which a transaction can end leaves exactly one record that says so.
+//! Every way in which a transaction can end leaves exactly one record of it.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 
 const MAIN: &str = r#"node_id: gate-1
 include: [apis, extra.yaml]

@@ -1,4 +1,5 @@
-//! HTTP/2 floods, frame by frame: the connection is told to calm down, cut after bounded work, and nobody else notices.
+//! HTTP/2 floods, frame by frame: the connection gets ENHANCE_YOUR_CALM, is cut after bounded work, and no other client
+//! notices.
 
 use std::io::Write;
 
@@ -74,7 +75,7 @@ impl Client {
         Self { reader, writer }
     }
 
-    /// Sends PINGs until it is cut.
+    /// Sends PINGs until the connection is cut.
     pub async fn ping(gate: &Gate) {
         let ping = frame(PING, 0, 0, &[7; 8]);
         assert!(calmed(&Self::connect(gate).await.flood(Vec::new(), move |_| ping.clone()).await));
@@ -102,7 +103,7 @@ impl Client {
         tokio::time::timeout(PATIENCE, reading).await.expect("the connection is closed")
     }
 
-    /// Sends `first`, then `again` so often that no bound lets it all pass, and returns what came until the end.
+    /// Sends `first`, then `again` more often than any bound allows, and returns what came until the end.
     async fn flood(self, first: Vec<u8>, again: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Vec<Received> {
         let Self { mut reader, mut writer } = self;
         let sending = tokio::spawn(async move {
@@ -146,7 +147,7 @@ fn acknowledged(received: &[Received], kind: u8) -> usize {
     received.iter().filter(|frame| frame.kind == kind && frame.flags == ACK).count()
 }
 
-/// The one connection was cut for `cause`, and another is served.
+/// Asserts that the one connection was cut for `cause`, and that another is served.
 async fn others_are_served(gate: Gate, cause: &'static str, detail: &'static str) -> Vec<Value> {
     tokio::task::spawn_blocking(move || {
         assert!(gate.get("/api").ends_with("hello"));
@@ -186,7 +187,7 @@ async fn control_frames() {
         let kind = flood[3];
         let received = Client::connect(&gate).await.flood(Vec::new(), move |_| flood.clone()).await;
         assert!(calmed(&received), "{name}");
-        // In a loop that took its time, a few more by the second.
+        // A slow loop gets a few more, by the second.
         assert!(acknowledged(&received, kind) <= 50 + PATIENCE.as_secs() as usize, "{name}: work without a bound");
         others_are_served(gate, "control_frames", "too many HTTP/2 control frames").await;
     }
@@ -257,7 +258,7 @@ async fn streams_that_are_reset_once_they_are_answered() {
 #[tokio::test]
 async fn what_the_protocol_engine_bounds() {
     let open = |method| frame(HEADERS, END_HEADERS, 1, &request(method));
-    // A field of 4,000 bytes into HPACK's dynamic table, then one byte for each time that it is meant.
+    // A field of 4,000 bytes in HPACK's dynamic table, then one byte for each reference to it.
     let mut bomb = request(GET);
     bomb.extend([0x40, 1, b'x', 0x7f, 0xa1, 0x1e]);
     bomb.extend([b'y'; 4_000]);

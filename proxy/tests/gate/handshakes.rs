@@ -1,4 +1,4 @@
-//! Handshakes that fail, each in its own way, provoked by openssl and raw sockets: each leaves a record with its reason.
+//! Failed handshakes of every kind, provoked by openssl and raw sockets. Each leaves a record with its reason.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ fn showing(issued: &Issued) -> Vec<String> {
     ["-cert", issued.cert.to_str().unwrap(), "-key", issued.key.to_str().unwrap()].map(str::to_owned).to_vec()
 }
 
-/// The one record that came, with the word that its detail begins with, which is also the metric's.
+/// The one record that came, and the first word of its detail, which is also the metric's label.
 fn failed(gate: Gate, reason: &str) -> Value {
     gate.rows(1);
     let metrics = get_text(gate.admin, "/metrics");

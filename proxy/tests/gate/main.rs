@@ -1,4 +1,4 @@
-//! The proxy between real sockets: every way in which a transaction can end, and the way of its record.
+//! The proxy between real sockets: every way in which a transaction can end, and the delivery of its record.
 
 mod abuse;
 mod admin;

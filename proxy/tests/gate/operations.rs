@@ -1,4 +1,4 @@
-//! Stopping and taking over: readiness before the drain, what is cut is counted, and sockets that outlive a process.
+//! Stopping and taking over: readiness before the drain, the count of cut transactions, and sockets that outlive a process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::rig::{Gate, PATIENCE, Upstream, get_text, read_request};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
-/// Puts the sockets that are standard input and output where LISTEN_FDS says that they are.
+/// Moves the sockets from standard input and output to where LISTEN_FDS expects them.
 const HAND_OVER: &str = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$ LISTEN_FDS=2; exec \"$@\"";
 
 #[test]
@@ -32,7 +32,7 @@ fn not_ready_comes_before_the_drain() {
         stream.write_all(b"GET /api HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        // Unless this machine was too slow to look in time.
+        // Unless this machine was too slow to see it in time.
         assert!(watched.load(Ordering::SeqCst) || answer.ends_with("hello"), "{answer}");
     });
     gate.stop(PATIENCE);
@@ -138,7 +138,7 @@ fn a_new_process_takes_over_without_a_lost_connection() {
         terminate(std::mem::replace(&mut running, next));
     }
     some_more();
-    // Nobody accepts for a while: clients wait.
+    // No process accepts for a while, and clients wait.
     terminate(running);
     let running = spawn(&file, &sockets);
     some_more();
@@ -147,7 +147,7 @@ fn a_new_process_takes_over_without_a_lost_connection() {
     for client in clients {
         client.join().unwrap();
     }
-    // The log's level, of a process that has a log.
+    // The log level, which needs a process with a log.
     for (filter, status) in [("debug", "200"), ("a=loud", "422"), (&*"x".repeat(2_000), "413")] {
         let mut stream = TcpStream::connect(admin).unwrap();
         let length = filter.len();
@@ -166,7 +166,7 @@ fn a_new_process_takes_over_without_a_lost_connection() {
 #[test]
 fn a_socket_that_nobody_has_is_an_error() {
     let gate = Gate::before(&Upstream::answering(OK), "");
-    let plan = tollgate_proxy::config::Plan::load(&gate.dir.path().join("gate.yaml")).unwrap();
+    let plan = tollgate_proxy::plan::Plan::load(&gate.dir.path().join("gate.yaml")).unwrap();
     let stray = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = stray.local_addr().unwrap().to_string();
     let error = tollgate_proxy::start_on(plan, vec![stray]).unwrap_err().to_string();

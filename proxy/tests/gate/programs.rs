@@ -1,11 +1,11 @@
-//! Clients that are not ours: openssl and curl.
+//! Other people's clients: openssl and curl.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-/// Runs a program with this input; its output and errors in one text. `None`, loudly, where it is not installed, which
-/// fails where `CI` is set.
+/// Runs a program with this input, and returns its output and errors in one text. `None`, with a warning, if it is not
+/// installed; with `CI` set, that fails the test.
 pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<String> {
     let started = Command::new(program)
         .args(arguments)
@@ -32,7 +32,7 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<String> {
     Some(format!("{out}\n{err}"))
 }
 
-/// `openssl s_client` to this address: one request for `/api` under `host`, and what was said.
+/// Runs `openssl s_client` with one request for `/api` under `host`, and returns the transcript.
 pub fn s_client(addr: SocketAddr, host: &str, arguments: &[&str]) -> Option<String> {
     let addr = addr.to_string();
     let all: Vec<&str> =
@@ -41,7 +41,7 @@ pub fn s_client(addr: SocketAddr, host: &str, arguments: &[&str]) -> Option<Stri
     run("openssl", &all, request.as_bytes())
 }
 
-/// curl of this URL, whose host is looked for at this address; the body, and the status in a line of its own.
+/// Runs curl for this URL, whose host resolves to this address. Returns the body, then the status on a line of its own.
 pub fn curl(addr: SocketAddr, url: &str, arguments: &[&str]) -> Option<String> {
     let connect = format!("::{addr}");
     let fixed = ["-sS", "-m", "20", "--connect-to", &connect, "-w", "\nstatus=%{http_code}", url];

@@ -1,4 +1,4 @@
-//! PROXY headers from clients' side: who is believed, what the record says, and what is closed.
+//! PROXY headers towards clients: which peers are trusted, what the record says, and which connections are closed.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ fn v2() -> Vec<u8> {
     header
 }
 
-/// LOCAL: the proxy in front speaks for itself.
+/// LOCAL: the connection is the front proxy's own.
 fn local() -> Vec<u8> {
     [SIGNATURE, &[0x20, 0, 0, 0]].concat()
 }
@@ -139,10 +139,10 @@ fn whoever_is_not_named_is_closed() {
 #[test]
 fn what_is_no_header_is_closed() {
     let gate = gate(&Upstream::answering(OK), "{accept: v1, from: [127.0.0.0/8]}", "", "timeouts: {handshake: 10m}");
-    // At the first byte that cannot be: nothing else comes, and nobody waits.
+    // The connection closes at the first wrong byte, without a wait for more.
     assert_eq!(send(&gate, &SIGNATURE[..1]), "");
     refused(&gate, "malformed");
-    // Who connects and leaves only looks whether the port is open; who has begun is counted.
+    // A client that connects and leaves only probes the port. One that has sent a byte is counted.
     drop(gate.connect());
     gate.connect().write_all(&V1[..8]).unwrap();
     refused(&gate, "closed");
@@ -165,7 +165,7 @@ fn upstreams_are_told_of_the_client() {
     let gate = gate(&upstream, FROM_HERE, "    proxy_protocol: v1", "");
     let answer = send(&gate, &[V1, GET].concat());
     let heard = answer.split("\r\n\r\n").nth(1).unwrap();
-    // The very header that came.
+    // The header as it came.
     assert!(heard.as_bytes().starts_with(V1), "{answer}");
     assert!(answer.contains("x-forwarded-for: 192.0.2.1\r\n"), "{answer}");
     gate.finish();
@@ -214,7 +214,7 @@ fn nobody_is_an_error_of_the_configuration() {
     };
     let load = |accept: &str| {
         std::fs::write(&file, text(accept)).unwrap();
-        tollgate_proxy::config::Plan::load(&file).map(|_| ()).map_err(|error| error.to_string())
+        tollgate_proxy::plan::Plan::load(&file).map(|_| ()).map_err(|error| error.to_string())
     };
     load("{accept: v2, from: [10.0.0.0/8, \"::1\"]}").unwrap();
     for (accept, expected) in [

@@ -1,4 +1,4 @@
-//! Clients that are too slow with a body, and those that only seem to be.
+//! Clients that are too slow with a body, and clients that only seem to be.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ fn read_to_close(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// An answer without end.
+/// An endless answer.
 fn endless() -> Upstream {
     Upstream::start(|mut stream, _| {
         read_request(&mut stream);

@@ -1,4 +1,4 @@
-//! Another configuration while the proxy runs.
+//! Changes of the configuration while the proxy runs.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use tollgate_proxy::ReloadError;
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, read_until};
 
-/// One GET on a connection that is kept; the answer's head and body.
+/// Sends one GET on a kept connection, and returns the head and the body of the answer.
 pub fn keepalive_get(stream: &mut TcpStream, path: &str) -> String {
     write!(stream, "GET {path} HTTP/1.1\r\nhost: api.example.com\r\n\r\n").unwrap();
     let head = read_until(stream, "\r\n\r\n").expect("the connection is kept");
@@ -103,7 +103,7 @@ fn an_upstream_that_is_gone_is_drained_and_its_plan_freed() {
     let slow = Upstream::start(|mut stream, _| {
         crate::rig::read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold");
-        // The rest comes when the client has sent a byte more: never, so the client's end ends it.
+        // The rest would come after one more byte from the client. None comes, so the client's end ends the transaction.
         let _ = stream.read(&mut [0]);
     });
     let new = Upstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew");

@@ -1,5 +1,5 @@
-//! A thousand reloads under load: no request fails, and nothing stays behind in memory. The proxy is a process of its
-//! own, so that its memory is its own too.
+//! A thousand reloads under load: no request fails, and memory does not grow. The proxy is a process of its own, so that its
+//! memory can be measured.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,15 +18,15 @@ use crate::reload::{admin, keepalive_get};
 use crate::rig::{PATIENCE, Upstream};
 
 const RELOADS: usize = 1_000;
-/// Reloads after which memory is taken as settled: the allocator and the pools have seen everything by then.
+/// Reloads after which memory counts as settled: the allocator and the pools have seen everything by then.
 const SETTLED: usize = 200;
-/// Growth that is noise: a plan of this configuration that leaked each time would come to several times this.
+/// Growth that is noise. A plan leaked at each reload would be several times this.
 const GROWTH_KIB_MAX: u64 = 16 * 1024;
 /// Lines of the log that are kept until they are asked for.
 const LINES_MAX: usize = 64;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 
-/// A running proxy; killed if the test fails.
+/// A running proxy. Killed if the test fails.
 struct Process {
     child: Child,
     plain: SocketAddr,
@@ -42,7 +42,7 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let (said, lines) = mpsc::sync_channel(LINES_MAX);
         let log = BufReader::new(child.stderr.take().unwrap());
-        // Read to the end, so that the proxy never waits for its log; what nobody asks for any more is dropped.
+        // Read to the end, so that the proxy never waits for its log. Old lines are dropped.
         std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| drop(said.try_send(line))));
         let address = |lines: &mpsc::Receiver<String>| loop {
             let line = lines.recv_timeout(PATIENCE).expect("the proxy says where it listens");
@@ -115,7 +115,7 @@ records: {{spool: {{dir: spool, bytes_max: 4 MiB}}, ring_bytes_max: 1 MiB}}
     )
 }
 
-/// Sends requests on one kept HTTP/1.1 connection until it is told to stop; returns how many.
+/// Sends requests on one kept HTTP/1.1 connection until the test stops it, and returns how many.
 fn http1(addr: SocketAddr, path: &'static str, stop: &AtomicBool) -> usize {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -158,7 +158,7 @@ fn a_thousand_reloads_under_load_fail_no_request_and_leave_nothing_behind() {
     let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut settled = 0;
     std::thread::scope(|scope| {
-        // A panic below ends the clients too.
+        // A panic below stops the clients too.
         let stopper = Stopper(stop.clone());
         let mut clients = Vec::new();
         for path in ["/api/1", "/other/1"] {

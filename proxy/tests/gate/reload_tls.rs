@@ -1,5 +1,4 @@
-//! Certificates and what is asked of clients, changed while the proxy runs: by files whose names stay, and by the
-//! configuration.
+//! Changes of certificates and client policies while the proxy runs: in files whose names stay, and in the configuration.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -93,7 +92,7 @@ fn status_on(stream: &mut StreamOwned<ClientConnection, TcpStream>, host: &str) 
     answer_on(stream)
 }
 
-/// The status of the answer to what was asked, and whether the connection is closed after it.
+/// The status of the answer, and whether the connection is closed after it.
 fn answer_on(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> (String, bool) {
     let (mut answer, mut part) = (String::new(), [0; 1024]);
     while !answer.ends_with("hello") {
@@ -105,7 +104,7 @@ fn answer_on(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> (String, 
     (answer.split(' ').nth(1).unwrap_or_default().to_owned(), !answer.ends_with("hello"))
 }
 
-/// Whether this is the certificate that the gate showed.
+/// Whether the gate presented this certificate.
 fn showed(said: &str, certificate: &Path) -> bool {
     let pem = std::fs::read_to_string(certificate).unwrap().replace('\r', "");
     let own = pem.split("-----END").next().unwrap();
@@ -128,7 +127,7 @@ fn new_handshakes_and_changed_policies_hold_from_the_reload_on() {
         for (stream, name) in kept.iter_mut().zip(ALL) {
             assert_eq!(status_on(stream, name), ("200".to_owned(), false), "{name}");
         }
-        // One policy changes by the configuration, one by the file that it names; and the certificate by its file.
+        // One policy changes in the configuration, one in the file that it names, and the certificate in its file.
         gate.edit("client_auth: optional", "client_auth: required");
         let both = [gate.ca.roots(), world.partner.roots()].map(|file| std::fs::read_to_string(file).unwrap()).concat();
         std::fs::write(gate.dir.path().join("clients.pem"), both).unwrap();
@@ -149,13 +148,13 @@ fn new_handshakes_and_changed_policies_hold_from_the_reload_on() {
             assert_eq!(said.contains("HTTP/1.1 200"), served, "{version} {name}: {said}");
             assert!(showed(&said, &certificate), "{version} {name}: {said}");
         }
-        // Sessions resume where the policy is equal, and nowhere else.
+        // Sessions resume where the policy is equal, and only there.
         for (name, resumes) in ALL.into_iter().zip([true, true, false, false]) {
             let said = world.ask(version, name, Some(&world.alice), &["-sess_in", &session(name)]).unwrap();
             assert!(said.contains("HTTP/1.1 200"), "{version} {name}: {said}");
             assert_eq!(said.contains("Reused, "), resumes, "{version} {name}: {said}");
         }
-        // So do connections that are open.
+        // Open connections likewise.
         for (stream, (name, status)) in kept.iter_mut().zip(ALL.into_iter().zip(["200", "200", "421", "421"])) {
             assert_eq!(status_on(stream, name), (status.to_owned(), status == "421"), "{version} {name}");
         }
@@ -172,13 +171,13 @@ fn a_certificate_that_cannot_be_used_leaves_the_one_in_force() {
     let key = gate.dir.path().join("tls/gate.key");
     let old_key = std::fs::read(&key).unwrap();
     world.renew();
-    // The new certificate with the key of the one before, as in the middle of a renewal.
+    // The new certificate with the old key, as in the middle of a renewal.
     std::fs::write(&key, &old_key).unwrap();
     let error = gate.running().reload().unwrap_err().to_string();
     assert!(error.contains("gate.yaml:") && error.contains("certificates[0].certificate"), "{error}");
     let Some(said) = world.ask("-tls1_3", "open.example.com", None, &[]) else { return };
     assert!(said.contains("HTTP/1.1 200") && showed(&said, &old), "{said}");
-    // Once both are there, they come into force.
+    // Once both files are new, they take effect.
     world.renew();
     gate.running().reload().unwrap();
     let said = world.ask("-tls1_3", "open.example.com", None, &[]).unwrap();
@@ -207,7 +206,7 @@ fn who_is_revoked_gets_the_answer_that_is_under_way_and_no_other() {
         came.recv_timeout(PATIENCE).unwrap();
         gate.ca.revoke("clients", &[&alice], Lifetime::days(1)).unwrap();
         gate.running().reload().unwrap();
-        // A fresh handshake is refused, and so is the session from before the list.
+        // A fresh handshake is refused, and so is a session that is older than the list.
         for more in [&[][..], &["-sess_in", &session]] {
             let said = ask(&gate, version, "localhost", Some(&alice), more).unwrap();
             assert!(!said.contains("HTTP/1.1 200") && !said.contains("Reused, "), "{version} {more:?}: {said}");

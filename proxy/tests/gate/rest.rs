@@ -1,4 +1,4 @@
-//! Connections at rest: a client must not notice, whatever comes next.
+//! Parked connections: a client must not notice, whatever comes next.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -53,7 +53,7 @@ fn hear(stream: &mut impl Read) {
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// Waits until so many connections rest, or are open.
+/// Waits until so many connections are parked, or open.
 fn until(gate: &Gate, metric: &str, count: f64) {
     let until = Instant::now() + PATIENCE;
     while gate.metric(metric) != count {
@@ -62,7 +62,7 @@ fn until(gate: &Gate, metric: &str, count: f64) {
     }
 }
 
-/// Every connection that a client may have: plain, TLS 1.3, TLS 1.2.
+/// The kinds of connections: plain, TLS 1.3, TLS 1.2.
 fn each_kind(gate: &Gate, mut then: impl FnMut(&mut dyn ReadWrite)) {
     then(&mut gate.connect());
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
@@ -78,7 +78,7 @@ fn it_serves_whatever_comes_next() {
     let gate = gate("http1_rest: 10ms");
     let mut served = 0;
     each_kind(&gate, |mut stream| {
-        // Before its first request a connection rests too; a handshake is not complete before the client writes.
+        // A connection is parked before its first request too. A handshake is not complete before the client writes.
         for requests in [&[GET][..], &[GET, GET], &["\r\n", GET], &["GET /ap", "i HTTP/1.1\r\nhost: localhost\r\n\r\n"]]
         {
             for part in requests {
@@ -107,7 +107,7 @@ fn it_serves_whatever_comes_next() {
             &row,
             json!({"http.response.status_code": 200, "tollgate.termination": "complete", "error.type": null}),
         );
-        // Its first byte is its own, not one from before the rest.
+        // The first byte belongs to this request, not to the time before it was parked.
         assert!(row["tollgate.total_us"].as_i64().unwrap() < PATIENCE.as_micros() as i64 / 2, "{row:#}");
     }
 }
@@ -131,7 +131,7 @@ fn half_a_head_behind_a_request_is_not_lost() {
     let mut second = gate.connect();
     say(&mut second, GET);
     hear(&mut second);
-    // Quiet for less long than the first, which was looked at before it.
+    // Quiet for less long than the first one, which was scanned before it.
     until(&gate, RESTING, 1.0);
     say(&mut first, "st: localhost\r\n\r\n");
     hear(&mut first);
@@ -181,7 +181,7 @@ fn the_time_for_the_next_head_goes_on_while_it_rests() {
     until(&gate, RESTING, 2.0);
     say(&mut begun, "GET /api HT");
     assert_eq!(begun.read(&mut [0]).unwrap_or(0), 0);
-    // With close_notify: rustls says if it is missing.
+    // With close_notify: rustls reports it if it is missing.
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
     let rows = gate.finish();
     assert_eq!(rows.len(), 3, "the one that began nothing leaves no record: {rows:#?}");
@@ -229,7 +229,7 @@ fn records_of_tls_without_a_request_are_answered_and_it_rests_on() {
         stream.conn.refresh_traffic_keys().unwrap();
         stream.flush().unwrap();
     }
-    // What is read by other keys than it was written with would be an error.
+    // Bytes decrypted with other keys than they were encrypted with would be an error.
     say(&mut stream, GET);
     hear(&mut stream);
     until(&gate, RESTING, 1.0);
@@ -276,7 +276,7 @@ fn a_drain_closes_it_at_once() {
     while TcpStream::connect(addr).is_ok() {
         assert!(Instant::now() < until);
     }
-    // Its first request may be on its way: it is waited for as if it did not rest.
+    // The first request may be on its way: it is waited for as on an active connection.
     say(&mut unused, GET);
     let mut answer = String::new();
     unused.read_to_string(&mut answer).unwrap();
@@ -284,7 +284,7 @@ fn a_drain_closes_it_at_once() {
     assert_eq!(stopping.join().unwrap().finish().len(), 2);
 }
 
-/// The proxy as a process of its own; killed if the test fails.
+/// The proxy as a process of its own. Killed if the test fails.
 struct Process(Child);
 
 impl Drop for Process {
@@ -297,7 +297,7 @@ impl Drop for Process {
 /// Connections whose memory is measured, after some that fill what the allocator keeps.
 const MEASURED: usize = 400;
 const BEFORE: usize = 100;
-/// Of one idle connection with TLS, without optimisation; one that is awake takes three times as much.
+/// Memory of one idle TLS connection in an unoptimised build. An active one takes three times as much.
 const IDLE_KIB_MAX: usize = 9;
 
 #[test]

@@ -1,4 +1,4 @@
-//! A gate under test: upstream stubs, the proxy in this process, a collector double, and raw clients.
+//! The gate under test: upstream stubs, the proxy in this process, a collector double, and raw clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 use tollgate_proxy::{Running, start};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 use crate::collector::Collector;
 
-/// Longest that any test waits for something to happen.
+/// Longest wait of any test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An upstream stub: each connection runs the closure on a thread of its own, with its number from 0.
+/// An upstream stub. Each connection runs the closure on a thread of its own, with its number from 0.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub addr: SocketAddr,
@@ -102,7 +102,7 @@ pub struct Gate {
     pub admin: SocketAddr,
 }
 
-/// Parts of the configuration that tests change.
+/// The parts of the configuration that tests change.
 pub struct Setup<'a> {
     /// Items of `targets` of the service `api`.
     pub targets: &'a [String],
@@ -159,7 +159,7 @@ impl Gate {
         Self::around(dir, ca, collector, setup)
     }
 
-    /// A gate in a folder that is there, with a collector that is there.
+    /// A gate in an existing folder, with an existing collector.
     pub fn around(dir: tempfile::TempDir, ca: DemoCa, collector: Collector, setup: &Setup<'_>) -> Self {
         ca.server("gate", &["localhost", "api.example.com"], Lifetime::days(1)).unwrap();
         ca.server("other", &["other.example.com"], Lifetime::days(1)).unwrap();
@@ -180,7 +180,7 @@ impl Gate {
         self.running.as_ref().unwrap()
     }
 
-    /// Replaces the first `from` in the configuration file; nothing is reloaded.
+    /// Replaces the first `from` in the configuration file, without a reload.
     pub fn edit(&self, from: &str, to: &str) {
         let file = self.dir.path().join("gate.yaml");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -209,7 +209,7 @@ impl Gate {
         self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n\r\n"))
     }
 
-    /// Waits until this many rows are with the collector, and returns them.
+    /// Waits until the collector has this many rows, and returns them.
     pub fn rows(&self, count: usize) -> Vec<Value> {
         let until = Instant::now() + PATIENCE;
         while self.collector.rows().len() < count && Instant::now() < until {
@@ -218,7 +218,7 @@ impl Gate {
         self.collector.rows()
     }
 
-    /// Drains, and returns every row that came: there must be no other.
+    /// Drains, and returns every row. Asserts that there is no other.
     pub fn finish(mut self) -> Vec<Value> {
         self.stop(Duration::from_secs(2));
         self.collector.rows()
@@ -320,7 +320,7 @@ pub fn get_text(addr: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Asserts fields of a row; `null` = the field is absent.
+/// Asserts fields of a row. `null` means that the field is absent.
 pub fn assert_row(row: &Value, expected: Value) {
     for (key, value) in expected.as_object().unwrap() {
         let found = row.get(key).unwrap_or(&Value::Null);
@@ -328,7 +328,7 @@ pub fn assert_row(row: &Value, expected: Value) {
     }
 }
 
-/// Durations fit into each other.
+/// Asserts that the durations fit into each other.
 pub fn check_times(row: &Value) {
     let total = row["tollgate.total_us"].as_i64().unwrap();
     assert!(total >= 0, "{row:#}");

@@ -1,4 +1,4 @@
-//! Routes by path, method and fields; what of a request they change.
+//! Routes by path, method and fields, and their edits of requests.
 
 use serde_json::json;
 
@@ -78,7 +78,7 @@ fn fields_of_requests_and_answers_are_edited() {
         let Some(request) = crate::rig::read_request(&mut stream) else { return };
         let head = "HTTP/1.1 200 OK\r\nserver: up\r\ncache-control: public\r\nx-served: up\r\n";
         let length = request.len();
-        // A client that is gone shows in the test itself.
+        // The test itself sees a client that is gone.
         let _gone = write!(stream, "{head}content-length: {length}\r\n\r\n{request}");
     });
     let gate = gate(&upstream);

@@ -1,11 +1,11 @@
-//! The way of a record: acknowledged, spooled, shed, set aside; and the sum is always what was issued.
+//! Delivery of records: acknowledged, spooled, shed, or quarantined. The sum is always the number issued.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tollgate_tls::demo_ca::DemoCa;
 
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 use tollgate_proxy::quarantine::{self, QuarantineError};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
@@ -39,7 +39,7 @@ fn what_the_collector_cannot_take_now_is_sent_again() {
 
 #[test]
 fn a_proxy_that_stops_tries_at_once_what_waits_for_its_next_try() {
-    // The next try is long after the end; there is no spool that could keep it.
+    // The next try would be long after the end, and there is no spool to keep the batch.
     let mut gate = gate_with("  backoff_min: 1h\n  backoff_max: 1h");
     gate.collector.state.lock().unwrap().always = Some(503);
     send(&gate, 1);
@@ -59,7 +59,7 @@ fn what_is_left_is_shipped_for_a_bounded_time() {
     eventually("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
     let tries = gate.collector.state.lock().unwrap().answers.len();
     gate.stop(PATIENCE);
-    // In five seconds it would be tried some hundred times.
+    // Without the backoff, five seconds would have some hundred tries.
     assert!(gate.collector.state.lock().unwrap().answers.len() <= tries + 10);
     let spooled = std::fs::read_dir(gate.dir.path().join("spool")).unwrap().flatten();
     let names = spooled.map(|entry| entry.file_name().into_string().unwrap());
@@ -85,7 +85,7 @@ fn what_the_collector_refuses_is_set_aside_and_reported() {
     let mut shown = Vec::new();
     quarantine::show(&plan.records, fields[0], &mut shown).unwrap();
     assert_row(&serde_json::from_slice(&shown).unwrap(), json!({"tollgate.seq": 1, "http.route": "/api/{rest}"}));
-    // Refused again, it stays; taken, it goes.
+    // A batch that is refused again stays; a batch that is accepted goes.
     let replay = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(quarantine::replay(&plan.records, None, &mut Vec::new()))
@@ -113,7 +113,7 @@ fn what_the_collector_forbids_waits_is_told_and_holds_up_nobody_else() {
     gate.collector.state.lock().unwrap().always = None;
     eventually("all arrive", || gate.collector.rows().len() == 3);
     eventually("it is told no more", || !told().contains("records:"));
-    // Left in the spool by one node, for another that may not speak for it.
+    // One node leaves a batch in the spool; another node may not post for it.
     gate.collector.state.lock().unwrap().always = Some(403);
     send(&gate, 1);
     eventually("counts are added up", || gate.metric("tollgate_proxy_records_issued_total") == 4.0);
@@ -174,7 +174,7 @@ fn the_spool_takes_over_and_a_later_process_replays_it() {
     let files = || std::fs::read_dir(&spool).unwrap().flatten().map(|entry| entry.path());
     let batches = || files().filter(|path| path.to_str().unwrap().ends_with(".arrows.zst"));
     assert_eq!(batches().count(), 10, "all of it is on disk");
-    // One file is damaged meanwhile.
+    // One file is damaged in the meantime.
     let damaged = batches().next().unwrap();
     let mut bytes = std::fs::read(&damaged).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -222,7 +222,7 @@ fn succeed(gate: Gate, records: &str, node: &str) -> Gate {
 
 #[test]
 fn what_is_shed_at_the_end_is_reported_by_the_next_process() {
-    // Two files of a block each fit; the ring takes the rest, and nothing takes it at the end.
+    // Two files of a block each fit. The ring holds the rest, which is lost at the end.
     let records = "  ring_bytes_max: 256 KiB\n  spool: {dir: spool, bytes_max: 8 KiB}";
     let mut gate = gate_with(records);
     gate.collector.state.lock().unwrap().always = Some(503);
@@ -258,7 +258,7 @@ fn a_spool_that_cannot_be_written_sheds_for_its_own_reason_and_recovers() {
     assert_covered(&gate.finish(), 20, "spool_failed");
 }
 
-/// Every number is a record or in a gap, once.
+/// Asserts that every number is in one record or one gap.
 fn assert_covered(rows: &[serde_json::Value], issued: i64, reason: &str) {
     let mut covered: Vec<i64> = Vec::new();
     let mut gaps = 0;
@@ -312,9 +312,9 @@ fn batches_sealed_on_another_thread_keep_their_numbers() {
         crate::rig::read_until(&mut stream, "hello").unwrap();
     }
     drop(stream);
-    // A proxy that stops ships for a bounded time only.
+    // A stopping proxy ships for a bounded time only.
     eventually("all are acknowledged", || gate.metric("tollgate_proxy_records_acked_total") == 2_000.0);
-    // The double drops a batch whose number it has seen: one given twice would lose rows here.
+    // The double drops a batch whose number it has seen, so a number used twice would lose rows here.
     let rows = gate.finish();
     let mut seqs: Vec<i64> = rows.iter().map(|row| row["tollgate.seq"].as_i64().unwrap()).collect();
     seqs.sort_unstable();

@@ -19,7 +19,7 @@ fn client(roots: &Path, identity: Option<Identity>, alpn: &[&str]) -> Arc<Client
     tollgate_tls::client(Some(roots), identity, alpn).unwrap()
 }
 
-/// One request over TLS; the answer, or the error.
+/// Sends one request over TLS, and returns the answer or the error.
 fn get(gate: &Gate, config: &Arc<ClientConfig>, name: &'static str, path: &str) -> std::io::Result<String> {
     let stream = TcpStream::connect(gate.tls)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -108,7 +108,7 @@ fn failed_handshakes_leave_a_record_each() {
     let mut slow = TcpStream::connect(gate.tls).unwrap();
     slow.write_all(&[0x16]).unwrap();
     let _closed = slow.read_to_end(&mut Vec::new());
-    // Nothing sent: no transaction, but closed all the same.
+    // Without a byte there is no transaction, but the connection is closed all the same.
     let mut silent = TcpStream::connect(gate.tls).unwrap();
     assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
     gate.rows(5);
@@ -130,7 +130,7 @@ fn failed_handshakes_leave_a_record_each() {
     assert_eq!(rows[0]["tollgate.tls_sni"], "localhost");
 }
 
-/// A TLS upstream that demands a client certificate of `ca`, and answers with the client's name.
+/// A TLS upstream that requires a client certificate of `ca`, and answers with the client's name.
 fn tls_upstream(ca: &DemoCa, host: &'static str) -> Upstream {
     let identity = ca.server(&format!("up-{host}"), &[host], Lifetime::days(1)).unwrap().identity().unwrap();
     let clients = ClientAuth::Required(Roots::load(ca.roots()).unwrap());

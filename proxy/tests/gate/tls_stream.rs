@@ -1,4 +1,4 @@
-//! The stream of a TLS connection, however its bytes come and go.
+//! The stream of a TLS connection, with bytes that come and go in any parts.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::rig::{Gate, PATIENCE, Upstream, read_until};
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 const BODY_BYTES: usize = 3 << 20;
 
-/// A socket that passes on as little at a time as it can, in both directions.
+/// A socket that passes on as few bytes at a time as it can, in both directions.
 struct Crumbs(TcpStream);
 
 impl Read for Crumbs {
@@ -42,7 +42,7 @@ fn open<IO: Read + Write>(gate: &Gate, config: &Arc<ClientConfig>, io: fn(TcpStr
 
 type Tls<IO> = StreamOwned<ClientConnection, IO>;
 
-/// Bytes that repeat late, so that one that is lost, doubled or moved shows.
+/// Bytes that repeat late, so that a lost, doubled or moved byte shows.
 fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -107,7 +107,7 @@ fn a_hello_of_many_reads_is_one_hello() {
     assert_eq!(gate.finish().len(), 1);
 }
 
-/// Reads one record of TLS; its type.
+/// Reads one TLS record, and returns its type.
 fn read_record(stream: &mut TcpStream) -> u8 {
     let mut head = [0; 5];
     stream.read_exact(&mut head).unwrap();
@@ -128,7 +128,7 @@ fn a_handshake_message_in_crumbs_is_kept_up_to_a_bound() {
     // A key exchange of 60,000 bytes (RFC 5246 section 7.4), of which each comes in a record of its own: six bytes.
     let begun = [22, 3, 3, 0, 4, 16, 0, 0xea, 0x60];
     let crumbs: Vec<u8> = begun.into_iter().chain([22, 3, 3, 0, 1, 0].repeat(12_000)).collect();
-    // It may be refused before all is sent.
+    // The gate may refuse it before all of it is sent.
     let _sent = stream.write_all(&crumbs);
     let _reset_counts_as_end = stream.read_to_end(&mut Vec::new());
     let rows = gate.rows(1);

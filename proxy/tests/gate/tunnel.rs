@@ -1,4 +1,4 @@
-//! Protocol switches: only after a 101, and recorded at their end.
+//! Protocol switches: only after a 101, and recorded at the end.
 
 use std::io::{Read, Write};
 

@@ -1,4 +1,4 @@
-//! Which target gets a request, which are passed over, and when a request is tried again.
+//! The choice of a target, the targets that are passed over, and retries.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, get_text, read_request};
 use crate::upstream_rig::{Nobody, eventually, post, status_of};
 
-/// An upstream that answers with its name, or with 503 while it is ill; counts its requests.
+/// An upstream that answers with its name, or with 503 while it is ill. Counts its requests.
 fn named(name: &'static str) -> (Upstream, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (ill, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (is_ill, counted) = (ill.clone(), requests.clone());
@@ -187,8 +187,7 @@ fn what_a_service_says_of_its_upstreams_is_checked() {
         let text = format!(
             "node_id: a\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\nservices:\n  - name: api\n    targets: [\"http://a\"]\n{service}\nroutes: [{{name: r, service: api}}]\nrecords: {{spool: {{dir: spool}}}}\n"
         );
-        let error =
-            tollgate_proxy::config::Plan::parse(std::path::Path::new("gate.yaml"), text).unwrap_err().to_string();
+        let error = tollgate_proxy::plan::Plan::parse(std::path::Path::new("gate.yaml"), text).unwrap_err().to_string();
         assert!(error.contains(problem) && error.contains("gate.yaml:"), "{service}: {error}");
     }
     for (target, problem) in [
@@ -200,8 +199,7 @@ fn what_a_service_says_of_its_upstreams_is_checked() {
         let text = format!(
             "node_id: a\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\nservices:\n  - name: api\n    targets: [{target}]\nroutes: [{{name: r, service: api}}]\nrecords: {{spool: {{dir: spool}}}}\n"
         );
-        let error =
-            tollgate_proxy::config::Plan::parse(std::path::Path::new("gate.yaml"), text).unwrap_err().to_string();
+        let error = tollgate_proxy::plan::Plan::parse(std::path::Path::new("gate.yaml"), text).unwrap_err().to_string();
         assert!(error.contains(problem) && error.contains("gate.yaml:"), "{target}: {error}");
     }
 }

@@ -53,7 +53,7 @@ fn requests_are_one_unambiguous_request_of_http2() {
 
 #[test]
 fn many_requests_share_one_connection() {
-    // Nobody is answered before all are there.
+    // No request is answered before all have arrived.
     let all = Arc::new(tokio::sync::Barrier::new(20));
     let upstream = H2Upstream::answering(move |_, respond| {
         let all = all.clone();
@@ -132,7 +132,7 @@ fn more_streams_than_one_connection_may_carry_take_another() {
     assert_eq!(upstream.connections(), 2);
 }
 
-/// An upstream that has its first connection go away once it has read the first request, without looking at it.
+/// An upstream whose first connection goes away once it has read the first request, unprocessed.
 fn going_away() -> H2Upstream {
     H2Upstream::start(
         |_| {},
@@ -198,7 +198,7 @@ fn a_refused_stream_is_sent_again() {
 fn a_body_past_the_bound_is_not_sent_again() {
     let upstream = refusing(h2::Reason::REFUSED_STREAM);
     let gate = gate(&upstream, "retries: {replay_bytes_max: 2 B}");
-    // Big enough that part of it has passed when the refusal comes.
+    // So large that part of it has passed when the refusal comes.
     let answer = post(&gate, &"x".repeat(100_000));
     assert_eq!(status_of(&answer), "502", "{answer}");
     assert_row(&gate.one_record(), json!({"tollgate.upstream_attempts": 1, "error.type": "upstream_reset"}));
@@ -298,7 +298,7 @@ fn an_early_answer_ends_the_upload() {
     let mut stream = gate.connect();
     stream.write_all(b"POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegun").unwrap();
     read_until(&mut stream, "enough").unwrap();
-    // The gate takes no more of it than what is on its way.
+    // The gate reads no more of it than what is on its way.
     let _the_gate_may_have_closed = stream.write_all(&[b'x'; 100_000]);
     assert!(heard.recv_timeout(PATIENCE).unwrap() < 1_000_000);
     drop(stream);
@@ -460,7 +460,7 @@ async fn a_stream_in_both_directions_goes_message_by_message() {
     messages.send(Bytes::from_static(b"0")).await.unwrap();
     let mut body = answering.await.unwrap().into_body();
     for nth in 1..10 {
-        // The next is sent only once the one before is back.
+        // Each request is sent once the one before is answered.
         let echoed = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(echoed, format!("{}", nth - 1));
         messages.send(Bytes::from(format!("{nth}"))).await.unwrap();

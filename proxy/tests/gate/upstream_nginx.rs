@@ -1,4 +1,4 @@
-//! nginx as the upstream: somebody else's idea of HTTP/2, keep-alive, mutual TLS and PROXY headers.
+//! nginx as the upstream: an independent implementation of HTTP/2, keep-alive, mutual TLS and PROXY headers.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,18 +9,18 @@ use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use crate::rig::{Gate, Setup, assert_row};
 use crate::upstream_rig::{eventually, post, status_of};
 
-/// Ends with the test.
+/// Killed at the end of the test.
 struct Nginx(Child);
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // nginx may have ended by itself.
         let _ended = self.0.kill();
         let _reaped = self.0.wait();
     }
 }
 
-/// Whether nginx is here; without it nothing is tested, and a build that counts fails.
+/// Whether nginx is installed. Without it nothing is tested; with `CI` set, that fails.
 fn is_installed() -> bool {
     let here = Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok();
     assert!(here || std::env::var_os("CI").is_none(), "nginx is missing: scripts/install-deps.sh test");

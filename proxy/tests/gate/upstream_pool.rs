@@ -1,4 +1,4 @@
-//! Which connections to upstreams are shared, with whom, for how long, and how many there are.
+//! Upstream connections: who shares them, for how long, and how many there may be.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use proptest::prelude::*;
 use serde_json::json;
-use tollgate_proxy::config::Plan;
+use tollgate_proxy::plan::Plan;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
@@ -20,7 +20,7 @@ fn opened(upstream: &Upstream) -> usize {
     upstream.connections.load(Ordering::SeqCst)
 }
 
-/// An upstream that says when a request is there, and answers when it is told to.
+/// An upstream that reports when a request has arrived, and answers when the test says so.
 pub fn held() -> (Upstream, Receiver<()>, SyncSender<()>) {
     let (came, heard) = sync_channel(64);
     let (go, told) = sync_channel::<()>(64);
@@ -215,7 +215,7 @@ fn version_2_goes_before_tls_does() {
     assert_eq!(gate.finish().len(), 1);
 }
 
-/// A TLS upstream that answers with the name that it was asked for.
+/// A TLS upstream that answers with the server name of the handshake.
 fn named_upstream(ca: &DemoCa) -> Upstream {
     let names = ["localhost", "one.example.com", "two.example.com"];
     let identity = ca.server("up", &names, Lifetime::days(1)).unwrap().identity().unwrap();
@@ -269,7 +269,7 @@ fn two_server_names_never_share_a_connection() {
 
 #[test]
 fn who_verifies_never_uses_the_connection_of_who_does_not() {
-    // The second trusts somebody else: only a connection of the first could serve it.
+    // The second service trusts another authority: only a connection of the first could serve it.
     let (gate, upstream) = two_ways("{ca: stranger/ca.pem, verify: none}", "{ca: stranger/ca.pem}");
     for _ in 0..3 {
         assert!(gate.get("/api").ends_with("localhost"));
@@ -284,7 +284,7 @@ fn who_verifies_never_uses_the_connection_of_who_does_not() {
 
 #[test]
 fn an_answer_is_never_somebody_elses() {
-    // The first connection goes on answering a request that its client has left; the second client must not see that.
+    // The first connection goes on with the answer to a client that has left. The second client must not see it.
     let (told, heard) = sync_channel(1);
     let (left, go_on) = sync_channel(1);
     let go_on = std::sync::Mutex::new(go_on);
@@ -377,7 +377,7 @@ impl Way {
         keys.join(", ")
     }
 
-    /// What is left once what has no effect is made equal.
+    /// The parts that have an effect, the others made equal.
     fn canonical(&self) -> Self {
         match self.https {
             true => self.clone(),
@@ -406,7 +406,7 @@ fn ways() -> impl Strategy<Value = Way> {
     )
 }
 
-/// The second one differs from the first in a few parts at most, so that equal ones are not rare.
+/// The second differs from the first in a few parts at most, so that equal pairs are not rare.
 fn pairs() -> impl Strategy<Value = (Way, Way)> {
     (ways(), ways(), any::<[bool; 9]>(), any::<[bool; 9]>()).prop_map(|(first, other, a, b)| {
         let take: Vec<bool> = a.iter().zip(b).map(|(a, b)| *a && b).collect();

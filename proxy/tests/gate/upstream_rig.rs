@@ -1,4 +1,4 @@
-//! What the tests of the upstream side share: raw HTTP/2 upstreams, and requests to a gate.
+//! Shared by the tests of the upstream side: raw HTTP/2 upstreams, and requests to a gate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub fn post(gate: &Gate, body: &str) -> String {
     gate.exchange(&(head + body))
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds() {
@@ -32,7 +32,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// An address at which nobody listens, and that nobody else is given while this is kept: connections are refused.
+/// An address that refuses connections. It is given to no other socket while this is kept.
 #[derive(Debug)]
 pub struct Nobody {
     pub addr: SocketAddr,
@@ -61,7 +61,7 @@ pub struct H2Upstream {
 
 /// A connection whose streams are served by hand.
 pub type H2 = Connection<TcpStream, Bytes>;
-/// A stream that wants an answer.
+/// A stream that waits for an answer.
 pub type Answer = SendResponse<Bytes>;
 
 impl H2Upstream {
@@ -94,7 +94,7 @@ impl H2Upstream {
         upstream
     }
 
-    /// Answers each stream at once, by a task of its own.
+    /// Answers each stream at once, in a task of its own.
     pub fn answering<F>(answer: impl Fn(Request<h2::RecvStream>, Answer) -> F + Clone + Send + 'static) -> Self
     where
         F: Future<Output = ()> + 'static,

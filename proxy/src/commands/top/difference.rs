@@ -1,4 +1,4 @@
-//! What has changed from one reading to the next.
+//! The difference between two readings.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use tollgate_telemetry::Sample;
 
 use super::reading::Reading;
 
-/// A time series by what names it.
+/// The key of a time series.
 type Named<'a> = (&'a str, &'a BTreeMap<String, String>);
 
-/// Bounds of a histogram's buckets with the observations up to each.
+/// Bounds of a histogram's buckets, with the observations up to each.
 pub type Buckets = Vec<(Option<f64>, u64)>;
 
 /// The growth of counters and the levels of gauges.
 pub struct Difference<'a> {
-    /// Empty if the process is another one, whose counters began at nothing.
+    /// Empty if the process restarted: its counters began at 0.
     before: BTreeMap<Named<'a>, &'a Sample>,
     now: &'a [Sample],
-    /// Between the two readings.
+    /// Time between the two readings.
     pub seconds: f64,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Difference<'a> {
         }
     }
 
-    /// Series of a metric, with how much each has grown.
+    /// The series of a metric, each with its growth.
     fn grown(&self, name: &'static str) -> impl Iterator<Item = (&'a Sample, f64)> {
         self.now.iter().filter(move |sample| sample.name == name).map(|sample| {
             let before = self.before.get(&(name, &sample.labels)).map_or(0.0, |before| before.value);
@@ -44,19 +44,19 @@ impl<'a> Difference<'a> {
         })
     }
 
-    /// Growth a second of all series of a metric.
+    /// Growth a second over all series of a metric.
     pub fn rate(&self, name: &'static str) -> f64 {
         sum(self.grown(name).map(|(_, grown)| grown)) / self.seconds
     }
 
-    /// Growth a second by the value of a label, the fastest first; those that have not grown are left out.
+    /// Growth a second by the value of a label, the fastest first. Values without growth are left out.
     pub fn rates(&self, name: &'static str, label: &str) -> Vec<(&'a str, f64)> {
         let mut rates: Vec<_> = self.rates_with(name, label, None).into_iter().collect();
         rates.sort_by(|a, b| b.1.total_cmp(&a.1));
         rates
     }
 
-    /// Growth a second by the value of a label, of the series that have another label too, if one is named.
+    /// Growth a second by the value of a label. If another label is given, only series with it count.
     pub fn rates_with(&self, name: &'static str, label: &str, with: Option<(&str, &str)>) -> BTreeMap<&'a str, f64> {
         let wanted = |sample: &Sample| with.is_none_or(|(label, value)| has(sample, label, value));
         let mut rates: BTreeMap<&str, f64> = BTreeMap::new();
@@ -89,7 +89,7 @@ impl<'a> Difference<'a> {
             let Some(value) = sample.labels.get(label) else { continue };
             let before = self.before.get(&(name, &sample.labels)).map_or(&[][..], |before| &before.buckets);
             let base = |nth: usize| before.get(nth).map_or(0, |(_, count)| *count);
-            // A series can begin anew alone: its service was gone for a while.
+            // A single series restarts at 0 if its service was removed and added again.
             let anew =
                 sample.buckets.last().map_or(0, |(_, count)| *count) < before.last().map_or(0, |(_, count)| *count);
             let grown = sample.buckets.iter().enumerate();
@@ -104,12 +104,12 @@ fn has(sample: &Sample, label: &str, value: &str) -> bool {
     sample.labels.get(label).is_some_and(|of| of == value)
 }
 
-/// From 0.0 on: `Iterator::sum` of nothing is -0.0, which people would be shown.
+/// Sums from 0.0: `Iterator::sum` of nothing is -0.0, which would be shown.
 pub fn sum(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |sum, value| sum + value)
 }
 
-/// All buckets with the same bounds, added up.
+/// Adds up the buckets with the same bounds.
 pub fn merged<'a>(all: impl Iterator<Item = &'a Buckets>) -> Buckets {
     let mut merged = Buckets::new();
     for buckets in all {
@@ -121,7 +121,6 @@ pub fn merged<'a>(all: impl Iterator<Item = &'a Buckets>) -> Buckets {
     merged
 }
 
-/// All observations.
 pub fn count(buckets: &Buckets) -> u64 {
     buckets.last().map_or(0, |(_, count)| *count)
 }

@@ -1,8 +1,8 @@
-//! `top`: what a running proxy is doing, read from its admin endpoint again and again.
+//! `top`: shows what a running proxy is doing, read from its admin endpoint again and again.
 //!
-//! Rates and latencies are those of the time between two readings, by the difference of the same counters that Prometheus
-//! scrapes; transactions in flight are those of the second one. A reading that fails is told, and the next one is tried:
-//! whoever looks on while a proxy restarts goes on looking.
+//! Rates and latencies are of the time between two readings: the difference of the same counters that Prometheus scrapes.
+//! Transactions in flight are those of the second reading. A reading that fails is shown as such, and the next one is tried,
+//! so that `top` goes on through a restart of the proxy.
 
 mod difference;
 mod reading;
@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use tollgate_config::ConfigDuration;
-use tollgate_proxy::config::{Admin, ProxyConfig};
+use tollgate_proxy_config::{Admin, ProxyConfig};
 
-use crate::EXIT_CONFIG;
+use super::EXIT_CONFIG;
 
-/// Workers add to the counters every half a second: what is shorter shows that and no rate.
+/// Workers flush their counts every half a second: a shorter time would show the flushes, not a rate.
 const EVERY_MIN: Duration = Duration::from_secs(1);
-/// Another screen, on which lines are cut at the edge and not continued; and back.
+/// Switches to the terminal's other screen, where lines are cut at the edge; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?1049l";
-/// To the first cell; clear to the end of a line; clear what is below.
+/// Moves to the first cell; clears to the end of the line; clears everything below.
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
@@ -93,7 +93,7 @@ pub fn run(settings: &Settings, config: Option<&Path>) -> ExitCode {
         .and_then(|runtime| runtime.block_on(show(settings, &admin)));
     match shown {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough.
+        // The reader of the output has seen enough.
         Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
             ExitCode::SUCCESS
         }
@@ -138,7 +138,7 @@ async fn show(settings: &Settings, admin: &str) -> anyhow::Result<()> {
     }
 }
 
-/// The terminal's other screen; what was on the first one is there again when this is dropped.
+/// The terminal's other screen. Restores the first one on drop.
 struct AnotherScreen;
 
 impl AnotherScreen {

@@ -15,14 +15,14 @@ use tokio::task::JoinSet;
 use tollgate_record::redact::clean;
 use tollgate_telemetry::Sample;
 
-/// The longest that the endpoint may take for one answer.
+/// Time for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of one answer: 2,000 services have series of their own, and a service with all of its series takes some 2 KB.
+/// Bytes of one answer. Up to 2,000 services have series of their own, of some 2 KB each.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
-/// Bytes of what the endpoint says of its readiness.
+/// Bytes of the answer of `/readyz`.
 const READY_BYTES_MAX: usize = 200;
 
-/// A transaction that has not ended, as `/inflight` tells it.
+/// A transaction in flight, as `/inflight` lists it.
 #[derive(Debug, Deserialize)]
 pub struct InFlight {
     pub age_ms: i64,
@@ -35,16 +35,16 @@ pub struct InFlight {
 /// One reading of the endpoint.
 #[derive(Debug)]
 pub struct Reading {
-    /// When the samples were there.
+    /// When the samples had arrived.
     pub at: Instant,
     pub samples: Vec<Sample>,
-    /// The oldest first.
+    /// The oldest comes first.
     pub in_flight: Vec<InFlight>,
-    /// What `/readyz` says, on one line.
+    /// The answer of `/readyz`, on one line.
     pub ready: String,
 }
 
-/// Asks the endpoint at `admin`, `host:port`.
+/// Reads the endpoint at `admin`, which is `host:port`.
 pub async fn read(admin: &str) -> anyhow::Result<Reading> {
     let samples = json(admin, "/metrics.json").await?;
     let at = Instant::now();
@@ -68,7 +68,7 @@ async fn get(admin: &str, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let asked = async {
         let stream = TcpStream::connect(admin).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with this future, however that ends.
+        // Aborted with this future, however that ends.
         let mut driven = JoinSet::new();
         driven.spawn(connection);
         let request = Request::get(path).header("host", admin).body(Empty::<Bytes>::new())?;

@@ -10,12 +10,11 @@ use super::Order;
 use super::difference::{Buckets, Difference, count, merged, sum};
 use super::reading::Reading;
 
-/// Bytes of a name, a route and a path that are shown.
+/// Bytes shown of a name, a route or a path.
 const TEXT_BYTES_MAX: usize = 64;
-/// Error classes that are shown.
+/// Error classes shown.
 const CLASSES_MAX: usize = 5;
 
-/// How a service fares.
 struct Service<'a> {
     name: &'a str,
     requests: f64,
@@ -23,7 +22,7 @@ struct Service<'a> {
     p99: String,
 }
 
-/// Text for a terminal: nothing in it commands it, and every line ends.
+/// Formats two readings for a terminal. The text has no control sequences.
 pub fn screen(before: &Reading, now: &Reading, admin: &str, lines_max: usize, by: Order) -> String {
     let of = Difference::new(before, now);
     let mut out = String::new();
@@ -38,7 +37,7 @@ pub fn screen(before: &Reading, now: &Reading, admin: &str, lines_max: usize, by
     ));
     let observed = of.observed(names::PROXY_TRANSACTION_DURATION_SECONDS, "service");
     let all = merged(observed.values());
-    // Transactions without a status are in the histogram only.
+    // Transactions without a status are counted in the histogram only.
     let (requests, answered) = (count(&all) as f64 / of.seconds, of.rate(names::PROXY_TRANSACTIONS_TOTAL));
     let mut classes = of.rates(names::PROXY_TRANSACTIONS_TOTAL, "status_class");
     classes.sort_by_key(|(class, _)| *class);
@@ -117,7 +116,7 @@ fn services<'a>(of: &Difference<'a>, observed: &BTreeMap<&'a str, Buckets>, by: 
     services
 }
 
-/// The smallest bound below which a share of the observations lies.
+/// The smallest bound that a share of the observations lies below.
 fn quantile(buckets: &Buckets, share: f64) -> String {
     if count(buckets) == 0 {
         return "-".into();
@@ -141,7 +140,7 @@ fn age(ms: i64) -> String {
     }
 }
 
-/// One a minute is seen, too.
+/// Precise enough to show one a minute.
 fn rate(rate: f64) -> String {
     if rate == 0.0 || rate >= 10.0 { format!("{rate:.0}") } else { format!("{rate:.2}") }
 }
@@ -178,7 +177,7 @@ mod tests {
         Sample { name: name.into(), labels, value, buckets: Vec::new() }
     }
 
-    /// Of a service with so many answers 2xx, answers 5xx and requests without one, which are slow.
+    /// Samples of a service with so many responses 2xx, responses 5xx, and slow requests without a response.
     fn reading(at: Instant, [fine, failed, unanswered]: [u64; 3]) -> Reading {
         let all = fine + failed + unanswered;
         let mut durations = sample(names::PROXY_TRANSACTION_DURATION_SECONDS, &[("service", "pay")], 1.0);

@@ -1,7 +1,7 @@
-//! Active health checks: one thread asks every target whose service wants it, for all workers.
+//! Active health checks: one thread checks every target whose service asks for it, for all workers.
 //!
-//! It follows the plan in force: a check runs for as long as a plan has it, and one that two plans share goes on through
-//! a reload. A check opens a connection of its own (with the service's TLS and PROXY protocol), and closes it.
+//! The thread follows the plan in force. A check runs as long as some plan has it; one that two plans share runs on through
+//! a reload. Each check opens a connection of its own, with the service's TLS and PROXY protocol, and closes it.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -18,20 +18,21 @@ use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Plan, Protocol, UpstreamPlan};
+use crate::health::{Check, clock_ms};
 use crate::metrics::Metrics;
-use crate::runtime::reload::InForce;
-use crate::transaction::UpstreamFacts;
-use crate::upstream::dial::{LocalTasks, Socket, reach};
+use crate::plan::{Plan, UpstreamPlan};
+use crate::reload::InForce;
+use crate::upstream::UpstreamFacts;
+use crate::upstream::dial::LocalTasks;
 use crate::upstream::dns::Resolver;
-use crate::upstream::health::{Check, clock_ms};
+use crate::upstream::reach::{Socket, reach};
+use tollgate_proxy_config::Protocol;
 use tollgate_proxy_http::proxy_protocol::encode;
 
-/// Checks at one time.
+/// Checks that run at one time.
 const CHECKS_AT_ONE_TIME_MAX: usize = 64;
-/// How often the plan in force is looked at.
+/// How often the plan in force is read.
 const LOOK: Duration = Duration::from_millis(500);
-/// Said to whoever is asked.
 const USER_AGENT: &str = concat!("tollgate-proxy/", env!("CARGO_PKG_VERSION"), " (health check)");
 
 /// Starts the thread; it ends with `stop`.
@@ -63,7 +64,7 @@ struct Checker {
     metrics: Arc<Metrics>,
 }
 
-/// Begins the checks of each plan that comes into force.
+/// Starts the checks of each plan that comes into force.
 async fn follow(checker: &Rc<Checker>, in_force: &InForce) {
     let mut seen: Weak<Plan> = Weak::new();
     let mut running: HashSet<*const Check> = HashSet::new();
@@ -81,7 +82,7 @@ async fn follow(checker: &Rc<Checker>, in_force: &InForce) {
                         running.insert(Arc::as_ptr(check));
                         let upstream = &plan.upstreams[target.upstream];
                         let (check, upstream) = (Arc::downgrade(check), Arc::downgrade(upstream));
-                        tokio::task::spawn_local(go_on(checker.clone(), check, upstream));
+                        tokio::task::spawn_local(repeat(checker.clone(), check, upstream));
                     }
                 }
                 running.retain(|check| wanted.contains(check));
@@ -93,7 +94,7 @@ async fn follow(checker: &Rc<Checker>, in_force: &InForce) {
     }
 }
 
-/// Shows how many targets are out.
+/// Sets the gauges of targets that are out.
 fn count(plan: &Plan, metrics: &Metrics) {
     let now_ms = clock_ms();
     let (mut passive, mut active) = (0, 0);
@@ -105,18 +106,18 @@ fn count(plan: &Plan, metrics: &Metrics) {
     metrics.upstream_targets_out.with_label_values(&["active"]).set(active);
 }
 
-/// Checks until no plan has the check any more.
-async fn go_on(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<UpstreamPlan>) {
+/// Repeats a check until no plan has it.
+async fn repeat(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<UpstreamPlan>) {
     loop {
         let interval = {
             let (Some(check), Some(upstream)) = (check.upgrade(), upstream.upgrade()) else { return };
-            // Never closed.
+            // The semaphore is never closed.
             let _place = checker.places.acquire().await;
             let timeout = check.rule.timeout;
-            let asked = tokio::time::timeout(timeout, ask(&checker.resolver, &check, &upstream)).await;
-            let answer = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-            let why = answer.as_ref().err().cloned();
-            match check.note(answer) {
+            let checked = tokio::time::timeout(timeout, run(&checker.resolver, &check, &upstream)).await;
+            let result = checked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+            let why = result.as_ref().err().cloned();
+            match check.record(result) {
                 Some(true) => {
                     checker.metrics.upstream_ejections.with_label_values(&["active"]).inc();
                     let why = why.unwrap_or_default();
@@ -131,13 +132,13 @@ async fn go_on(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<Upstream
     }
 }
 
-/// One check. An error says what was wrong.
-async fn ask(resolver: &Resolver, check: &Check, upstream: &UpstreamPlan) -> Result<(), String> {
+/// Runs one check. The error says what was wrong.
+async fn run(resolver: &Resolver, check: &Check, upstream: &UpstreamPlan) -> Result<(), String> {
     let header = encode::local(upstream.key.proxy_protocol);
     let deadline = Instant::now() + check.rule.timeout;
     let mut facts = UpstreamFacts::default();
     let reached = reach(resolver, upstream, false, &header, deadline, &mut facts).await;
-    let (socket, _) = reached.map_err(|refusal| refusal.detail)?;
+    let (socket, _) = reached.map_err(|error| error.detail)?;
     let Some(path) = &check.rule.path else { return Ok(()) };
     let http2 = match &socket {
         Socket::Tls(_, http2) => *http2,

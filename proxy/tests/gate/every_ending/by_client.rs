@@ -1,4 +1,4 @@
-//! The client left, stopped, or would have none of it.
+//! Endings by the client: it left, stopped, or refused.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -19,7 +19,7 @@ pub fn ways() -> Vec<Way> {
     [before_the_answer(), within_the_answer(), tunnels(), handshakes()].concat()
 }
 
-/// Sends these bytes, waits until the upstream has heard of them, and goes.
+/// Sends these bytes, waits until the upstream has them, and leaves.
 fn leaves_once(gate: Gate, heard: &std::sync::mpsc::Receiver<()>, request: &[u8]) -> Provoked {
     let mut stream = gate.connect();
     stream.write_all(request).unwrap();
@@ -29,7 +29,7 @@ fn leaves_once(gate: Gate, heard: &std::sync::mpsc::Receiver<()>, request: &[u8]
     (gate, String::new())
 }
 
-/// An upstream that tells when a request is there, and does not answer.
+/// An upstream that reports when a request has arrived, and does not answer.
 fn mute() -> (Upstream, std::sync::mpsc::Receiver<()>) {
     let (told, heard) = sync_channel(8);
     let upstream = Upstream::start(move |mut stream, _| {
@@ -95,7 +95,7 @@ fn before_the_answer() -> Vec<Way> {
                 let mut stream = gate.connect();
                 stream.write_all(b"POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n0123456789").unwrap();
                 stream.shutdown(Shutdown::Write).unwrap();
-                // It may still read, so it is told.
+                // It may still read, so it gets an answer.
                 let mut answer = String::new();
                 stream.read_to_string(&mut answer).unwrap();
                 (gate, answer)
@@ -110,7 +110,7 @@ fn before_the_answer() -> Vec<Way> {
     ]
 }
 
-/// An upstream whose answer has no end that a test would see.
+/// An upstream whose answer outlasts the test.
 fn endless() -> Upstream {
     Upstream::start(|mut stream, _| {
         read_request(&mut stream);
@@ -119,7 +119,7 @@ fn endless() -> Upstream {
     })
 }
 
-/// Asks, and takes nothing.
+/// Sends a request, and reads nothing.
 fn takes_nothing(extra: &str) -> Provoked {
     let gate = Gate::before(&endless(), extra);
     let mut stream = gate.connect();

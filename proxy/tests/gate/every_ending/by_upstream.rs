@@ -1,4 +1,4 @@
-//! The upstream was not there, went, or broke the protocol.
+//! Endings by the upstream: it was not there, left, or broke the protocol.
 
 use std::io::{Read, Write};
 
@@ -23,7 +23,7 @@ pub fn ways() -> Vec<Way> {
     [not_there(), without_an_answer(), breaks_off()].concat()
 }
 
-/// A gate that trusts one authority, before an upstream with a certificate of another, or of this, that speaks HTTP/1.1.
+/// A gate that trusts one authority, before an HTTP/1.1 upstream with a certificate of another authority, or of the same.
 fn before_tls(trusted: bool, protocol: &str) -> Gate {
     let dir = tempfile::tempdir().unwrap();
     let ca = DemoCa::open(&dir.path().join("tls")).unwrap();
@@ -42,7 +42,7 @@ fn before_tls(trusted: bool, protocol: &str) -> Gate {
     Gate::around(dir, ca, collector, &Setup { targets: &targets, service: &service, ..Setup::default() })
 }
 
-/// The gateway answers in its place.
+/// The gateway replies in the upstream's place.
 const GONE: Way = Way { status: Some(502), ..UNANSWERED };
 
 fn not_there() -> Vec<Way> {

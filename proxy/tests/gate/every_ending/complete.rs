@@ -1,4 +1,4 @@
-//! Nobody broke off.
+//! Endings that are complete.
 
 use std::io::{Read, Write};
 

@@ -1,4 +1,4 @@
-//! A bound of the gateway's cut what had begun.
+//! Endings by a bound of the gateway, after the exchange had begun.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -82,7 +82,7 @@ fn bodies() -> Vec<Way> {
     ]
 }
 
-/// The same, when the answer has begun.
+/// As above, when the answer has begun.
 fn late_bodies() -> Vec<Way> {
     vec![Way {
         name: "a body that is framed wrongly when the answer has begun",
@@ -148,7 +148,7 @@ fn bounds() -> Vec<Way> {
     ]
 }
 
-/// Sends a request, and stops the gate when `until` is there.
+/// Sends a request, and stops the gate at `until`.
 fn stopped(upstream: &Upstream, request: &str, until: &str) -> Provoked {
     let mut gate = Gate::before(upstream, "");
     let mut stream = gate.connect();

@@ -1,4 +1,4 @@
-//! Every way in which a transaction can end, as a table: how it is provoked, and what its record then says.
+//! A table of every way in which a transaction can end: how it is provoked, and what its record says.
 //!
 //! ```text
 //! complete.rs      nobody broke off                          the gateway ended it:
@@ -44,11 +44,11 @@ const DURATIONS: [&str; 6] = [GATEWAY, DNS, CONNECT, TLS, TTFB, RECEIVE];
 /// Bytes of a body, in the record.
 #[derive(Debug, Clone, Copy)]
 pub enum Bytes {
-    /// Null: no head was understood, so that there is no body to speak of.
+    /// Null: no head was parsed, so there is no body.
     Null,
-    /// So many.
+    /// Exactly so many.
     Just(i64),
-    /// So many, and perhaps more: it depends on buffers how far it got.
+    /// At least so many: buffers decide how far the body got.
     AtLeast(i64),
     /// As many as the client got after the head.
     Answered,
@@ -60,7 +60,7 @@ pub type Provoked = (Gate, String);
 /// One way for a transaction to end.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
-    /// What happens, as part of a sentence.
+    /// What happens, as a part of a sentence.
     pub name: &'static str,
     /// Makes it happen.
     pub provoke: fn() -> Provoked,
@@ -76,13 +76,13 @@ pub struct Way {
     pub upstream_status: Option<u16>,
     /// `upstream_attempts`.
     pub attempts: Option<i64>,
-    /// The durations that are set; all others are null.
+    /// The durations that are set. All others are null.
     pub times: &'static [&'static str],
-    /// One of them, and the least microseconds that it has.
+    /// One of the durations, and its minimum in microseconds.
     pub waited: Option<(&'static str, i64)>,
     /// `request_bytes` and `response_bytes`.
     pub bytes: (Bytes, Bytes),
-    /// Which record it is, and of how many.
+    /// The index of the record, and the number of records.
     pub row: (usize, usize),
 }
 
@@ -111,10 +111,10 @@ pub const REFUSED: Way = Way {
     ..ANSWERED
 };
 
-/// A head that was no request, or never became one.
+/// A head that cannot be parsed, or never came to its end.
 pub const NO_HEAD: Way = Way { times: &[], bytes: (Bytes::Null, Bytes::Null), ..REFUSED };
 
-/// A request that no upstream answered, so that the gateway did.
+/// A request that the gateway answered because no upstream did.
 pub const UNANSWERED: Way = Way { attempts: Some(1), times: &[GATEWAY, CONNECT], ..REFUSED };
 
 /// A request on a connection of its own, and the answer.
@@ -171,12 +171,12 @@ pub const fn gateway(class: ErrorClass) -> (Termination, Option<ErrorClass>) {
     (Termination::Gateway, Some(class))
 }
 
-/// To a gate whose upstream is never asked.
+/// A request to a gate whose upstream is never used.
 pub fn refused(extra: &str, request: &str) -> Provoked {
     asked_before(&begins(b""), extra, request)
 }
 
-/// Asks while another request waits for its answer; that one's record comes second.
+/// Sends a request while another one waits for its answer. The other one's record comes second.
 pub fn while_one_waits(keys: [&str; 3]) -> Provoked {
     let (told, heard) = sync_channel(1);
     let upstream = Upstream::start(move |mut stream, _| {
@@ -193,7 +193,7 @@ pub fn while_one_waits(keys: [&str; 3]) -> Provoked {
 }
 
 impl Way {
-    /// Makes it happen, and looks at the record.
+    /// Makes it happen, and checks the record.
     fn check(&self) {
         let before = milliseconds();
         let (gate, answer) = (self.provoke)();
@@ -269,7 +269,7 @@ fn table() -> Vec<Way> {
     [complete::ways(), by_client::ways(), by_upstream::ways(), by_gateway].concat()
 }
 
-/// Why the proxy has no way to end a transaction so.
+/// Why the proxy cannot end a transaction in this way.
 fn never(class: ErrorClass) -> Option<&'static str> {
     use ErrorClass as E;
     match class {
@@ -296,7 +296,7 @@ fn the_table_is_whole() {
     }
 }
 
-/// What docs/proxy.md tells of the gateway's answers is what the table proves.
+/// What docs/proxy.md says of the gateway's replies is what the table proves.
 #[test]
 fn the_document_names_every_answer_of_the_gateway() {
     let document = include_str!("../../../../docs/proxy.md");
@@ -315,7 +315,7 @@ fn the_document_names_every_answer_of_the_gateway() {
     }
 }
 
-/// Provokes all, and names those whose record is wrong.
+/// Provokes all of them, and names those whose record is wrong.
 fn provoke(ways: &[Way]) {
     let wrong = ways.iter().filter(|way| std::panic::catch_unwind(|| way.check()).is_err());
     let wrong: Vec<&str> = wrong.map(|way| way.name).collect();

@@ -1,4 +1,4 @@
-//! The gateway found no connection to an upstream, in time or at all.
+//! Endings without a connection to an upstream, in time or at all.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -78,7 +78,7 @@ pub fn ways() -> Vec<Way> {
     ]
 }
 
-/// A backlog that is full: the kernel answers no more.
+/// A full backlog, so that the kernel does not answer.
 fn full_backlog() -> (TcpListener, Vec<TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();

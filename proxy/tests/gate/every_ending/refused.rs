@@ -1,4 +1,4 @@
-//! The gateway refused before it looked for an upstream.
+//! Endings by a refusal, before the gateway looked for an upstream.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

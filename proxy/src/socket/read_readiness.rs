@@ -1,31 +1,31 @@
-//! A socket that has nothing to read is not asked again until the runtime has called for it.
+//! Spares the reads of a socket that has nothing to read.
 //!
-//! hyper asks a connection's socket for more each time that its task runs, whatever it runs for: some eight times a
-//! request, in vain. Each time the runtime looks at its budget, the socket's readiness and whom to wake. Here the runtime is
-//! given a waker of our own to wake; it notes that it was called before it wakes the task, and as long as it was not there
-//! is nothing to read:
+//! hyper polls a connection's socket each time that the connection's task runs, whatever it runs for: some eight times a
+//! request, in vain. Each poll costs a look at the runtime's budget, the socket's readiness and the waker. So the runtime
+//! is given a waker of this module. The waker notes that it was called, then wakes the task; until then there is nothing
+//! to read:
 //!
 //! ```text
-//! runtime ─▶ Call: quiet = false ─▶ the task's waker        poll: quiet? ─▶ Pending, at the price of a look
-//!                                                                 not? ───▶ ask the socket
+//! runtime ─▶ WakeNote: quiet = false ─▶ the task's waker        poll: quiet? ─▶ Pending, for one atomic load
+//!                                                                     not? ───▶ poll the socket
 //! ```
-//! The note is kept in [`IoFacts`], so that whoever drives the connection can look at it too. Whoever asks the socket past
-//! this takes the waker's place in it, and has to make another of these before it is asked here again.
+//! The note is kept in [`IoFacts`], where the task that drives the connection reads it too. A task that polls the socket
+//! directly replaces the waker in it, and must create another [`ReadReadiness`] before it polls through one again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::client::connection::IoFacts;
+use crate::socket::IoFacts;
 
-/// What the runtime wakes when there may be something to read.
+/// The waker that the runtime gets.
 #[derive(Debug)]
-struct Call {
+struct WakeNote {
     facts: Arc<IoFacts>,
     task: Waker,
 }
 
-impl Wake for Call {
+impl Wake for WakeNote {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -36,34 +36,34 @@ impl Wake for Call {
     }
 }
 
-/// The reading side of one socket.
+/// Whether one socket may have something to read.
 #[derive(Debug, Default)]
-pub struct Readable {
-    /// For the task that asked last.
-    call: Option<(Arc<Call>, Waker)>,
+pub struct ReadReadiness {
+    /// Of the task that polled last.
+    note: Option<(Arc<WakeNote>, Waker)>,
 }
 
-impl Readable {
-    /// Asks the socket by `ask`, unless it had nothing and the runtime has not called since. The runtime must be given the
-    /// waker of the context that `ask` gets.
+impl ReadReadiness {
+    /// Polls the socket by `read`, unless it had nothing and the runtime has not woken the task since. `read` must pass its
+    /// context on to the runtime.
     pub fn poll<T>(
         &mut self,
         facts: &Arc<IoFacts>,
         cx: &mut Context<'_>,
-        ask: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+        read: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let known = self.call.as_ref().is_some_and(|(call, _)| call.task.will_wake(cx.waker()));
+        let known = self.note.as_ref().is_some_and(|(note, _)| note.task.will_wake(cx.waker()));
         if known && facts.quiet.load(Acquire) {
             return Poll::Pending;
         }
         if !known {
-            let call = Arc::new(Call { facts: facts.clone(), task: cx.waker().clone() });
-            self.call = Some((call.clone(), Waker::from(call)));
+            let note = Arc::new(WakeNote { facts: facts.clone(), task: cx.waker().clone() });
+            self.note = Some((note.clone(), Waker::from(note)));
         }
-        let Some((_, waker)) = &self.call else { return ask(cx) };
-        // Before the socket is asked: a call from here on is heard.
+        let Some((_, waker)) = &self.note else { return read(cx) };
+        // Set before the socket is polled: a wake-up in between clears it and is not lost.
         facts.quiet.store(true, Release);
-        let polled = ask(&mut Context::from_waker(waker));
+        let polled = read(&mut Context::from_waker(waker));
         if polled.is_ready() {
             facts.quiet.store(false, Release);
         }
@@ -81,9 +81,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_socket_is_asked_once_for_each_call() {
+    async fn the_socket_is_polled_once_for_each_wake_up() {
         let (mut near, mut far) = tokio::io::duplex(64);
-        let (facts, mut readable, asked) = (Arc::new(IoFacts::default()), Readable::default(), Cell::new(0));
+        let (facts, mut readable, asked) = (Arc::new(IoFacts::default()), ReadReadiness::default(), Cell::new(0));
         let mut read = |cx: &mut Context<'_>| {
             let mut buffer = [0; 8];
             readable.poll(&facts, cx, |cx| {
@@ -102,8 +102,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_task_asks_anew() {
-        let (facts, mut readable, asked) = (Arc::new(IoFacts::default()), Readable::default(), Cell::new(0));
+    async fn another_task_polls_the_socket_itself() {
+        let (facts, mut readable, asked) = (Arc::new(IoFacts::default()), ReadReadiness::default(), Cell::new(0));
         let mut poll = |waker: &Waker| {
             readable.poll(&facts, &mut Context::from_waker(waker), |_| {
                 asked.set(asked.get() + 1);

@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Version};
 use tollgate_record::Record;
-use tollgate_record::vocabulary::{AclDecision, MtlsVerify, WafAction};
+use tollgate_record::vocabulary::{AclDecision, AuthFailReason, MtlsVerify, WafAction};
 
-use crate::client::connection::ConnectionFacts;
-use crate::config::Plan;
-use crate::runtime::worker::Worker;
-use crate::transaction::{Ending, Transaction};
+use crate::plan::{Plan, RoutePlan};
+use crate::transaction::ConnectionFacts;
+use crate::transaction::facts::RequestFacts;
+use crate::upstream::UpstreamFacts;
 
-/// Columns that are the same for all requests of a connection.
-pub fn connection<'a>(record: &mut Record<'a>, connection: &'a ConnectionFacts, worker: &'a Worker) {
+/// Fills the columns that are the same for all requests of a connection.
+pub fn fill_connection<'a>(record: &mut Record<'a>, connection: &'a ConnectionFacts, ports: &[u16]) {
     record.peer_ip = Some(&connection.peer_ip);
     record.client_ip = Some(&connection.client_ip);
     record.client_port = Some(i32::from(connection.client.port()));
     record.client_ip_source = Some(connection.client_source);
-    record.server_port = worker.ports.get(connection.listener).map(|port| i32::from(*port));
+    record.server_port = ports.get(connection.listener).map(|port| i32::from(*port));
     let Some(tls) = &connection.tls else { return };
     if !tls.version.is_empty() {
         record.tls_version = Some(tls.version);
@@ -37,81 +37,79 @@ pub fn connection<'a>(record: &mut Record<'a>, connection: &'a ConnectionFacts, 
     }
 }
 
-/// Everything else.
-pub fn transaction<'a>(
-    record: &mut Record<'a>,
-    facts: &'a Transaction,
-    ending: &'a Ending,
-    ended_at: Instant,
-    plan: &'a Plan,
-) {
-    record.time_us = facts.time_us;
-    record.seq = facts.seq;
-    record.config_revision = Some(&plan.revision);
-    record.method = Some(method(&facts.method));
-    record.host = facts.host.as_ref().and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
-    record.http_version = Some(version(facts.version));
-    record.headers = facts.headers_json.as_deref();
-    if let Some(trace) = &facts.trace {
+/// Fills the columns of the request.
+pub fn fill_request<'a>(record: &mut Record<'a>, request: &'a RequestFacts) {
+    record.method = Some(method(&request.method));
+    record.host = request.host.as_ref().and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+    record.http_version = Some(version(request.version));
+    record.headers = request.headers_json.as_deref();
+    if let Some(trace) = &request.trace {
         record.trace_id = Some(&trace.trace_id);
         record.span_id = Some(&trace.span_id);
         record.parent_span_id = trace.parent.as_ref();
         record.trace_sampled = Some(trace.is_sampled());
     }
-    if let Some((ip, source)) = &facts.client_ip {
+    if let Some((ip, source)) = &request.client_ip {
         record.client_ip = Some(ip);
         record.client_port = None;
         record.client_ip_source = Some(*source);
     }
-    if let Some(route) = facts.route.map(|route| &plan.routes[route]) {
-        let service = &plan.services[route.service];
-        record.route = Some(&route.name);
-        record.http_route = route.paths.get(facts.path).and_then(|path| path.http_route.as_deref());
-        record.service = Some(&service.name);
-        record.app_id = service.app_id.as_deref();
-        record.acl_decision = Some(AclDecision::None);
-        record.waf_action = Some(WafAction::Off);
-        let target = facts.upstream.target.and_then(|target| service.targets.get(target));
-        record.upstream_host = match service.client_host {
-            true if facts.upstream.target.is_some() => record.host,
-            _ => target.and_then(|target| target.host.to_str().ok()),
-        };
-    }
-    record.request_header_bytes = (facts.request_head_bytes > 0).then_some(facts.request_head_bytes);
-    record.request_bytes = Some(facts.request_body.as_ref().map_or(0, |body| body.bytes.get() as i64));
-    record.response_header_bytes = facts.response_head_bytes;
-    record.response_bytes = Some(facts.response_bytes as i64);
-    record.auth_pattern = facts.auth.pattern;
-    record.auth_result = facts.auth.result;
-    record.auth_fail_reason = facts.auth.fail_reason;
-    record.token_hmac = facts.auth.token_hmac.as_ref();
-    record.consumer = consumer(facts);
-    record.status = facts.status.map(i32::from);
-    record.response_source = facts.source;
-    record.termination = Some(ending.termination);
-    record.error_class = ending.class;
-    record.error_detail = ending.detail.as_deref();
-    times(record, facts, ended_at);
+    record.request_header_bytes = (request.head_bytes > 0).then_some(request.head_bytes);
+    record.request_bytes = Some(request.body.as_ref().map_or(0, |body| body.bytes.get() as i64));
+}
+
+/// Fills the columns of the route, its service, and the target.
+pub fn fill_route<'a>(
+    record: &mut Record<'a>,
+    plan: &'a Plan,
+    route: &'a RoutePlan,
+    request: &RequestFacts,
+    upstream: &UpstreamFacts,
+) {
+    let service = &plan.services[route.service];
+    record.route = Some(&route.name);
+    record.http_route = route.paths.get(request.path).and_then(|path| path.http_route.as_deref());
+    record.service = Some(&service.name);
+    record.app_id = service.app_id.as_deref();
+    record.acl_decision = Some(AclDecision::None);
+    record.waf_action = Some(WafAction::Off);
+    let target = upstream.target.and_then(|target| service.targets.get(target));
+    record.upstream_host = match service.client_host {
+        true if upstream.target.is_some() => record.host,
+        _ => target.and_then(|target| target.host.to_str().ok()),
+    };
+}
+
+/// What was wrong with the client's certificate, by a word of [`tollgate_tls::handshake_failure_reason`].
+pub fn certificate_fault(reason: &str) -> Option<AuthFailReason> {
+    Some(match reason {
+        "cert_expired" => AuthFailReason::CertExpired,
+        "cert_unknown_ca" => AuthFailReason::CertUnknownCa,
+        "cert_revoked" => AuthFailReason::CertRevoked,
+        "no_certificate" => AuthFailReason::Missing,
+        "bad_signature" => AuthFailReason::BadSignature,
+        _ => return None,
+    })
 }
 
 /// The name in a verified client certificate.
-fn consumer(facts: &Transaction) -> Option<&str> {
-    let client = facts.connection.tls.as_ref()?.client.as_ref()?;
+pub fn consumer(connection: &ConnectionFacts) -> Option<&str> {
+    let client = connection.tls.as_ref()?.client.as_ref()?;
     client.common_name.as_deref().or(client.dns_names.first().map(String::as_str))
 }
 
-fn times(record: &mut Record<'_>, facts: &Transaction, ended_at: Instant) {
-    let upstream = &facts.upstream;
+/// Where the time of a transaction went. What nobody else took is the gateway's own.
+pub fn times(record: &mut Record<'_>, request: &RequestFacts, upstream: &UpstreamFacts, ended_at: Instant) {
     let us = |duration: Duration| duration.as_micros() as i64;
-    let total = ended_at.saturating_duration_since(facts.began_at);
+    let total = ended_at.saturating_duration_since(request.began_at);
     record.upstream_attempts = Some(upstream.attempts);
     record.upstream_reused = upstream.reused;
     record.upstream_status = upstream.status.map(i32::from);
     record.upstream_dns_us = upstream.dns.map(us);
     record.upstream_connect_us = upstream.connect.map(us);
     record.upstream_tls_us = upstream.tls.map(us);
-    // The request is sent when its last byte is; a body that goes on beside the response counts from the head.
-    let body_ended = facts.request_body.as_ref().and_then(|body| body.ended_at.get());
+    // A request is sent when its last byte is. A body that goes on beside the response counts from the head.
+    let body_ended = request.body.as_ref().and_then(|body| body.ended_at.get());
     let answered_at = upstream.first_byte_at.unwrap_or(ended_at);
     let sent_at =
         upstream.sent_at.map(|sent| body_ended.filter(|at| *at <= answered_at).map_or(sent, |at| at.max(sent)));
@@ -120,7 +118,7 @@ fn times(record: &mut Record<'_>, facts: &Transaction, ended_at: Instant) {
     let last = upstream.last_byte_at;
     let receive = upstream.first_byte_at.map(|first| last.unwrap_or(ended_at).saturating_duration_since(first));
     record.upstream_receive_us = receive.map(us);
-    let head_wait = facts.head_at.saturating_duration_since(facts.began_at);
+    let head_wait = request.head_at.saturating_duration_since(request.began_at);
     let body_wait = match (upstream.sent_at, sent_at) {
         (Some(head), Some(all)) => all.saturating_duration_since(head),
         _ => Duration::ZERO,
@@ -131,7 +129,7 @@ fn times(record: &mut Record<'_>, facts: &Transaction, ended_at: Instant) {
     record.gateway_us = Some(us(total.saturating_sub(waits)));
 }
 
-/// A known method as it is, any other as `_OTHER`, so that clients cannot fill the dictionary.
+/// The name of a known method; `_OTHER` for any other, so that clients cannot fill the dictionary.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,13 +1,13 @@
-//! Changing the plan while the proxy runs: all workers, or none.
+//! Changes the plan while the proxy runs: for all workers, or for none.
 //!
 //! ```text
 //! SIGHUP, POST /reload ─▶ queue ─▶ reload thread: read, check and compile everything ─▶ adopt ─▶ worker 0 … N-1
 //!                                       └─ wrong: the plan in force stays                 └─ cannot fail
 //! ```
-//! One thread, as reading 11,000 services takes longer than a worker may be away, and so that two reloads cannot cross.
-//! It answers once every worker has adopted the new plan: a request that is sent after that is served under it. It is
-//! also the one that frees old plans, once the last transaction that began under one has ended: no worker spends its
-//! time on that.
+//! One thread does it, because reading 11,000 services takes longer than a worker may be away, and so that two reloads
+//! cannot cross. It answers once every worker has adopted the new plan: a request sent after the answer is served under it.
+//! It also frees old plans, once the last transaction that began under one has ended, so that no worker spends its time on
+//! that.
 //!
 //! Bounds: [`REQUESTS_MAX`] reloads that wait; [`PLANS_MAX`] plans in memory; [`ADOPT_MAX`] for a worker to adopt.
 
@@ -19,39 +19,37 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tollgate_config::ConfigError;
 
-use crate::config::Plan;
 use crate::metrics::Metrics;
+use crate::plan::Plan;
 
-/// Reloads that wait for their turn; there is no use in more.
+/// Reloads that wait for their turn. More would be of no use.
 const REQUESTS_MAX: usize = 4;
-/// Plans in memory: the one in force, and earlier ones that transactions began under.
+/// Plans in memory: the plan in force, and earlier ones that transactions began under.
 pub const PLANS_MAX: usize = 32;
-/// Wait for a worker to adopt a plan; one that takes longer is busy, and adopts it then.
+/// Wait for a worker to adopt a plan. A worker that takes longer is busy, and adopts it later.
 const ADOPT_MAX: Duration = Duration::from_secs(10);
-/// How often old plans are looked at.
+/// How often old plans are freed.
 const SWEEP: Duration = Duration::from_millis(250);
 
 /// A plan for a worker to adopt.
 #[derive(Debug)]
 pub struct Adopt {
-    /// The plan.
     pub plan: Arc<Plan>,
-    /// Told once it is in force there.
+    /// Gets a message once the plan is in force there.
     pub adopted: SyncSender<()>,
 }
 
-/// The plan in force, for threads that are no workers.
+/// The plan in force, for threads other than workers.
 #[derive(Debug, Clone)]
 pub struct InForce(Arc<RwLock<Arc<Plan>>>);
 
 impl InForce {
-    /// Begins with this plan.
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
         Self(Arc::new(RwLock::new(plan)))
     }
 
-    /// The plan. Do not keep it.
+    /// The plan in force. Do not keep it.
     #[must_use]
     pub fn plan(&self) -> Arc<Plan> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -62,7 +60,7 @@ impl InForce {
     }
 }
 
-/// A reload that went well.
+/// A successful reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
     /// Revision before.
@@ -74,7 +72,7 @@ pub struct Reloaded {
 /// Why the plan in force stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// What was read is wrong, or cannot be changed while the proxy runs.
+    /// The configuration is wrong, or changes what only a restart can.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Too many earlier plans are in use.
@@ -97,7 +95,7 @@ type Answer = oneshot::Sender<Result<Reloaded, ReloadError>>;
 pub struct Reloader(SyncSender<Answer>);
 
 impl Reloader {
-    /// Starts the thread. It ends when every clone of the answer is gone.
+    /// Starts the thread. It ends when the last clone of the reloader is gone.
     ///
     /// # Errors
     /// No thread could be started.
@@ -112,7 +110,7 @@ impl Reloader {
         Ok((Self(requests), thread))
     }
 
-    /// Asks for a reload; what it led to comes when every worker has adopted the plan.
+    /// Asks for a reload. The result comes once every worker has adopted the plan.
     ///
     /// # Errors
     /// Too many wait already, or the proxy is stopping.
@@ -145,7 +143,7 @@ impl Reloads {
                 Ok(answer) => {
                     let outcome = self.reload();
                     self.note(&outcome);
-                    // Whoever asked may have given up.
+                    // The asker may have given up.
                     let _given_up = answer.send(outcome);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -163,7 +161,7 @@ impl Reloads {
         self.in_force.replace(plan.clone());
         let (adopted, all) = sync_channel(self.workers.len());
         let asked = |worker: &&mpsc::Sender<Adopt>| {
-            // A worker that has ended needs no plan.
+            // A worker that has ended adopts no plan.
             worker.blocking_send(Adopt { plan: plan.clone(), adopted: adopted.clone() }).is_ok()
         };
         let asked = self.workers.iter().filter(asked).count();
@@ -195,7 +193,7 @@ impl Reloads {
         self.metrics.reloads.with_label_values(&[label]).inc();
     }
 
-    /// Frees the plans that nobody else holds any more. Nobody can come to hold them again.
+    /// Frees the plans that no transaction holds. No transaction can take a hold of them again.
     fn sweep(&mut self) {
         self.old.retain(|plan| Arc::strong_count(plan) > 1);
         self.metrics.plans_in_use.set(1 + self.old.len() as i64);

@@ -1,0 +1,73 @@
+//! The plan as one worker runs it: the plan itself, shared with the other workers, and this worker's state for it.
+//!
+//! ```text
+//! WorkerContext ──current──▶ Rc<WorkerConfig> ──▶ Arc<Plan>           shared by all workers, never changed
+//!                                 ▲   └──────▶ Pool ──▶ Rc<Slot>     one for each upstream; a slot passes to the next
+//! Transaction ────────────────────┘                                   plan's pool, if that plan has an equal upstream
+//! ```
+//! A reload puts another [`WorkerConfig`] into the context. Transactions that began under the old one end under it, and
+//! the last of them frees it. Indices (of routes, services, upstreams) are valid within one plan only: what outlives a plan
+//! holds the [`WorkerConfig`] beside the index, or names. The hold is an `Rc`, because the count of an `Arc` would be
+//! contended by all workers on every request.
+//!
+//! State of an upstream that survives a reload stands in [`crate::plan::UpstreamPlan`] if all workers share it (equal
+//! upstreams of consecutive plans are one `Arc`), and in the pool's slot if it is the worker's own.
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::metrics::{Metrics, ServiceCounts};
+use crate::plan::Plan;
+use crate::transaction::RequestBody;
+use crate::upstream::Pool;
+
+/// A plan as one worker runs it.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    plan: Arc<Plan>,
+    pub pool: Rc<Pool<RequestBody>>,
+    /// Counts by index into [`Plan::services`].
+    pub counts: ServiceCounts,
+    /// The next turn of each service.
+    turns: Vec<Cell<usize>>,
+}
+
+impl WorkerConfig {
+    /// Takes over the upstream connections of `before`. `random` is each service's first turn, so that frequent reloads
+    /// favour no target.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, before: Option<&Self>, metrics: &Arc<Metrics>, random: usize) -> Rc<Self> {
+        Rc::new(Self {
+            pool: Rc::new(Pool::new(&plan, before.map(|before| &*before.pool))),
+            counts: ServiceCounts::new(metrics.clone(), plan.clone()),
+            turns: plan.services.iter().map(|_| Cell::new(random)).collect(),
+            plan,
+        })
+    }
+
+    /// Draws the next turn of a service.
+    #[must_use]
+    pub fn turn(&self, service: usize) -> usize {
+        let turn = &self.turns[service];
+        let next = turn.get().wrapping_add(1);
+        turn.set(next);
+        next
+    }
+}
+
+impl Deref for WorkerConfig {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl Drop for WorkerConfig {
+    /// Flushes the counts of the last transactions.
+    fn drop(&mut self) {
+        self.counts.flush();
+    }
+}
