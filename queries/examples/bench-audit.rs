@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use tollgate_account::Account;
 use tollgate_bench_result::{BenchResult, Figure, json_argument};
-use tollgate_queries::account::Account;
 use tollgate_queries::{Engine, Format, Limits};
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 use tollgate_sink::{Delivery, Sink as _, Tail as _};

@@ -8,10 +8,10 @@ use datafusion::common::{Result, ScalarValue, exec_err, internal_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
+use tollgate_account::{account_array, account_type};
 use tollgate_record::vocabulary::Kind;
 
 use super::ledger::Ledger;
-use super::values::{account_array, account_type};
 
 /// (seq, kind, gap_count, gap_reason) → the account of these rows, which must be of one producer.
 #[derive(Debug, PartialEq, Eq, Hash)]

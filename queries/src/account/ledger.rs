@@ -1,80 +1,10 @@
-//! Numbers while they are read: bitmaps, and what a partition hands to the one that puts its account together.
+//! An account while it grows, and what a partition hands to the one that puts the account together.
 
 use std::io;
 use std::mem::size_of;
 
-use roaring::RoaringTreemap;
-use tollgate_record::runs::{Run, Runs};
-
-use super::values::{Account, Shed};
-
-/// A set of numbers that come in any order, and those among them that came more than once.
-#[derive(Debug, Default)]
-pub struct Numbers {
-    seen: RoaringTreemap,
-    doubled: RoaringTreemap,
-    added: u64,
-}
-
-impl Numbers {
-    /// Adds a number.
-    pub fn add(&mut self, number: i64) {
-        let key = key(number);
-        self.added += 1;
-        if !self.seen.insert(key) {
-            self.doubled.insert(key);
-        }
-    }
-
-    /// Adds what another one has seen.
-    pub fn merge(&mut self, other: Self) {
-        self.added += other.added;
-        self.doubled |= other.doubled;
-        self.doubled |= &self.seen & &other.seen;
-        self.seen |= other.seen;
-    }
-
-    /// How many were added, copies included.
-    pub fn added(&self) -> u64 {
-        self.added
-    }
-
-    /// The numbers.
-    pub fn runs(&self) -> Runs {
-        runs(&self.seen)
-    }
-
-    /// Those that were added more than once.
-    pub fn doubled(&self) -> Runs {
-        runs(&self.doubled)
-    }
-
-    /// About the bytes that it takes.
-    fn bytes(&self) -> usize {
-        self.seen.serialized_size() + self.doubled.serialized_size()
-    }
-}
-
-/// Unsigned numbers in the order of the signed ones.
-fn key(number: i64) -> u64 {
-    number as u64 ^ (1 << 63)
-}
-
-fn number(key: u64) -> i64 {
-    (key ^ (1 << 63)) as i64
-}
-
-fn runs(numbers: &RoaringTreemap) -> Runs {
-    let mut runs = Vec::new();
-    for (high, bitmap) in numbers.bitmaps() {
-        let at = |low: u32| number(u64::from(high) << 32 | u64::from(low));
-        let mut ranges = bitmap.iter();
-        while let Some(range) = ranges.next_range() {
-            runs.push(Run { first: at(*range.start()), last: at(*range.end()) });
-        }
-    }
-    Runs::of(runs)
-}
+use tollgate_account::{Account, Numbers, Shed};
+use tollgate_record::runs::Run;
 
 /// One producer's account while it grows.
 #[derive(Debug, Default)]
@@ -107,7 +37,7 @@ impl Ledger {
         let mut shed = self.shed.clone();
         shed.sort_unstable();
         Account {
-            rows: self.numbers.added,
+            rows: self.numbers.added(),
             handshakes_failed: self.handshakes_failed,
             runs: self.numbers.runs(),
             doubled: self.numbers.doubled(),
@@ -118,7 +48,7 @@ impl Ledger {
     /// What a partition hands on.
     pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut out = Vec::with_capacity(self.numbers.bytes() + 64);
-        for number in [self.numbers.added, self.handshakes_failed, self.shed.len() as u64] {
+        for number in [self.handshakes_failed, self.shed.len() as u64] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         for shed in &self.shed {
@@ -127,15 +57,13 @@ impl Ledger {
             out.extend_from_slice(&(shed.reason.len() as u64).to_le_bytes());
             out.extend_from_slice(shed.reason.as_bytes());
         }
-        self.numbers.seen.serialize_into(&mut out)?;
-        self.numbers.doubled.serialize_into(&mut out)?;
+        self.numbers.write(&mut out)?;
         Ok(out)
     }
 
     /// Takes over what a partition handed on.
     pub fn merge(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let from = &mut bytes;
-        let added = u64_of(from)?;
         self.handshakes_failed += u64_of(from)?;
         for _ in 0..u64_of(from)? {
             let (first, last, length) = (u64_of(from)? as i64, u64_of(from)? as i64, u64_of(from)? as usize);
@@ -145,9 +73,7 @@ impl Ledger {
             self.shed_bytes += reason.len();
             self.shed.push(Shed { run: Run { first, last }, reason });
         }
-        let seen = RoaringTreemap::deserialize_from(&mut *from)?;
-        let doubled = RoaringTreemap::deserialize_from(from)?;
-        self.numbers.merge(Numbers { seen, doubled, added });
+        self.numbers.merge(Numbers::read(from)?);
         Ok(())
     }
 }
@@ -161,6 +87,8 @@ fn u64_of(from: &mut &[u8]) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use tollgate_record::runs::Runs;
 
     use super::*;
 

@@ -20,14 +20,11 @@
 mod aggregate;
 mod ledger;
 mod scalar;
-mod values;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
-pub use ledger::Numbers;
 pub use scalar::TEXT_RUNS_MAX;
-pub use values::{Account, Shed};
 
 /// Makes the functions known to a context.
 pub(crate) fn register(context: &SessionContext) {

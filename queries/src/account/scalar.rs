@@ -8,10 +8,10 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use tollgate_account::{Account, account_type, runs_array, runs_of, runs_type};
 use tollgate_record::id::ProducerName;
 use tollgate_record::runs::Runs;
 
-use super::values::{Account, account_type, runs_array, runs_of, runs_type};
 
 /// Runs that `seq_text` writes out; it says how many more there are.
 pub const TEXT_RUNS_MAX: usize = 20;

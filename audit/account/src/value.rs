@@ -1,65 +1,21 @@
-//! An account as a value of SQL, and back.
+//! An account as an Arrow value, and back: what the SQL function `seq_account` answers and the audit reads.
+//!
+//! ```text
+//!   { rows, handshakes_failed, runs: [{first, last}], doubled: [{first, last}], gaps: [{first, last, reason}] }
+//! ```
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, ListArray, StringArray, StructArray, new_empty_array,
-};
-use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type};
-use datafusion::arrow::error::ArrowError;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, Int64Array, ListArray, StringArray, StructArray, new_empty_array};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields};
 use tollgate_record::runs::{Run, Runs};
 
-/// What is known of one producer's numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Rows that are records: not gaps.
-    pub rows: u64,
-    /// Records among them of handshakes that failed.
-    pub handshakes_failed: u64,
-    /// Numbers that have a record.
-    pub runs: Runs,
-    /// Numbers that have more than one.
-    pub doubled: Runs,
-    /// The gap rows, ascending.
-    pub shed: Vec<Shed>,
-}
-
-/// One gap row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shed {
-    /// The numbers that were shed.
-    pub run: Run,
-    /// Why.
-    pub reason: String,
-}
+use crate::{Account, Shed};
 
 impl Account {
-    /// Records beyond the first of each number.
-    pub fn copies(&self) -> u64 {
-        self.rows.saturating_sub(self.runs.count())
-    }
-
-    /// Numbers that a gap declares as shed.
-    pub fn shed_runs(&self) -> Runs {
-        self.shed.iter().map(|shed| shed.run).collect()
-    }
-
-    /// Numbers from `first` to `last` that have no record and that no gap declares.
-    pub fn holes(&self, first: i64, last: i64) -> Runs {
-        Runs::between(first, last).without(&self.runs).without(&self.shed_runs())
-    }
-
-    /// Adds what is known from other rows.
-    pub fn merge(&mut self, other: Self) {
-        self.rows += other.rows;
-        self.handshakes_failed += other.handshakes_failed;
-        self.doubled = self.doubled.union(&other.doubled).union(&self.runs.intersection(&other.runs));
-        self.runs = self.runs.union(&other.runs);
-        self.shed.extend(other.shed);
-        self.shed.sort_unstable();
-    }
-
     /// Reads an account that `seq_account` answered.
     ///
     /// # Errors
@@ -114,17 +70,17 @@ fn element(fields: &Fields) -> FieldRef {
 }
 
 /// The type of an account.
-pub(super) fn account_type() -> DataType {
+pub fn account_type() -> DataType {
     DataType::Struct(ACCOUNT.clone())
 }
 
 /// The type of a list of runs.
-pub(super) fn runs_type() -> DataType {
+pub fn runs_type() -> DataType {
     DataType::List(element(&RUN))
 }
 
 /// The account as an array of one row.
-pub(super) fn account_array(account: &Account) -> StructArray {
+pub fn account_array(account: &Account) -> StructArray {
     let number = |number: u64| Arc::new(Int64Array::from(vec![i64::try_from(number).unwrap_or(i64::MAX)])) as ArrayRef;
     let columns = vec![
         number(account.rows),
@@ -137,7 +93,7 @@ pub(super) fn account_array(account: &Account) -> StructArray {
 }
 
 /// A list of runs a row.
-pub(super) fn runs_array<'r>(rows: impl IntoIterator<Item = Option<&'r Runs>>) -> ListArray {
+pub fn runs_array<'r>(rows: impl IntoIterator<Item = Option<&'r Runs>>) -> ListArray {
     let (mut first, mut last, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         let runs = row.map_or(&[][..], Runs::runs);
@@ -168,7 +124,7 @@ fn struct_of(fields: &Fields, columns: Vec<ArrayRef>) -> ArrayRef {
 }
 
 /// The runs of one row of a list of runs, or of gaps; `None` where it is null or no such list.
-pub(super) fn runs_of(list: &dyn Array, row: usize) -> Option<Runs> {
+pub fn runs_of(list: &dyn Array, row: usize) -> Option<Runs> {
     let list = list.as_list_opt::<i32>().filter(|list| list.is_valid(row))?;
     Some(raw_runs(list.value(row).as_ref())?.collect())
 }
@@ -192,22 +148,5 @@ mod tests {
             assert_eq!(Account::read(&array, 0).expect("read"), account);
         }
         assert!(Account::read(&Int64Array::from(vec![1]), 0).is_err());
-    }
-
-    #[test]
-    fn accounts_of_parts_of_the_rows_add_up() {
-        let part = |first, last| Account {
-            rows: last as u64 - first as u64 + 1,
-            runs: Runs::between(first, last),
-            ..Account::default()
-        };
-        let mut sum = part(1, 10);
-        sum.merge(part(9, 20));
-        sum.merge(Account {
-            shed: vec![Shed { run: Run { first: 23, last: 24 }, reason: String::new() }],
-            ..part(26, 30)
-        });
-        assert_eq!((sum.rows, sum.copies(), sum.doubled.to_string()), (27, 2, "9..10".to_owned()));
-        assert_eq!(sum.holes(1, 30).to_string(), "21..22, 25");
     }
 }
