@@ -1,16 +1,20 @@
 //! The `tollgate` command: the collector, the demo, and the questions that support engineers ask.
+//!
+//! ```text
+//!   args ─▶ commands/NAME ─▶ client (HTTP API of the queries)      ─▶ output (tables, escaped for terminals)
+//!                         ├▶ folders (journal, dead letters)
+//!                         ├▶ tollgate_audit, tollgate_collector_service
+//!                         └▶ demo: everything on this machine
+//! ```
+//! A command parses what it was given, asks the crate that knows, and prints. `exit` has the statuses.
 
 mod args;
-mod ask;
-mod audit;
-mod collector;
+mod client;
+mod commands;
 mod demo;
-mod dlq;
-mod door;
-mod find;
-mod journal;
-mod lines;
-mod sql;
+mod exit;
+mod output;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -26,31 +30,22 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
-        Command::Collector(args) => collector::main(&args),
+        Command::Collector(args) => commands::collector::main(&args),
         Command::Demo(args) => demo::main(&args),
-        Command::Sql(args) => sql::main(&args),
-        Command::Find(args) => find::main(&args),
-        Command::Ask(args) => ask::main(&args),
-        Command::Audit(args) => audit::main(&args),
-        Command::Journal(args) => journal::main(&args),
-        Command::Dlq(args) => dlq::main(&args),
+        Command::Sql(args) => commands::sql::main(&args),
+        Command::Find(args) => commands::find::main(&args),
+        Command::Ask(args) => commands::ask::main(&args),
+        Command::Audit(args) => commands::audit::main(&args),
+        Command::Journal(args) => commands::journal::main(&args),
+        Command::Dlq(args) => commands::dlq::main(&args),
     };
     match result {
         Ok(code) => code,
-        // Whoever reads the rows has seen enough: `tollgate ask | head`.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // The reader of the rows has seen enough: `tollgate ask | head`.
+        Err(error) if exit::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tollgate: {error:#}");
-            ExitCode::from(FAILED)
+            exit::explain(&error);
+            ExitCode::from(exit::FAILED)
         }
     }
 }
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-/// Exit status when the command understood what to do, and could not.
-const FAILED: u8 = 1;
-/// Exit status for a configuration or an argument that is wrong.
-const USAGE: u8 = 2;

@@ -5,7 +5,12 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostic};
 
-use crate::source::{RAW_BYTES_MAX, ROWS_MAX};
+/// Ceiling of `ingest.batch_raw_bytes_max`.
+pub(crate) const RAW_BYTES_MAX: usize = 1 << 30;
+/// Ceiling of `ingest.batch_rows_max`.
+pub(crate) const ROWS_MAX: usize = 1 << 24;
+/// One connection may hold this part of the bytes in flight: one in so many.
+pub(crate) const CONNECTION_SHARE: u64 = 4;
 
 /// The collector's part of its configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -327,14 +332,12 @@ impl CollectorConfig {
         let batch = ingest.batch_bytes_max.bytes();
         check(batch > 0, "ingest.batch_bytes_max", "must be more than 0".to_owned());
         check(
-            ingest.inflight_bytes_max.bytes() / crate::ingest::CONNECTION_SHARE
+            ingest.inflight_bytes_max.bytes() / CONNECTION_SHARE
                 >= batch.saturating_add(ingest.batch_raw_bytes_max.bytes()),
             "ingest.inflight_bytes_max",
             format!(
                 "must be at least {} times ingest.batch_bytes_max ({}) and ingest.batch_raw_bytes_max ({}) together",
-                crate::ingest::CONNECTION_SHARE,
-                ingest.batch_bytes_max,
-                ingest.batch_raw_bytes_max
+                CONNECTION_SHARE, ingest.batch_bytes_max, ingest.batch_raw_bytes_max
             ),
         );
         let segment = journal.segment_bytes.bytes();

@@ -18,32 +18,20 @@
 //! first post answered. Order at a stop: posts under way finish, sinks store what they hold, cursors, ledger, journal.
 
 mod admin;
-mod backoff;
-mod checkpoint;
 mod config;
-mod cursor;
-mod dead_letter;
-mod durable_file;
+mod delivery;
+pub mod dlq;
 mod error;
 mod ingest;
-mod intake;
-mod ledger;
-pub mod letters;
 mod metrics;
-mod open;
-mod recent;
-mod refusals;
 mod retention;
-mod runner;
-mod sink_state;
-mod source;
 mod start;
-mod status;
+mod store;
 
-pub use checkpoint::{CHECKPOINT_FILE, is_checkpoint, with_checkpoint_checksum};
+pub use admin::status::RestartReport;
 pub use config::{AdminConfig, CollectorConfig, DeliveryConfig, IngestConfig, IngestTls, JournalConfig};
-pub use cursor::{CURSOR_DIR, decode_cursor, encode_cursor};
-pub use dead_letter::DEAD_LETTER_DIR;
 pub use error::StartError;
 pub use start::{Parts, Running, start};
-pub use status::RestartReport;
+pub use store::checkpoint::{CHECKPOINT_FILE, is_checkpoint, with_checkpoint_checksum};
+pub use store::cursor_file::{CURSOR_DIR, decode_cursor, encode_cursor};
+pub use store::journal_id::{JournalIdError, NoJournal, journal_folder, read_or_create as journal_id};

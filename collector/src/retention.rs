@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tollgate_journal::Journal;
 use tollgate_sink::{Position, Tail};
 
-use crate::checkpoint;
-use crate::intake::Shared;
-use crate::sink_state::{SinkState, now_us};
+use crate::delivery::sink_state::{SinkState, now_us};
+use crate::ingest::intake::Shared;
+use crate::store::checkpoint;
 
 /// What decides how long frames stay.
 #[derive(Clone)]

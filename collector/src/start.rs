@@ -15,20 +15,20 @@ use tollgate_record::DecodeLimits;
 use tollgate_sink::{Sink, Tail};
 use tollgate_tls::{ClientAuth, Identity, Roots, Rotating, TlsVersions};
 
+use crate::admin::status::{Opened, Overview, RestartReport, Stage};
 use crate::config::{CollectorConfig, IngestTls};
-use crate::dead_letter::DeadLetters;
+use crate::delivery::runner::{Cursor, Runner};
+use crate::delivery::sink_state::SinkState;
+use crate::delivery::source::{Portion, Source};
+use crate::dlq::store::DeadLetters;
 use crate::error::StartError;
+use crate::ingest::intake::{Intake, Shared};
+use crate::ingest::refused::Refusals;
 use crate::ingest::{Budget, Door};
-use crate::intake::{Intake, Shared};
 use crate::metrics::Metrics;
-use crate::open::{self, Store};
-use crate::recent::Recent;
-use crate::refusals::Refusals;
 use crate::retention::Retention;
-use crate::runner::{Cursor, Runner};
-use crate::sink_state::SinkState;
-use crate::source::{Portion, Source};
-use crate::status::{Opened, Overview, RestartReport, Stage};
+use crate::store::open::{self, Store};
+use crate::store::recent::Recent;
 use crate::{admin, ingest};
 
 /// What the command puts together: the collector knows sinks only by their contract.

@@ -5,12 +5,11 @@
 //! a post. Every connection and every post has a task of its own: what one peer sends ends at most its own connection.
 
 mod body;
+pub(crate) mod intake;
 mod post;
+pub(crate) mod refused;
 mod server;
 
 pub(crate) use body::{Budget, Held};
 pub(crate) use post::Door;
 pub(crate) use server::serve;
-
-/// One connection may hold this part of the bytes in flight: one in so many.
-pub(crate) const CONNECTION_SHARE: u64 = 4;

@@ -23,11 +23,11 @@ use tollgate_tls::PeerCertificate;
 
 use super::body::{self, BodyError, Budget, Held};
 use crate::config::IngestConfig;
-use crate::intake::{Fate, Intake, Submission};
+use crate::delivery::sink_state::now_us;
+use crate::ingest::intake::{Fate, Intake, Submission};
+use crate::ingest::refused::{Refusals, Refused};
 use crate::metrics::{Metrics, Outcome};
-use crate::recent::memory_bytes;
-use crate::refusals::{Refusals, Refused};
-use crate::sink_state::now_us;
+use crate::store::recent::memory_bytes;
 
 const PATH: &str = "/v1/batches";
 const CONTENT_TYPE: &str = "application/vnd.apache.arrow.stream";

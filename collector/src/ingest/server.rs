@@ -20,6 +20,7 @@ use tollgate_tls::{PeerCertificate, Rotating, Rotation};
 
 use super::body::Budget;
 use super::post::Door;
+use crate::config::CONNECTION_SHARE;
 
 /// Flow-control windows: a batch fits into a stream's, a few into a connection's. What a peer may make us buffer unread
 /// is a connection's window.
@@ -138,7 +139,7 @@ async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, door: Arc<Door>, 
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let Some(Ok(peer)) = certificate.map(|der| PeerCertificate::parse(der)) else { return };
     let peer = Arc::new(peer);
-    let own = Budget::new(door.config.inflight_bytes_max.bytes() / super::CONNECTION_SHARE);
+    let own = Budget::new(door.config.inflight_bytes_max.bytes() / CONNECTION_SHARE);
     let activity = Arc::new(Activity { born: Instant::now(), posts: AtomicUsize::new(0), last_ms: AtomicU64::new(0) });
     let (idle_timeout, age_max) = (door.config.idle_timeout.duration(), door.config.connection_age_max.duration());
     let builder = builder(door.config.posts_max);

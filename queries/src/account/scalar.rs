@@ -12,7 +12,6 @@ use tollgate_account::{Account, account_type, runs_array, runs_of, runs_type};
 use tollgate_record::id::ProducerName;
 use tollgate_record::runs::Runs;
 
-
 /// Runs that `seq_text` writes out; it says how many more there are.
 pub const TEXT_RUNS_MAX: usize = 20;
 

@@ -1,0 +1,47 @@
+//! The command line.
+
+mod audit;
+mod collector;
+mod demo;
+mod dlq;
+mod journal;
+mod query;
+
+use clap::{Parser, Subcommand};
+
+pub use audit::{AuditArgs, AuditFormat};
+pub use collector::{CollectorArgs, ConfigAction};
+pub use demo::{Companion, DemoArgs};
+pub use dlq::{DlqArgs, DlqCommand, DlqLsArgs, DlqReplayArgs, DlqShowArgs};
+pub use journal::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
+pub use query::{AskArgs, DoorArgs, FindArgs, Format, SqlArgs};
+
+/// Records of every API transaction: collected, kept, asked.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive records from proxies, make them durable, fan them out and answer queries
+    Collector(CollectorArgs),
+    /// Run everything on this machine with sample upstreams and light traffic, until Ctrl-C
+    Demo(DemoArgs),
+    /// Run a SQL query on the table `transactions`
+    Sql(SqlArgs),
+    /// Tell in plain words what happened to one transaction
+    Find(FindArgs),
+    /// Run a saved question; without a name, list them
+    Ask(AskArgs),
+    /// Prove that every record is accounted for, once: exit status 0 if so, 1 if not, 2 if it could not be told
+    Audit(AuditArgs),
+    /// Read a collector's journal from its folder, also while the collector runs
+    Journal(JournalArgs),
+    /// List, show and replay what a sink refused for good
+    Dlq(DlqArgs),
+}

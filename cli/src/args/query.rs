@@ -1,0 +1,70 @@
+//! Arguments of `tollgate sql`, `find` and `ask`, and where all of them ask.
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+/// Where the queries are answered.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DoorArgs {
+    /// Address of the HTTP door
+    #[arg(long, value_name = "URL", env = "TOLLGATE_URL", default_value = "http://127.0.0.1:8088")]
+    pub url: String,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub timeout: u64,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// JSON as the HTTP door answers it
+    Json,
+    /// Comma-separated values with a header line
+    Csv,
+    /// An Arrow IPC stream
+    Arrow,
+}
+
+/// Arguments of `tollgate sql`.
+#[derive(Debug, ClapArgs)]
+pub struct SqlArgs {
+    /// The query; `-` reads it from standard input
+    pub sql: String,
+    /// How rows are printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+}
+
+/// Arguments of `tollgate find`.
+#[derive(Debug, ClapArgs)]
+pub struct FindArgs {
+    /// A request id, trace id or correlation id
+    pub id: String,
+    /// Print JSON instead of words
+    #[arg(long)]
+    pub json: bool,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+}
+
+/// Arguments of `tollgate ask`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Parameters follow the question's name: tollgate ask why-failed --service members --since 15m")]
+pub struct AskArgs {
+    /// How rows are printed (before the question's name)
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Where to ask
+    #[command(flatten)]
+    pub door: DoorArgs,
+    /// The question's name; none = list the questions
+    pub name: Option<String>,
+    /// The question's parameters, each as `--name value` or `--name=value`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "--PARAM VALUE")]
+    pub params: Vec<String>,
+}

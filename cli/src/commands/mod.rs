@@ -1,0 +1,9 @@
+//! One file a command.
+
+pub mod ask;
+pub mod audit;
+pub mod collector;
+pub mod dlq;
+pub mod find;
+pub mod journal;
+pub mod sql;

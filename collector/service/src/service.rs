@@ -1,0 +1,104 @@
+//! Starts and stops everything that the configuration asks for.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tokio::task::JoinHandle;
+use tollgate_collector::{Parts, Running, journal_id};
+use tollgate_sink::Tail;
+use tollgate_sink_table::Table;
+use tollgate_telemetry::register_build_info;
+
+use crate::error::ServiceError;
+use crate::file::CollectorFile;
+use crate::query_servers::{QueriesSection, QueryServers};
+use crate::sinks::{OpenSinks, Surroundings};
+use crate::table_metrics::TableMetrics;
+
+/// The process, as the metric `tollgate_build_info` names it.
+const PROCESS: &str = "tollgate";
+
+/// A collector that runs, with its sinks and query servers.
+pub struct Service {
+    collector: Running,
+    /// What the query servers are started on, until they are.
+    queries: Option<(QueriesSection, Arc<Table>)>,
+    query_servers: Option<QueryServers>,
+    table_metrics: Option<JoinHandle<()>>,
+}
+
+/// Starts everything but the query servers. Dropped half-way, it has received nothing.
+///
+/// # Errors
+/// A sink or the collector does not start.
+pub async fn start(file: CollectorFile) -> Result<Service, ServiceError> {
+    let metrics = Registry::new();
+    register_build_info(&metrics, env!("CARGO_PKG_VERSION"), PROCESS)?;
+    let journal_id = match file.sinks.table {
+        Some(_) => journal_id(&file.journal.dir)?,
+        None => String::new(),
+    };
+    let surroundings = Surroundings { metrics: &metrics, journal_id: &journal_id };
+    let OpenSinks { sinks, table } = file.sinks.open(&surroundings).await?;
+    let table_metrics = match &table {
+        Some(table) => Some(tokio::spawn(TableMetrics::new(&metrics)?.follow(Arc::clone(table)))),
+        None => None,
+    };
+    let tail = table.clone().map(|table| table as Arc<dyn Tail>);
+    let collector = tollgate_collector::start(file.collector(), Parts { sinks, tail, metrics }).await?;
+    Ok(Service { collector, queries: file.queries.zip(table), query_servers: None, table_metrics })
+}
+
+impl Service {
+    /// Starts the query servers that are configured. They come after everything else, as the rows that only the journal holds could
+    /// not be seen before.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub async fn open_queries(&mut self) -> Result<(), ServiceError> {
+        if let Some((queries, table)) = self.queries.take() {
+            self.query_servers = Some(QueryServers::start(&queries, table).await?);
+        }
+        Ok(())
+    }
+
+    /// Where batches are received.
+    pub fn ingest(&self) -> SocketAddr {
+        self.collector.ingest_addr
+    }
+
+    /// Where metrics, health and state are.
+    pub fn admin(&self) -> SocketAddr {
+        self.collector.admin_addr
+    }
+
+    /// Where the query server under this key of `queries` listens, if it runs.
+    pub fn query_server(&self, key: &str) -> Option<SocketAddr> {
+        self.query_servers.as_ref()?.address(key)
+    }
+
+    /// Says where everything listens.
+    pub fn log_endpoints(&self) {
+        tracing::info!(address = %self.ingest(), "batches are received");
+        tracing::info!(address = %self.admin(), "metrics, health and state");
+        if let Some(servers) = &self.query_servers {
+            servers.log();
+        }
+    }
+
+    /// Stops in order: the query servers, then ingest and the sinks, which store what they hold.
+    ///
+    /// # Errors
+    /// A query server panicked.
+    pub async fn stop(self) -> Result<(), ServiceError> {
+        if let Some(servers) = self.query_servers {
+            servers.stop().await?;
+        }
+        self.collector.stop().await;
+        if let Some(task) = self.table_metrics {
+            task.abort();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! What the collector says of itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use prometheus::Registry;
+use serde::Serialize;
+use tollgate_journal::{Journal, Recovery};
+
+use crate::delivery::sink_state::{SinkState, SinkStatus, now_us};
+use crate::ingest::intake::Shared;
+use crate::ingest::refused::{Refusals, Refused};
+use crate::metrics::Metrics;
+
+/// Where in its life the collector is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stage {
+    Starting,
+    Serving,
+    Stopping,
+}
+
+/// What was found and done when the collector started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RestartReport {
+    /// Good frames in the journal.
+    pub frames: u64,
+    /// First position held.
+    pub first_position: u64,
+    /// Position of the next frame.
+    pub next_position: u64,
+    /// Frames put into the hot rows again before ingest answered.
+    pub frames_replayed: u64,
+    /// Bytes of a torn write that were cut off.
+    pub truncated_bytes: u64,
+    /// Runs of stored bytes that are damaged, kept in `quarantine/`.
+    pub quarantined: u64,
+    /// Each of them, and each torn write, in a sentence.
+    pub damage: Vec<String>,
+    /// Positions whose segment files were gone.
+    pub missing: Vec<String>,
+    /// Producers remembered.
+    pub producers: u64,
+    /// Cursors and checkpoints that were damaged, and what was done without them.
+    pub lost_state: Vec<String>,
+}
+
+impl RestartReport {
+    pub(crate) fn of(recovery: &Recovery) -> Self {
+        let damage = recovery.damage.iter().map(|damage| {
+            let kept = damage.file.as_deref().unwrap_or("no copy, the disk was full");
+            format!(
+                "{}: bytes {}..{} {:?}, positions {}..{} ({kept})",
+                damage.segment,
+                damage.bytes.start,
+                damage.bytes.end,
+                damage.kind,
+                damage.positions.start,
+                damage.positions.end
+            )
+        });
+        Self {
+            frames: recovery.frames,
+            first_position: recovery.first_position,
+            next_position: recovery.next_position,
+            truncated_bytes: recovery.truncated_bytes,
+            quarantined: recovery.quarantined,
+            damage: damage.collect(),
+            missing: recovery.missing.iter().map(|range| format!("{}..{}", range.start, range.end)).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn log(&self) {
+        let report = self;
+        tracing::info!(
+            frames = report.frames,
+            first_position = report.first_position,
+            next_position = report.next_position,
+            frames_replayed = report.frames_replayed,
+            truncated_bytes = report.truncated_bytes,
+            quarantined = report.quarantined,
+            producers = report.producers,
+            "journal opened"
+        );
+        for lost in &report.lost_state {
+            tracing::error!("{lost}");
+        }
+    }
+}
+
+/// What is known once the journal is open.
+pub(crate) struct Opened {
+    pub journal: Arc<Journal>,
+    pub shared: Arc<Shared>,
+    pub sinks: Vec<Arc<SinkState>>,
+    pub restart: RestartReport,
+}
+
+/// Behind the admin address.
+pub(crate) struct Overview {
+    pub registry: Registry,
+    pub metrics: Metrics,
+    pub refusals: Arc<Refusals>,
+    stage: AtomicU8,
+    opened: std::sync::OnceLock<Opened>,
+    started_us: i64,
+}
+
+#[derive(Serialize)]
+struct JournalStatus {
+    first_position: u64,
+    next_position: u64,
+    segments: usize,
+    used_bytes: u64,
+    allocated_bytes: u64,
+    quarantined: u64,
+    failures: u64,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    version: &'static str,
+    started_us: i64,
+    stage: Stage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    journal: Option<JournalStatus>,
+    sinks: Vec<SinkStatus>,
+    /// Posts refused for good, oldest first.
+    refused: Vec<Refused>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'a RestartReport>,
+}
+
+impl Overview {
+    pub(crate) fn new(registry: Registry, metrics: Metrics) -> Self {
+        let stage = AtomicU8::new(Stage::Starting as u8);
+        Self {
+            registry,
+            metrics,
+            refusals: Arc::default(),
+            stage,
+            opened: std::sync::OnceLock::new(),
+            started_us: now_us(),
+        }
+    }
+
+    pub(crate) fn open(&self, opened: Opened) {
+        // Set once, by the start.
+        let _ = self.opened.set(opened);
+    }
+
+    pub(crate) fn opened(&self) -> Option<&Opened> {
+        self.opened.get()
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            1 => Stage::Serving,
+            2 => Stage::Stopping,
+            _ => Stage::Starting,
+        }
+    }
+
+    /// Why the collector does not take batches, if it does not.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        match self.stage() {
+            Stage::Starting => Some("starting: the journal is being read".to_owned()),
+            Stage::Stopping => Some("stopping".to_owned()),
+            Stage::Serving => self.opened().and_then(|opened| opened.shared.refusal()),
+        }
+    }
+
+    fn sinks(&self) -> Vec<SinkStatus> {
+        let Some(opened) = self.opened() else { return Vec::new() };
+        let committed = *opened.shared.committed.borrow();
+        opened.sinks.iter().map(|sink| sink.status(committed)).collect()
+    }
+
+    /// Brings gauges up to date and answers the text format.
+    pub(crate) fn exposition(&self) -> String {
+        if let Some(opened) = self.opened() {
+            let stats = opened.journal.stats();
+            self.metrics.journal_bytes.set(as_gauge(stats.used_bytes));
+            self.metrics.journal_segments.set(as_gauge(stats.segments as u64));
+            self.metrics.journal_last_position.set(as_gauge(stats.next_position) - 1);
+        }
+        for sink in self.sinks() {
+            self.metrics.lag_frames.with_label_values(&[sink.name]).set(as_gauge(sink.lag_frames));
+            self.metrics.lag_age.with_label_values(&[sink.name]).set(sink.lag_age_seconds);
+        }
+        tollgate_telemetry::exposition(&self.registry)
+    }
+
+    /// The status page, JSON.
+    pub(crate) fn status(&self) -> serde_json::Result<String> {
+        let journal = self.opened().map(|opened| {
+            let stats = opened.journal.stats();
+            JournalStatus {
+                first_position: stats.first_position,
+                next_position: stats.next_position,
+                segments: stats.segments,
+                used_bytes: stats.used_bytes,
+                allocated_bytes: stats.allocated_bytes,
+                quarantined: stats.quarantined,
+                failures: stats.failures,
+            }
+        });
+        serde_json::to_string_pretty(&Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started_us: self.started_us,
+            stage: self.stage(),
+            refusing: self.not_ready(),
+            journal,
+            sinks: self.sinks(),
+            refused: self.refusals.list(),
+            restart: self.opened().map(|opened| &opened.restart),
+        })
+    }
+}
+
+fn as_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
