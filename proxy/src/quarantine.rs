@@ -1,25 +1,25 @@
-//! Looking into the quarantine folder, and sending what is in it again, beside a proxy that runs or without one.
+//! Lists, shows and replays the batches in the quarantine folder, with or without a running proxy.
 //!
-//! Records of a refused batch were reported as shed; once they are replayed they are there all the same.
+//! The records of a refused batch were reported as shed. A replay delivers them all the same.
 
 use std::io::{self, Write};
 
 use tollgate_proxy_ship::{Answer, BatchName, Link, Quarantine, QuarantinedBatch, ShipOptions};
 use tollgate_record::{DecodeLimits, decode, json};
 
-/// Tries for one batch, while the collector asks for patience or cannot be reached.
+/// Tries for one batch, while the collector asks to wait or cannot be reached.
 const TRIES_MAX: u32 = 5;
 
-/// Why it cannot be done.
+/// Why a batch is not listed, shown or replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum QuarantineError {
-    /// There is none.
+    /// The configuration names no quarantine folder.
     #[error("the configuration names no quarantine folder; set records.quarantine_dir")]
     NoFolder,
-    /// There is nothing to replay to.
+    /// The configuration names no collector.
     #[error("the configuration names no collector; set records.collectors")]
     NoCollector,
-    /// The folder or the output fails.
+    /// The folder or the output failed.
     #[error(
         "the quarantine folder fails; check that records.quarantine_dir is there, and that this user may read and write it"
     )]
@@ -35,18 +35,18 @@ pub enum QuarantineError {
         /// Why.
         reason: String,
     },
-    /// A replay that did not send everything.
+    /// Some batches were not accepted.
     #[error("{left} batches stay in the quarantine folder")]
     Left {
-        /// How many.
+        /// Their number.
         left: usize,
     },
-    /// The collector cannot be had.
+    /// The collector cannot be reached, or asked to wait too often.
     #[error("{name}: the collector did not take it ({cause}); try again later")]
     NotNow {
         /// The batch.
         name: String,
-        /// What happened last.
+        /// The last failure.
         cause: String,
     },
 }
@@ -68,7 +68,7 @@ fn find(quarantine: &Quarantine, name: &str) -> Result<QuarantinedBatch, Quarant
 pub fn list(options: &ShipOptions, out: &mut dyn Write) -> Result<(), QuarantineError> {
     for QuarantinedBatch { name, bytes, refusal } in open(options)?.list()? {
         let why = match refusal {
-            // One line a batch, whatever a collector says.
+            // The reason is the collector's text: control characters go, so that a batch has one line.
             Some(why) => format!("{}\t{}\t{}", why.status, why.time_us, why.reason.replace(char::is_control, " ")),
             None => "?\t?\tthe reason cannot be read".into(),
         };
@@ -98,11 +98,11 @@ pub fn show(options: &ShipOptions, name: &str, out: &mut dyn Write) -> Result<()
     Ok(())
 }
 
-/// Sends these batches again, all if none is named, oldest first; deletes what is taken, and tells of what is not.
+/// Sends batches again, oldest first; all of them without `names`. Deletes the accepted ones, and reports the others.
 ///
 /// # Errors
-/// No folder or collector, a name that is not there, a collector that cannot be reached, or batches that were refused
-/// again: what was not taken stays.
+/// There is no folder, collector or batch of a name; the collector cannot be reached; or it refused some batches again.
+/// Batches that were not accepted stay.
 pub async fn replay(
     options: &ShipOptions,
     names: Option<&[String]>,
@@ -140,7 +140,7 @@ pub async fn replay(
     if left == 0 { Ok(()) } else { Err(QuarantineError::Left { left }) }
 }
 
-/// Whether the batch was taken.
+/// Reports the collector's answer. Returns whether it accepted the batch, which is deleted then.
 fn settle(
     quarantine: &Quarantine,
     name: &BatchName,

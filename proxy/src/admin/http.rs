@@ -2,7 +2,7 @@
 //!
 //! `/metrics` `/metrics.json` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
 //! `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each
-//! service and how they fare). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
+//! service and their health). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;

@@ -1,4 +1,4 @@
-//! The state of one upstream identity: failures in a row, ejections, and what is open to it.
+//! The state of one upstream identity: failures in a row, ejections, open connections and requests in flight.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock, Weak};

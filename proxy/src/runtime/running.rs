@@ -16,7 +16,7 @@ use crate::admin::Admin;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
-use crate::runtime::sockets::{Handed, SocketError};
+use crate::runtime::sockets::{InheritedSockets, SocketError};
 use crate::runtime::worker::{self, DRAIN_POLL};
 use crate::task::cancel::Shutdown;
 use crate::task::clock::now_us;
@@ -85,10 +85,10 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
         tracing::warn!("no records are written: `records.enabled` is false");
     }
     let metrics = Metrics::new(&plan.revision)?;
-    let mut handed = Handed::new(sockets)?;
-    let (sockets, addresses) = handed.listeners(&plan)?;
-    let (admin, admin_socket) = handed.one("admin", plan.admin)?;
-    handed.none_left()?;
+    let mut inherited = InheritedSockets::new(sockets)?;
+    let (sockets, addresses) = inherited.listeners(&plan)?;
+    let (admin, admin_socket) = inherited.one("admin", plan.admin)?;
+    inherited.none_left()?;
     let ring = Ring::new(&plan.records, metrics.ship.clone());
     let shipper = Shipper::start(&plan.records, ring.clone(), metrics.ship.clone())?;
     let level = plan.config.records.compression_level.value;

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::plan::Plan;
 
-/// Connections that the kernel holds before they are accepted.
+/// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 4_096;
 
 /// Why there is no listening socket.
@@ -28,7 +28,7 @@ pub enum SocketError {
         /// Why.
         error: io::Error,
     },
-    /// A socket was handed over that cannot be used.
+    /// An inherited socket cannot be used.
     #[error("socket {index} of LISTEN_FDS cannot be used: {error}; hand over listening TCP sockets only")]
     Unusable {
         /// Its place, from 0.
@@ -36,13 +36,13 @@ pub enum SocketError {
         /// Why.
         error: io::Error,
     },
-    /// A socket was handed over that no listener has.
+    /// No listener has the address of an inherited socket.
     #[error("a socket bound to {0} was handed over, but neither a listener nor admin has this address; write it there")]
     Unwanted(SocketAddr),
 }
 
-/// The sockets that this process was started with, by the environment variables `LISTEN_PID` and `LISTEN_FDS`; each can
-/// be taken once.
+/// Takes the sockets that this process inherited, by the environment variables `LISTEN_PID` and `LISTEN_FDS`. Each can be
+/// taken once.
 ///
 /// # Errors
 /// One of them is no listening TCP socket.
@@ -56,18 +56,16 @@ pub fn inherited() -> Result<Vec<TcpListener>, SocketError> {
     Ok(sockets)
 }
 
-/// One socket per listener for each worker, and where each listener is bound.
+/// One socket of each listener for each worker, and the bound address of each listener.
 pub type Sockets = (Vec<Vec<TcpListener>>, Vec<(String, SocketAddr)>);
 
-/// Sockets that were handed over, by the address that they are bound to.
+/// Inherited sockets, by the address that they are bound to.
 #[derive(Debug)]
-pub struct Handed(Vec<(SocketAddr, TcpListener)>);
+pub struct InheritedSockets(Vec<(SocketAddr, TcpListener)>);
 
-impl Handed {
-    /// Of these sockets.
-    ///
+impl InheritedSockets {
     /// # Errors
-    /// The kernel does not say where one is bound.
+    /// A socket has no local address.
     pub fn new(sockets: Vec<TcpListener>) -> Result<Self, SocketError> {
         let bound = |(index, socket): (usize, TcpListener)| {
             let address = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
@@ -81,17 +79,17 @@ impl Handed {
         Some(self.0.swap_remove(index).1)
     }
 
-    /// The socket that was handed over for `address`, or one that is bound now.
+    /// Takes the inherited socket of `address`, or binds one.
     ///
     /// # Errors
-    /// It cannot be bound.
+    /// The address cannot be bound.
     pub fn one(&mut self, name: &str, address: SocketAddr) -> Result<(SocketAddr, TcpListener), SocketError> {
         let socket = self.take(address).map_or_else(|| bind(address, false), Ok);
         named(name, address, socket.and_then(|socket| Ok((socket.local_addr()?, socket))))
     }
 
-    /// For every listener of the plan and every worker: its own socket on a shared address, or its share of the one
-    /// that was handed over.
+    /// Makes a socket for each worker of each listener: one of its own on a shared address, or a duplicate of the inherited
+    /// one.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -100,12 +98,12 @@ impl Handed {
         let mut addresses = Vec::new();
         for listener in &plan.listeners {
             let mut address = listener.address;
-            let handed = self.take(address);
+            let inherited = self.take(address);
             for worker in &mut sockets {
-                let socket = handed.as_ref().map_or_else(|| bind(address, true), TcpListener::try_clone);
+                let socket = inherited.as_ref().map_or_else(|| bind(address, true), TcpListener::try_clone);
                 let bound = socket.and_then(|socket| Ok((socket.local_addr()?, socket)));
                 let (at, socket) = named(&listener.name, address, bound)?;
-                // The first worker picks the port when the configuration leaves it free.
+                // With port 0, the first worker's socket picks the port for the others.
                 address = at;
                 worker.push(socket);
             }
@@ -114,10 +112,10 @@ impl Handed {
         Ok((sockets, addresses))
     }
 
-    /// All of them were taken.
+    /// Checks that every inherited socket was taken.
     ///
     /// # Errors
-    /// One that was not: its clients would wait for ever.
+    /// One was not. Its clients would wait for ever.
     pub fn none_left(self) -> Result<(), SocketError> {
         self.0.first().map_or(Ok(()), |(address, _)| Err(SocketError::Unwanted(*address)))
     }

@@ -58,7 +58,7 @@ pub fn run(runtime: LocalRuntime, start: Start) {
     let context = Rc::new(WorkerContext::new(&plan, recorder, worker_metrics, drain, cut));
     let clients = Clients::new(context.clone(), &plan.config);
     let seal_period = (plan.config.records.batch_age_max.0 / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
-    // The first reload frees this plan, unless somebody holds it.
+    // Dropped here, so that the first reload can free it.
     drop(plan);
     let worker = Rc::new(Worker { context, clients, seal_period });
     runtime.block_on(worker.clone().serve(sockets, queries, adopts));

@@ -279,7 +279,7 @@ fn failed(transaction: &Transaction, route: &RoutePlan, watch: Option<&BodyWatch
     reply(error)
 }
 
-/// What the client is told of an upstream's error.
+/// The reply to the client for an upstream's error.
 fn reply(error: UpstreamError) -> LocalReply {
     let UpstreamError { class, fault, timed_out, detail, .. } = error;
     let reply = match class {

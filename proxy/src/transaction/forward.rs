@@ -54,7 +54,7 @@ pub async fn handle(
     Ok(response)
 }
 
-/// An upstream's response, with what is needed to pass it on.
+/// An upstream's response, with its connection and the bounds of its body.
 struct Answer {
     response: Response<Incoming>,
     lease: Box<Lease<RequestBody>>,

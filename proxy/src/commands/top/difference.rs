@@ -90,10 +90,10 @@ impl<'a> Difference<'a> {
             let before = self.before.get(&(name, &sample.labels)).map_or(&[][..], |before| &before.buckets);
             let base = |nth: usize| before.get(nth).map_or(0, |(_, count)| *count);
             // A single series restarts at 0 if its service was removed and added again.
-            let anew =
+            let restarted =
                 sample.buckets.last().map_or(0, |(_, count)| *count) < before.last().map_or(0, |(_, count)| *count);
             let grown = sample.buckets.iter().enumerate();
-            let grown = grown.map(|(nth, (bound, count))| (*bound, if anew { *count } else { count - base(nth) }));
+            let grown = grown.map(|(nth, (bound, count))| (*bound, if restarted { *count } else { count - base(nth) }));
             observed.insert(value.as_str(), grown.collect());
         }
         observed

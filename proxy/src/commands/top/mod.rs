@@ -29,7 +29,7 @@ const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// What is shown, and how.
+/// The arguments of `top`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// The proxy's admin endpoint, `host:port`; that of --config, or the default, if it is not given.

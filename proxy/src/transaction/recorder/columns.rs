@@ -98,7 +98,7 @@ pub fn consumer(connection: &ConnectionFacts) -> Option<&str> {
     client.common_name.as_deref().or(client.dns_names.first().map(String::as_str))
 }
 
-/// Where the time of a transaction went. What nobody else took is the gateway's own.
+/// Fills the times of a transaction. The time that no wait accounts for is the gateway's own.
 pub fn times(record: &mut Record<'_>, request: &RequestFacts, upstream: &UpstreamFacts, ended_at: Instant) {
     let us = |duration: Duration| duration.as_micros() as i64;
     let total = ended_at.saturating_duration_since(request.began_at);
