@@ -1,4 +1,4 @@
-//! TLS towards clients, as it is written.
+//! TLS towards clients.
 
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ConfigPath, Spanned};
@@ -9,7 +9,7 @@ use crate::KeyPair;
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerTls {
-    /// Chosen by SNI; the first one answers clients that send none, or an unknown one.
+    /// Certificates, of which SNI chooses one. The first one answers clients that send no name or an unknown one.
     pub certificates: Vec<KeyPair>,
     /// Whether clients are asked for a certificate.
     #[serde(default)]
@@ -17,10 +17,10 @@ pub struct ListenerTls {
     /// PEM file with the authorities that client certificates must come from.
     #[serde(default)]
     pub client_ca: Option<Spanned<ConfigPath>>,
-    /// Which client certificates are revoked.
+    /// Revocation lists for client certificates.
     #[serde(default)]
     pub client_crl: Option<ClientCrl>,
-    /// Server names whose clients are asked otherwise.
+    /// Server names with a `client_auth` of their own.
     #[serde(default)]
     pub names: Vec<NamedAuth>,
     /// Lowest protocol version.
@@ -31,7 +31,7 @@ pub struct ListenerTls {
     pub http2: bool,
 }
 
-/// What clients must show that ask for one of some names.
+/// Client authentication for some server names.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedAuth {
@@ -53,15 +53,15 @@ pub struct NamedAuth {
 pub struct ClientCrl {
     /// PEM files with one list or more each.
     pub files: Vec<Spanned<ConfigPath>>,
-    /// A certificate whose issuer has no list in these files.
+    /// Treatment of a certificate whose issuer has no list in these files.
     #[serde(default)]
     pub unknown: CrlGap,
-    /// A list past its `nextUpdate`.
+    /// Treatment of a certificate whose list is past its `nextUpdate`.
     #[serde(default = "accept")]
     pub expired: CrlGap,
 }
 
-/// What follows from a gap in what is known of revocations.
+/// Treatment of a certificate whose revocation is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CrlGap {
@@ -76,10 +76,10 @@ pub enum CrlGap {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuth {
-    /// They are not asked.
+    /// Clients are not asked.
     #[default]
     None,
-    /// They are asked, and verified if they send one.
+    /// Clients are asked, and a certificate that they send is verified.
     Optional,
     /// A handshake without a valid one fails.
     Required,

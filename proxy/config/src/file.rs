@@ -1,15 +1,11 @@
-//! The whole file.
-
-use std::path::Path;
+//! The root of the configuration.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ConfigDuration, ConfigError, ConfigPath, Spanned};
+use tollgate_config::{ConfigDuration, ConfigPath, Spanned};
 
-use crate::{
-    Admin, Forwarding, Hmac, Http2, Limits, Listener, Records, Retries, Route, Service, Timeouts, Trace, files,
-};
+use crate::{Admin, Forwarding, Hmac, Http2, Limits, Listener, Records, Retries, Route, Service, Timeouts, Trace};
 
-/// The whole file.
+/// The whole configuration, with every default.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyConfig {
@@ -24,13 +20,13 @@ pub struct ProxyConfig {
     /// Worker threads; default: one per core.
     #[serde(default)]
     pub workers: Option<Spanned<usize>>,
-    /// How long transactions may go on after SIGTERM before they are cut.
+    /// Time that transactions have after SIGTERM before they are aborted.
     #[serde(default = "default_drain")]
     pub drain: ConfigDuration,
-    /// How long everything is served on after SIGTERM while `/readyz` says that this proxy is not ready, before it drains.
+    /// Time after SIGTERM in which the proxy still serves everything, while `/readyz` reports it as not ready.
     #[serde(default = "default_drain_delay")]
     pub drain_delay: ConfigDuration,
-    /// Where clients connect.
+    /// Addresses that clients connect to.
     pub listeners: Vec<Listener>,
     /// Further files, or folders of them, with `services` and `routes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -38,7 +34,7 @@ pub struct ProxyConfig {
     /// The proxied APIs.
     #[serde(default)]
     pub services: Vec<Service>,
-    /// Which request goes to which service.
+    /// Rules that assign requests to services.
     #[serde(default)]
     pub routes: Vec<Route>,
     /// Deadlines, unless a route has its own.
@@ -67,16 +63,6 @@ pub struct ProxyConfig {
     /// Metrics, health and the view of transactions in flight.
     #[serde(default)]
     pub admin: Admin,
-}
-
-impl ProxyConfig {
-    /// Loads the file or folder at `path`, with everything that it includes; the files that it names are not read.
-    ///
-    /// # Errors
-    /// Files that cannot be read or understood.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Ok(files::load(path)?.value)
-    }
 }
 
 fn default_drain_delay() -> ConfigDuration {

@@ -1,8 +1,7 @@
-//! One file, or several: the services and routes of each API in a file of its own, so that teams own theirs.
+//! Loads one file, or several as one configuration. With several, each team can own the file of its API.
 //!
-//! `include:` of the main file names files and folders; a folder named in its place is read as its `proxy.yaml` with
-//! everything else in it. The files are one configuration: names are unique over all of them, each problem names its
-//! file, and the revision covers all.
+//! `include:` of the main file names files and folders. A folder in place of the main file means its `proxy.yaml`, with
+//! every other file in it. Names are unique over all files, each problem names its file, and the revision covers all.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,12 +11,12 @@ use tollgate_config::{ConfigError, Diagnostic, FILES_MAX, Loaded};
 
 use crate::{ProxyConfig, Route, Service};
 
-/// The main file of a folder.
+/// Name of the main file in a folder.
 const MAIN: &str = "proxy.yaml";
-/// Folders in folders.
+/// Depth of folders.
 const DEPTH_MAX: usize = 8;
 
-/// A further file.
+/// A further file, which has the services and routes of one API or more.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ApiFile {
@@ -75,12 +74,12 @@ fn included(mut loaded: Loaded<ProxyConfig>, folder: Option<&Path>) -> Result<Lo
             Err(error) => problems.extend_from_slice(error.diagnostics()),
         }
     }
-    // What is printed is whole.
+    // The configuration is whole now: printed, it needs no other file.
     loaded.value.include.clear();
     if problems.is_empty() { Ok(loaded) } else { Err(ConfigError::many(problems)) }
 }
 
-/// The `.yaml` and `.yml` files below a folder, in order; names that begin with a dot are passed over.
+/// Lists the `.yaml` and `.yml` files below a folder, in order. Names that begin with a dot are skipped.
 fn list(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<(), String> {
     if depth > DEPTH_MAX {
         return Err(format!("{} is more than {DEPTH_MAX} folders deep; move its files up", folder.display()));

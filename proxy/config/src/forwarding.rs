@@ -15,7 +15,7 @@ pub struct Forwarding {
     pub forwarded: bool,
     /// Send Via upstream.
     pub via: bool,
-    /// The fields that tell upstreams of the client's verified certificate.
+    /// Fields that tell upstreams of the client's verified certificate.
     pub client_cert: ClientCertFields,
 }
 
@@ -31,10 +31,10 @@ impl Default for Forwarding {
     }
 }
 
-/// In which fields an upstream is told of the verified client certificate. A client cannot set any of them.
+/// Fields that tell an upstream of the verified client certificate. A client cannot set any of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum ClientCertFields {
-    /// In none.
+    /// No field.
     #[default]
     #[serde(rename = "none")]
     None,

@@ -1,40 +1,40 @@
-//! When targets of a service are passed over.
+//! Rules by which targets of a service are skipped.
 
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ConfigDuration, Spanned};
 
-/// When targets are passed over.
+/// Rules by which targets are skipped.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// By what transactions see.
+    /// Rules on failures of transactions.
     pub passive: Passive,
-    /// By asking; default: nobody asks.
+    /// Rules on failures of checks; default: no checks.
     pub active: Option<Active>,
-    /// What happens when every target is out.
+    /// Behaviour when every target is out.
     pub all_out: AllOut,
 }
 
-/// What happens when every target of a service is out.
+/// Behaviour when every target of a service is out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AllOut {
-    /// All are used as if none were out: a check that is wrong takes no API down.
+    /// All targets are used as if none were out, so that a wrong check takes no API down.
     #[default]
     Serve,
     /// Requests are refused.
     Refuse,
 }
 
-/// Passing targets over by what transactions see.
+/// Rules on failures of transactions.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Passive {
     /// Failures in a row that put a target out; 0 = never.
     pub failures: u32,
-    /// How long it is out the first time; doubles while it goes on failing.
+    /// Time that a target is out the first time. It doubles while the target goes on failing.
     pub ejection: ConfigDuration,
-    /// How long it is out at most.
+    /// Longest time that a target is out.
     pub ejection_max: ConfigDuration,
     /// Percentage of the targets that may be out at one time.
     pub ejected_percent_max: Spanned<u32>,
@@ -51,26 +51,26 @@ impl Default for Passive {
     }
 }
 
-/// Asking targets whether they are well.
+/// Checks of every target at intervals.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Active {
-    /// What to GET; without it, a connection (with its TLS handshake) is enough.
+    /// Path of a GET; without it the check only connects, with the TLS handshake.
     #[serde(default)]
     pub path: Option<Spanned<String>>,
-    /// From one check to the next.
+    /// Time from one check to the next.
     #[serde(default = "default_interval")]
     pub interval: ConfigDuration,
-    /// For one check.
+    /// Time for one check.
     #[serde(default = "default_check_timeout")]
     pub timeout: ConfigDuration,
     /// Failed checks in a row that put a target out.
     #[serde(default = "default_unhealthy")]
     pub unhealthy: u32,
-    /// Good checks in a row that bring it back.
+    /// Successful checks in a row that bring a target back.
     #[serde(default = "default_healthy")]
     pub healthy: u32,
-    /// Statuses that are good; default: 200 to 399.
+    /// Statuses of a successful check; default: 200 to 399.
     #[serde(default)]
     pub statuses: Vec<u16>,
 }

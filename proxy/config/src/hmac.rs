@@ -7,7 +7,7 @@ use tollgate_config::{ConfigPath, Spanned};
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hmac {
-    /// File with the secret: at least 32 bytes (`openssl rand -hex 32`), surrounding whitespace is removed.
+    /// File with the secret, at least 32 bytes (`openssl rand -hex 32`). Surrounding whitespace is removed.
     pub key_file: Spanned<ConfigPath>,
     /// Names the secret in each batch, so that it can be rotated.
     pub key_id: String,

@@ -21,7 +21,7 @@ pub struct Http2 {
     pub send_buffer_bytes: usize,
     /// Streams reset by the peer before they were accepted; more close the connection (rapid reset).
     pub pending_resets_max: usize,
-    /// Streams reset by us for the peer's errors; more close the connection.
+    /// Streams that the proxy reset for the peer's errors; more close the connection.
     pub local_error_resets_max: usize,
     /// Control frames of a client a second, as PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown ones, after the burst.
     pub control_frames_per_second_max: u32,

@@ -9,25 +9,25 @@ use tollgate_config::{ByteSize, ConfigDuration, Spanned};
 pub struct Timeouts {
     /// TCP accept to the end of the TLS handshake.
     pub handshake: ConfigDuration,
-    /// How long a connection that has begun no request yet may still do so once the proxy drains.
+    /// Time that a new connection has for its first request once the proxy drains.
     pub drain_first_request: ConfigDuration,
-    /// A request head, and the wait for the next one on an HTTP/1.1 connection.
+    /// A request head, and the wait for the next head on an HTTP/1.1 connection.
     pub header_read: ConfigDuration,
-    /// How long an HTTP/1.1 connection keeps its buffers without a request.
+    /// Time without a request after which an HTTP/1.1 connection gives its buffers back.
     pub http1_rest: ConfigDuration,
     /// An HTTP/2 connection without a stream.
     pub http2_idle: ConfigDuration,
     /// Longest silence of a body, in either direction.
     pub body_idle: ConfigDuration,
-    /// How long a body may be waited for beyond what its least rate allows.
+    /// Time that a body may take beyond what its minimum rate allows.
     pub rate_grace: ConfigDuration,
-    /// Longest time that a client may leave the socket full.
+    /// Longest time that a client may read nothing while data waits for it.
     pub client_write: ConfigDuration,
     /// Resolving, connecting and TLS towards an upstream, for one attempt.
     pub connect: ConfigDuration,
-    /// Request sent to first byte of the response.
+    /// Time from the sent request to the first byte of the response.
     pub first_byte: ConfigDuration,
-    /// Request head to last byte of the response. Tunnels are exempt.
+    /// Time from the request head to the last byte of the response. Tunnels are exempt.
     pub total: ConfigDuration,
     /// Silence of a tunnel, in both directions at once.
     pub tunnel_idle: ConfigDuration,
@@ -35,11 +35,11 @@ pub struct Timeouts {
     pub upstream_idle: ConfigDuration,
     /// Age past which an upstream connection takes no further request.
     pub upstream_age: ConfigDuration,
-    /// Wait for an upstream connection when there are as many as there may be.
+    /// Wait for an upstream connection when the most allowed are open.
     pub upstream_pending: ConfigDuration,
-    /// How long an answer of the resolver is used before it is asked again.
+    /// Time that an answer of the resolver is used.
     pub dns_cache: ConfigDuration,
-    /// How long an old answer is used while the resolver fails.
+    /// Time that an old answer is still used while the resolver fails.
     pub dns_stale: ConfigDuration,
 }
 
@@ -73,7 +73,7 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Open client connections of one worker; more are closed at once.
     pub connections_max: usize,
-    /// Clients that each cap on clients tells apart at one time, for the whole process.
+    /// Clients that each per-client cap tracks at one time, for the whole process.
     pub clients_max: Spanned<usize>,
     /// Requests on one HTTP/1.1 connection before it is closed; 0 = no bound.
     pub requests_per_connection_max: u64,
@@ -83,9 +83,9 @@ pub struct Limits {
     pub headers_max: Spanned<usize>,
     /// Bytes of a request body.
     pub request_body_bytes_max: ByteSize,
-    /// Bytes a second that a client must send of a body while nothing else is waited for; 0 = no bound.
+    /// Bytes a second that a client must send of a body while only the client is waited for; 0 = no bound.
     pub request_bytes_per_second_min: u64,
-    /// Bytes a second that a client must take of a body while nothing else is waited for; 0 = no bound.
+    /// Bytes a second that a client must read of a body while only the client is waited for; 0 = no bound.
     pub response_bytes_per_second_min: u64,
     /// Open connections of one worker to one upstream identity.
     pub upstream_connections_max: usize,
@@ -119,18 +119,18 @@ impl Default for Limits {
     }
 }
 
-/// Bounds on trying again.
+/// Bounds on retries.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retries {
     /// Connections tried for one request, the first included.
     pub attempts_max: Spanned<u32>,
-    /// Second attempts for every hundred requests to an upstream identity, for each worker.
+    /// Retries for every hundred requests to an upstream identity, for each worker.
     pub budget_percent: Spanned<u32>,
-    /// Second attempts a second that are always allowed, for each worker and upstream identity.
+    /// Retries a second that are always allowed, for each worker and upstream identity.
     pub budget_per_second_min: Spanned<u32>,
-    /// Bytes of a request body kept until the response begins, so that an HTTP/2 upstream that refuses a stream unseen
-    /// can be asked again.
+    /// Bytes of a request body that are kept until the response begins. A stream that an HTTP/2 upstream refused unseen can
+    /// then be sent again.
     pub replay_bytes_max: ByteSize,
 }
 

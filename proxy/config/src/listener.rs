@@ -1,7 +1,7 @@
 //! Addresses that clients connect to.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ConfigPath, Spanned};
+use tollgate_config::Spanned;
 
 use crate::{AcceptProxyProtocol, ListenerCaps, ListenerTls};
 
@@ -16,20 +16,10 @@ pub struct Listener {
     /// TLS; without it the listener is plaintext HTTP/1.1.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
-    /// Every connection begins with a PROXY header that names its client.
+    /// Set if every connection begins with a PROXY header.
     #[serde(default)]
     pub proxy_protocol: Option<AcceptProxyProtocol>,
     /// Caps on its connections and requests.
     #[serde(default)]
     pub caps: ListenerCaps,
-}
-
-/// A certificate chain and its key.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyPair {
-    /// PEM file, leaf first.
-    pub certificate: Spanned<ConfigPath>,
-    /// PEM file.
-    pub key: Spanned<ConfigPath>,
 }

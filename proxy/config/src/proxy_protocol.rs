@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use tollgate_config::Spanned;
 
-/// Which PROXY headers a listener takes, and from whom.
+/// PROXY headers that a listener accepts, and the peers that may send them.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptProxyProtocol {
     /// Versions that are accepted.
     #[serde(default)]
     pub accept: AcceptedVersion,
-    /// Networks of the proxies in front, whose headers are believed: anybody else's connection is closed.
+    /// Networks of the proxies in front, whose headers are believed. A connection from elsewhere is closed.
     pub from: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -27,11 +27,11 @@ pub enum AcceptedVersion {
     Any,
 }
 
-/// Whether an upstream is told of the client in a PROXY protocol header.
+/// PROXY header in which an upstream learns of the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyProtocol {
-    /// It is not.
+    /// No header.
     #[default]
     None,
     /// Version 1, as text.

@@ -1,16 +1,16 @@
-//! Where the transaction records go.
+//! The way of the transaction records.
 
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Spanned};
 
-/// Where the transaction records go.
+/// The way of the transaction records.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Records {
     /// `false` writes no records at all: only for measuring what they cost.
     #[serde(default = "crate::default_true")]
     pub enabled: bool,
-    /// `https://host:port`, the first that works is used.
+    /// `https://host:port` of each collector; the first that works is used.
     #[serde(default)]
     pub collectors: Vec<Spanned<String>>,
     /// TLS towards the collectors.
@@ -37,7 +37,7 @@ pub struct Records {
     /// Time within which a collector must answer a batch.
     #[serde(default = "default_post_timeout")]
     pub post_timeout: ConfigDuration,
-    /// Time, after the drain, to ship what is left; the rest goes to the spool.
+    /// Time after the drain in which the rest is shipped; what is left then goes to the spool.
     #[serde(default = "default_stop_timeout")]
     pub stop_timeout: ConfigDuration,
     /// First wait before a batch is sent again; doubles up to `backoff_max`, with jitter.
@@ -49,22 +49,22 @@ pub struct Records {
     /// Batches kept on disk when the ring is full.
     #[serde(default)]
     pub spool: Option<Spool>,
-    /// How long a collector that failed is passed over while another one works.
+    /// Time that a failed collector is skipped while another one works.
     #[serde(default = "default_failback")]
     pub failback_after: ConfigDuration,
-    /// How long a connection to a collector is used; each new one is made with the certificates of that moment.
+    /// Age at which a connection to a collector is replaced; the new one uses the certificates of that moment.
     #[serde(default = "default_connection_age")]
     pub connection_age_max: ConfigDuration,
-    /// Folder for batches that a collector refused for good; without it they are dropped, and counted either way.
+    /// Folder for batches that a collector refused for good. Without it they are dropped. They are counted either way.
     #[serde(default)]
     pub quarantine_dir: Option<Spanned<ConfigPath>>,
-    /// Bytes of batches in it; what is refused past that is dropped.
+    /// Bytes of batches in that folder; further ones are dropped.
     #[serde(default = "default_quarantine_bytes")]
     pub quarantine_bytes_max: ByteSize,
-    /// Batches in it.
+    /// Batches in that folder.
     #[serde(default = "default_quarantine_batches")]
     pub quarantine_batches_max: Spanned<usize>,
-    /// What happens when ring and spool are full.
+    /// Behaviour when ring and spool are full.
     #[serde(default)]
     pub overflow: Overflow,
 }
@@ -84,7 +84,7 @@ pub struct CollectorTls {
     pub server_name: Option<Spanned<String>>,
 }
 
-/// Batches on disk.
+/// Folder for batches that the ring does not hold.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spool {
@@ -93,19 +93,19 @@ pub struct Spool {
     /// Bytes of the disk that batches take, in blocks of 4 KiB.
     #[serde(default = "default_spool")]
     pub bytes_max: ByteSize,
-    /// Batches kept: each has a file, and a place in memory of some 100 bytes.
+    /// Batches that are kept. Each has a file, and takes some 100 bytes of memory.
     #[serde(default = "default_spool_files")]
     pub files_max: Spanned<usize>,
 }
 
-/// What happens when ring and spool are full.
+/// Behaviour when ring and spool are full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Overflow {
     /// The newest batch is dropped, counted, and reported by a gap record.
     #[default]
     Shed,
-    /// New requests wait until there is room: no record is lost, and the collector's outage becomes the clients'.
+    /// New requests wait until there is room. No record is lost, but an outage of the collector becomes one of the clients.
     Block,
 }
 

@@ -1,37 +1,37 @@
-//! Which request goes to which service.
+//! Rules that assign requests to services.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, Spanned};
 
-/// A condition on a field of the request: there, not there, or there once with a value.
+/// A condition on a field of the request: present, absent, or present once with a value.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderMatch {
-    /// The field.
+    /// Name of the field.
     pub name: Spanned<String>,
-    /// Its value, compared as it is; without it the field must only be there.
+    /// Value of the field, compared byte by byte; without it the field must only be present.
     #[serde(default)]
     pub value: Option<Spanned<String>>,
-    /// It must not be there.
+    /// Set if the field must be absent.
     #[serde(default)]
     pub absent: bool,
 }
 
-/// Edits of fields: removed, then set, then added.
+/// Edits of fields, in the order in which they are made: remove, set, add.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeaderEditing {
-    /// Fields that are put in the place of what is there.
+    /// Fields that replace those of their name.
     pub set: BTreeMap<String, Spanned<String>>,
-    /// Fields that are put beside what is there.
+    /// Fields that are added beside those of their name.
     pub add: BTreeMap<String, Spanned<String>>,
     /// Fields that are removed.
     pub remove: Vec<Spanned<String>>,
 }
 
-/// Which requests go to a service.
+/// The requests that go to a service, and what is done with them.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -48,19 +48,19 @@ pub struct Route {
     /// Methods; default: all.
     #[serde(default)]
     pub methods: Vec<Spanned<String>>,
-    /// What fields of the request must be like, all of it.
+    /// Conditions on fields of the request, all of which must hold.
     #[serde(default)]
     pub headers: Vec<HeaderMatch>,
     /// Removes the matched prefix before the path goes upstream.
     #[serde(default)]
     pub strip_prefix: bool,
-    /// The path that goes upstream, with the variables of the matched template; behind a prefix, what followed it is added.
+    /// Path that goes upstream, with variables of the matched template. Behind a prefix, the rest of the path is added.
     #[serde(default)]
     pub rewrite: Option<Spanned<String>>,
-    /// Edits of the request's fields on their way upstream.
+    /// Edits of the request's fields.
     #[serde(default)]
     pub request_headers: HeaderEditing,
-    /// Edits of the fields of the upstream's answers.
+    /// Edits of the fields of the upstream's responses.
     #[serde(default)]
     pub response_headers: HeaderEditing,
     /// Path template for the record; default: the matched path, if it is a template or a whole path.
@@ -75,7 +75,7 @@ pub struct Route {
     /// Request headers that may stand in the record.
     #[serde(default)]
     pub header_allow: Vec<Spanned<String>>,
-    /// Deadlines of this route; a key that is absent is taken from the general `timeouts`.
+    /// Deadlines of this route; an absent key has its value from the general `timeouts`.
     #[serde(default)]
     pub timeouts: RouteTimeouts,
     /// Largest request body; default: the general limit.
@@ -87,16 +87,16 @@ pub struct Route {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteTimeouts {
-    /// See [`Timeouts::connect`].
+    /// See [`crate::Timeouts::connect`].
     #[serde(default)]
     pub connect: Option<ConfigDuration>,
-    /// See [`Timeouts::first_byte`].
+    /// See [`crate::Timeouts::first_byte`].
     #[serde(default)]
     pub first_byte: Option<ConfigDuration>,
-    /// See [`Timeouts::body_idle`].
+    /// See [`crate::Timeouts::body_idle`].
     #[serde(default)]
     pub body_idle: Option<ConfigDuration>,
-    /// See [`Timeouts::total`].
+    /// See [`crate::Timeouts::total`].
     #[serde(default)]
     pub total: Option<ConfigDuration>,
 }

@@ -14,24 +14,24 @@ pub struct Service {
     /// Owning application or team.
     #[serde(default)]
     pub app_id: Option<String>,
-    /// `http://host[:port]`, `https://host[:port]` or `unix:/path`, with a weight if it is written as a map.
+    /// Upstreams of the service.
     pub targets: Vec<Spanned<Target>>,
-    /// What is spoken with them.
+    /// Protocol towards the targets.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Whether they are told of the client in a PROXY protocol header.
+    /// PROXY header in which the targets learn of the client.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
-    /// How one of several targets is chosen.
+    /// Choice among several targets.
     #[serde(default)]
     pub balance: Balance,
-    /// When a target is passed over.
+    /// Rules by which a target is skipped.
     #[serde(default)]
     pub health: Health,
-    /// Connections to each target that each worker keeps ready.
+    /// Connections that each worker keeps ready for each target.
     #[serde(default)]
     pub warm_connections: Spanned<usize>,
-    /// The Host sent upstream: the client's, or the target's.
+    /// Host that is sent upstream.
     #[serde(default)]
     pub host: UpstreamHost,
     /// TLS towards https targets.
@@ -42,7 +42,7 @@ pub struct Service {
     pub caps: ServiceCaps,
 }
 
-/// Which Host an upstream sees.
+/// The Host that an upstream sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UpstreamHost {
@@ -60,7 +60,7 @@ pub struct ServiceTls {
     /// PEM file with the authorities to trust; default: the system's.
     #[serde(default)]
     pub ca: Option<Spanned<ConfigPath>>,
-    /// What is asked of their certificates.
+    /// Verification of the targets' certificates.
     #[serde(default)]
     pub verify: Verify,
     /// Client certificate to present.
@@ -71,7 +71,7 @@ pub struct ServiceTls {
     pub server_name: Option<Spanned<String>>,
 }
 
-/// What is spoken with an upstream.
+/// Protocol towards an upstream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -80,28 +80,28 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: by ALPN over TLS, by prior knowledge in plaintext (RFC 9113 section 3.3).
     Http2,
-    /// Over TLS whichever ALPN agrees on, HTTP/2 preferred; HTTP/1.1 in plaintext.
+    /// Over TLS the protocol that ALPN selects, HTTP/2 preferred; in plaintext HTTP/1.1.
     Auto,
 }
 
-/// How a target is chosen.
+/// Choice of a target.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// In turn, by weight.
+    /// Targets in turn, by weight.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests in flight for its weight, over all workers.
+    /// The target with the fewest requests in flight for its weight, over all workers.
     LeastRequests,
 }
 
-/// What a service asks of an upstream's certificate.
+/// Verification of an upstream's certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// A chain to the trusted authorities, valid now, for the name.
+    /// The certificate has a chain to a trusted authority, is valid now, and has the name.
     #[default]
     Full,
-    /// Nothing: encrypted, but to whom is anybody's guess.
+    /// Nothing is verified: the connection is encrypted, but its other end may be anyone.
     None,
 }

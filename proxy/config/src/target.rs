@@ -6,15 +6,15 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The weight of a target that names none.
+/// Weight of a target that is written as a URL alone.
 const WEIGHT: u32 = 1;
 
-/// One target: an address, or an address with a weight.
+/// An upstream of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// `http://host[:port]`, `https://host[:port]` or `unix:/path`.
     pub url: String,
-    /// Share of the requests, beside the other targets' weights.
+    /// Share of the requests, relative to the other targets' weights.
     pub weight: u32,
 }
 
@@ -36,7 +36,7 @@ impl Serialize for Target {
     }
 }
 
-/// The long form of a target.
+/// A target written as a map.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Weighted {

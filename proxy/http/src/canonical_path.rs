@@ -1,14 +1,15 @@
-//! One spelling for a path, so that the route which is matched is the route which the upstream serves.
+//! One spelling for a path, so that the route that matches is the route that the upstream serves.
 //!
-//! Upstreams decode, resolve and cut paths, each in its own way; a path that two of them could read differently could
-//! pass by a route that guards it. So unreserved characters are decoded, escapes written in capitals, and characters
-//! that must be escaped are (RFC 3986 section 6.2.2), for routing and for the upstream alike, and what cannot be made
-//! unambiguous is refused: dot segments, also those with parameters, and slashes, backslashes and NULs in disguise.
+//! Upstreams decode, resolve and cut paths, each in its own way. A path that two of them read differently could pass by
+//! the route that guards it. Routing and the upstream therefore see the same canonical path (RFC 3986 section 6.2.2):
+//! unreserved characters are decoded, escapes are written in capitals, and every character that must be escaped is. A path
+//! that cannot be made unambiguous is refused: dot segments, also those with parameters, and encoded slashes,
+//! backslashes and NULs.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Bytes that stand in a path as they are: `pchar` and `/` (RFC 3986 section 3.3), and braces, which a route cannot name.
+/// Bytes that need no escape in a path: `pchar` and `/` (RFC 3986 section 3.3), and braces, which no route can name.
 const PLAIN: [bool; 256] = plain();
 
 const fn plain() -> [bool; 256] {
@@ -43,10 +44,11 @@ const fn plain() -> [bool; 256] {
     table
 }
 
-/// The path as it is matched and forwarded.
+/// Returns the path in the one spelling that is matched and forwarded. A path that has it already is borrowed.
 ///
 /// # Errors
-/// What is wrong with the path.
+/// A sentence about what makes the path ambiguous.
+#[inline]
 pub fn canonical(path: &str) -> Result<Cow<'_, str>, &'static str> {
     let bytes = path.as_bytes();
     let plain = bytes.iter().all(|b| PLAIN[usize::from(*b)]);
@@ -92,12 +94,11 @@ fn respell(path: &str) -> Result<String, &'static str> {
     Ok(out)
 }
 
-/// The value of a hexadecimal digit.
 fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// Whether a segment is `.` or `..` once its parameters are cut, as some upstreams do before they resolve it.
+/// Returns whether a segment is `.` or `..` once its parameters are cut: some upstreams cut them before they resolve.
 fn is_dots(segment: &str) -> bool {
     let name = segment.split(';').next().unwrap_or_default();
     matches!(name.split("%3B").next(), Some("." | ".."))
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What an upstream that decodes once takes the path for.
+    /// Decodes a path once, as an upstream does.
     fn decoded(path: &str) -> Vec<u8> {
         let mut out = Vec::new();
         let mut rest = path.as_bytes();

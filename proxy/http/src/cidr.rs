@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// A network, as `10.0.0.0/8`.
+/// A network of IPv4 or IPv6 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
     address: IpAddr,
@@ -13,7 +13,7 @@ impl Cidr {
     /// Reads `10.0.0.0/8`, `fd00::/8` or a single address.
     ///
     /// # Errors
-    /// A sentence that says what to write.
+    /// A sentence about what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a network; write for example `10.0.0.0/8` or `::1/128`");
         let (address, bits) = match text.split_once('/') {
@@ -26,8 +26,9 @@ impl Cidr {
         if bits > bits_max { Err(wrong()) } else { Ok(Self { address, bits }) }
     }
 
-    /// Whether `address` is in this network; an IPv4 address mapped into IPv6 counts as IPv4.
+    /// Returns whether `address` is in this network. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(net), IpAddr::V4(ip)) => {

@@ -1,16 +1,16 @@
-//! What upstreams are told of the verified client certificate, and the fields that a client cannot set itself.
+//! Fields that tell an upstream of the verified client certificate. A client cannot set any of them itself.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tollgate_proxy_config::ClientCertFields;
 
-/// Client-Cert and Client-Cert-Chain of RFC 9440 begin with this.
+/// The beginning of Client-Cert and Client-Cert-Chain (RFC 9440).
 const CLIENT_CERT: &str = "client-cert";
-/// Begins the names of the customary fields.
+/// The beginning of the customary fields' names.
 const X_CLIENT_CERT: &str = "x-client-cert";
 
-/// Whether upstreams learn from a field of this name who the client's certificate says it is.
+/// Returns whether a field of this name speaks of the client's certificate.
 #[must_use]
 pub fn is_field(name: &str) -> bool {
     name.starts_with(X_CLIENT_CERT) || name.starts_with(CLIENT_CERT)
@@ -55,15 +55,14 @@ pub fn fields(kind: ClientCertFields, certificate: &Certificate<'_>) -> Vec<(Hea
     }
 }
 
-/// Writes them.
+/// Sets the fields in a head.
 pub fn write(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
     for (name, value) in fields {
         headers.insert(name, value.clone());
     }
 }
 
-/// A name as a field can carry it: what is not visible ASCII, and `%`, is percent-encoded, so that no certificate can
-/// break out of its field.
+/// Percent-encodes whatever is not visible ASCII, and `%` itself: no name in a certificate can break out of its field.
 fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -3,17 +3,17 @@
 //! ```text
 //! Forwarded: for=192.0.2.43;host="a, b", For="[2001:db8::1]:4711", for=_hidden, for=unknown
 //! ```
-//! A comma or semicolon inside quotes separates nothing: what a client can have a trusted hop put between quotes, as
-//! a host, must not become an element. An element that breaks the grammar names nobody, nor does a field whose quotes do
-//! not end.
+//! A comma or semicolon inside quotes separates nothing: a client chooses the host that a trusted hop quotes, and its
+//! text must not become an element. An element that breaks the grammar names no hop, and neither does a field whose quotes
+//! do not end.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What one element says of its hop: `None` = no address.
+/// The address in one element; `None` = the element names none.
 pub type Node = Option<IpAddr>;
 
-/// The nodes of a field, its lines joined by commas, from the left; `None` = where its elements end cannot be told.
+/// Reads the nodes of a field, its lines joined by commas, from the left; `None` = a quote does not end.
 #[must_use]
 pub fn nodes(field: &str) -> Option<Vec<Node>> {
     let elements = split(field, b',')?;
@@ -22,7 +22,7 @@ pub fn nodes(field: &str) -> Option<Vec<Node>> {
     Some(elements.map(|element| node(element).flatten()).collect())
 }
 
-/// How an address is written as the value of `for` (section 6).
+/// Writes an address as a `for` parameter (section 6).
 #[must_use]
 pub fn write(ip: IpAddr) -> String {
     match ip {
@@ -31,7 +31,7 @@ pub fn write(ip: IpAddr) -> String {
     }
 }
 
-/// The node of an element; the outer `None` = it breaks the grammar (section 4).
+/// Reads the node of an element; the outer `None` = the element breaks the grammar (section 4).
 fn node(element: &str) -> Option<Node> {
     let mut found = None;
     for pair in split(element, b';')?.into_iter().map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -40,7 +40,7 @@ fn node(element: &str) -> Option<Node> {
         if !is_token(name) {
             return None;
         }
-        // A parameter that is there twice could be read either way, and must not be (section 4).
+        // A repeated parameter is forbidden (section 4), and two readers could each take another one.
         if name.eq_ignore_ascii_case("for") && found.replace(address(&value)).is_some() {
             return None;
         }
@@ -67,8 +67,8 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     (!quoted).then_some(parts)
 }
 
-/// A token as it is, or what is inside a quoted string (RFC 9110 section 5.6.4). Addresses with ports, and IPv6 ones, are
-/// taken without their quotes too.
+/// Reads a token, or the text inside a quoted string (RFC 9110 section 5.6.4). Addresses with ports and IPv6 addresses are
+/// accepted without their quotes too, because proxies send them so.
 fn unquote(value: &str) -> Option<Cow<'_, str>> {
     let Some(inner) = value.strip_prefix('"') else {
         return (!value.is_empty() && !value.contains(['"', ' ', '\t'])).then_some(value.into());
@@ -92,7 +92,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// `node = nodename [ ":" node-port ]` (section 6); `unknown` and obfuscated names are no addresses.
+/// Reads `node = nodename [ ":" node-port ]` (section 6); `unknown` and obfuscated names have no address.
 fn address(node: &str) -> Node {
     if let Some(rest) = node.strip_prefix('[') {
         let (ip, port) = rest.split_once(']')?;
@@ -106,7 +106,7 @@ fn address(node: &str) -> Node {
     is_port(port).then(|| ip.parse().ok().map(IpAddr::V4))?
 }
 
-/// Five digits, or an obfuscated name (section 6.2).
+/// Returns whether a text is one to five digits, or an obfuscated name (section 6.2).
 fn is_port(port: &str) -> bool {
     let obfuscated = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn text() -> impl Strategy<Value = String> {
-        // What a quoted string can hold.
+        // Every character that a quoted string can hold.
         "[ -~]{0,12}"
     }
 

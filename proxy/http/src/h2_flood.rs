@@ -1,17 +1,17 @@
-//! What an HTTP/2 client may have this side do for little: frames that cost it nine bytes and us a turn, and streams that it
-//! opens only to reset them (CVE-2023-44487, and the floods of CVE-2019-9511 to 9518).
+//! Bounds on HTTP/2 frames that cost a client little and the gateway much: control frames of a few bytes, and streams that
+//! are opened only to be reset (CVE-2023-44487, and the floods of CVE-2019-9511 to 9518).
 //!
 //! h2 bounds header lists, CONTINUATION, small and empty DATA, streams that are reset before they are accepted, and
 //! streams that it has to reset itself. It bounds neither PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown frames nor
-//! streams that are reset after they were accepted. So the socket's bytes are followed from frame head to frame head
-//! (RFC 9113 section 4.1), payloads unread:
+//! streams that are reset after they were accepted. The meter therefore follows the socket's bytes from frame head to
+//! frame head (RFC 9113 section 4.1), and skips payloads:
 //!
 //! ```text
-//! control frames ─▶ bucket: burst + per second + one a request + one for each 256 bytes that we sent (WINDOW_UPDATE)
+//! control frames ─▶ bucket: burst + per second + one a request + one for each 256 bytes sent (WINDOW_UPDATE)
 //! RST_STREAM ─────▶ bucket: burst + per second + one for two requests
 //! ```
-//! Whoever finds a bucket empty is told so by a GOAWAY with ENHANCE_YOUR_CALM, if no other frame is half sent, and cut.
-//! The clock is read only when a bucket runs out.
+//! A client that finds a bucket empty gets a GOAWAY with ENHANCE_YOUR_CALM, unless another frame is half sent, and its
+//! connection is closed. The clock is read only when a bucket runs out.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use tollgate_proxy_config::Http2;
 const FRAME_HEAD: usize = 9;
 /// Bytes before a client's first frame (RFC 9113 section 3.4).
 const PREFACE: u32 = 24;
-/// Of what we send, one control frame more for each of these: an acknowledgement of a PING is 17.
+/// Sent bytes that earn the client one more control frame. An acknowledgement of a PING has 17, so that pings earn none.
 const SENT_BYTES_PER_FRAME: u64 = 256;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -30,7 +30,7 @@ const GOAWAY: u8 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 const STREAM_ID: u32 = (1 << 31) - 1;
 
-/// Why a connection is cut.
+/// The bound that a connection passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.detail())]
 pub enum Flood {
@@ -41,7 +41,7 @@ pub enum Flood {
 }
 
 impl Flood {
-    /// The label of its metric.
+    /// Returns the label of the metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Flood {
         }
     }
 
-    /// What the record says, and the client is told.
+    /// Returns the sentence for the record and for the client.
     #[must_use]
     pub fn detail(self) -> &'static str {
         match self {
@@ -60,14 +60,13 @@ impl Flood {
     }
 }
 
-/// The head of a frame.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     kind: u8,
     stream: u32,
 }
 
-/// Goes from frame head to frame head, however the bytes are cut.
+/// Walks from frame head to frame head, across reads of any size.
 #[derive(Debug)]
 struct Walk {
     head: [u8; FRAME_HEAD],
@@ -80,7 +79,7 @@ impl Walk {
         Self { head: [0; FRAME_HEAD], have: 0, payload_left: bytes }
     }
 
-    /// Whether all frames so far are complete.
+    /// Returns whether all frames so far are complete.
     fn at_boundary(&self) -> bool {
         self.have == 0 && self.payload_left == 0
     }
@@ -104,7 +103,7 @@ impl Walk {
     }
 }
 
-/// Thousandths of tokens, filled up by time and by what is earned, only when they run out.
+/// A token bucket in thousandths of tokens. It is filled only when it runs out, by time and by what the client earned.
 #[derive(Debug)]
 struct Bucket {
     milli: u64,
@@ -121,7 +120,7 @@ impl Bucket {
         Self { milli: burst_milli, burst_milli, per_second: u64::from(per_second), filled_at: now }
     }
 
-    /// Takes a token; `earned` is asked for thousandths that came otherwise than by time.
+    /// Takes a token. `earned` returns the thousandths that the client earned since the last filling.
     fn take(&mut self, now: impl FnOnce() -> Instant, earned: impl FnOnce() -> u64) -> bool {
         if self.milli < TOKEN {
             let elapsed_ms = now().saturating_duration_since(self.filled_at).as_millis() as u64;
@@ -139,22 +138,22 @@ impl Bucket {
     }
 }
 
-/// Follows one client connection.
+/// Counts the frames of one client connection.
 #[derive(Debug)]
 pub struct FloodMeter {
     received: Walk,
     sent: Walk,
     control: Bucket,
     resets: Bucket,
-    /// Bytes sent that were not counted for the control frames yet.
+    /// Sent bytes that have earned no control frame yet.
     sent_bytes: u64,
-    /// Requests that were not counted yet, for either bucket.
+    /// Requests that have earned no token yet, for each bucket.
     requests: [u64; 2],
     last_stream: u32,
 }
 
 impl FloodMeter {
-    /// For a connection that begins now.
+    /// Begins with full buckets.
     #[must_use]
     pub fn new(bounds: &Http2) -> Self {
         let now = Instant::now();
@@ -169,22 +168,23 @@ impl FloodMeter {
         }
     }
 
-    /// Counts what came.
+    /// Counts received bytes.
     ///
     /// # Errors
     /// The bound that is passed.
+    #[inline]
     pub fn received(&mut self, bytes: &[u8], now: impl Fn() -> Instant) -> Result<(), Flood> {
         let Self { received, control, resets, sent_bytes, requests, last_stream, .. } = self;
         let mut outcome = Ok(());
         received.feed(bytes, |head| match head.kind {
             HEADERS => {
-                // Trailers open no stream.
+                // Trailers come in a HEADERS frame too, on a stream that is open already.
                 if head.stream > *last_stream {
                     *last_stream = head.stream;
                     requests.iter_mut().for_each(|count| *count += 1);
                 }
             }
-            // h2 bounds them.
+            // h2 bounds these itself.
             DATA | CONTINUATION => {}
             RST_STREAM => {
                 let earned = || std::mem::take(&mut requests[1]) * (TOKEN / 2);
@@ -206,13 +206,15 @@ impl FloodMeter {
         outcome
     }
 
-    /// Counts what went.
+    /// Counts sent bytes.
+    #[inline]
     pub fn sent(&mut self, bytes: &[u8]) {
         self.sent_bytes += bytes.len() as u64;
         self.sent.feed(bytes, |_| {});
     }
 
-    /// The frame that says why the connection ends (RFC 9113 section 6.8), unless another is half sent.
+    /// Returns the frame that says why the connection ends (RFC 9113 section 6.8). `None` = another frame is half sent, and
+    /// this one would be read as its payload.
     #[must_use]
     pub fn goaway(&self, flood: Flood) -> Option<Vec<u8>> {
         let detail = flood.detail().as_bytes();

@@ -1,28 +1,27 @@
-//! A copy of a request's head, for the case that it has to be sent again.
+//! A copy of a request's head, from which the request can be sent again.
 //!
-//! Nearly every request to a connection that served before has one made, and hardly one is ever used: so the fields lie
-//! one after the other, in memory that the thread keeps from copy to copy, and become a map only for another sending.
-//! Values are copied: to share them costs as much for what is so short, and a count that is changed in one step for all
-//! threads on top.
+//! Nearly every request on a reused connection has a copy made, and hardly one is ever used. A copy is therefore cheap to
+//! make and dear to use: the fields lie one after the other in memory that the thread keeps for the next copy, and become
+//! a map only when the request is sent again. Values are copied, not shared: for values this short, sharing costs as much,
+//! and an atomic count on top.
 
 use std::cell::RefCell;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
-/// Lists of fields that a thread keeps for the next copy.
+/// Lists of fields that a thread keeps.
 const SPARE_LISTS_MAX: usize = 64;
-/// Fields that a list which is kept has room for.
+/// Fields that a kept list has room for; a longer list is freed.
 const SPARE_FIELDS_MAX: usize = 128;
-/// Bytes of values for the same.
+/// Bytes of values that a kept list has room for.
 const SPARE_VALUE_BYTES_MAX: usize = 8 * 1024;
 
 #[derive(Debug, Default)]
 struct Fields {
-    /// Names, each with where its value ends, and whether HTTP/2 is to keep it out of its table (RFC 7541 section 7.1.3). A
-    /// head has less than 4 GiB.
+    /// Each name with the end of its value in `values`, and whether HTTP/2 must keep it out of its table (RFC 7541 section
+    /// 7.1.3). A head has less than 4 GiB.
     names: Vec<(HeaderName, u32, bool)>,
-    /// The values, one after the other.
     values: Vec<u8>,
 }
 
@@ -30,7 +29,7 @@ thread_local! {
     static SPARE: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The copy.
+/// A head, without its extensions, which belong to hyper.
 #[derive(Debug)]
 pub struct HeadCopy {
     method: Method,
@@ -40,7 +39,7 @@ pub struct HeadCopy {
 }
 
 impl HeadCopy {
-    /// Copies all but the extensions, which are hyper's.
+    /// Copies the head of a request.
     #[must_use]
     pub fn of<B>(request: &Request<B>) -> Self {
         let mut fields = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
@@ -51,7 +50,8 @@ impl HeadCopy {
         Self { method: request.method().clone(), uri: request.uri().clone(), version: request.version(), fields }
     }
 
-    /// The request again, with this body. `None` = a value is not what a field may hold, which none is that came in one.
+    /// Makes the request again, with this body. `None` = a value is none that a field may hold; no value that came in a field
+    /// is such.
     #[must_use]
     pub fn into_request<B>(mut self, body: B) -> Option<Request<B>> {
         let mut request = Request::new(body);
@@ -78,7 +78,7 @@ impl Drop for HeadCopy {
         if fields.names.capacity() > SPARE_FIELDS_MAX || fields.values.capacity() > SPARE_VALUE_BYTES_MAX {
             return;
         }
-        // Not there any more when the thread ends.
+        // The list of spares is gone once the thread ends.
         let _ended = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE_LISTS_MAX {
@@ -98,7 +98,7 @@ mod tests {
         *request.uri_mut() = Uri::from_static("/a?b");
         *request.version_mut() = Version::HTTP_2;
         for field in 0..fields {
-            // Each name twice: the order of a field's values is theirs to keep.
+            // Each name twice, because the order of a field's values must stay.
             let name = HeaderName::try_from(format!("x-{}", field / 2)).unwrap();
             let mut value = HeaderValue::from(field);
             value.set_sensitive(field == 1);
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_copy_becomes_the_same_request() {
-        // Once more, with a list that was used before.
+        // The later ones use a list that was used before.
         for fields in [3, 40, 5] {
             let sent = request(fields);
             let again = HeadCopy::of(&sent).into_request(()).unwrap();

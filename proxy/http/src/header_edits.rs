@@ -1,16 +1,16 @@
 //! Edits of the fields of requests and responses, as a route asks for them.
 //!
-//! Fields that frame a message, that say who a client is, or that the gateway answers for cannot be edited: an edit that
-//! could would undo what normalising did. Nor can a credential be written, as the configuration is shown by `/config`;
-//! it can be removed.
+//! Fields that frame a message, that say who a client is, or that belong to the gateway cannot be edited, because an edit
+//! could undo what [`normalize`](crate::normalize) did. A credential can be removed but not written, because `/config`
+//! shows the configuration.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use tollgate_record::redact::Headers;
 
-use crate::normalize;
+use crate::field_kinds::remove_where;
 
-/// Fields that frame a message, belong to one connection, or are the gateway's own.
+/// Fields that frame a message, belong to one connection, or belong to the gateway.
 const PROTECTED: [&str; 17] = [
     "host",
     "connection",
@@ -30,36 +30,36 @@ const PROTECTED: [&str; 17] = [
     "x-real-ip",
     "via",
 ];
-/// Beginnings of names of fields that say who a client is.
+/// Beginnings of the names that say who a client is.
 const PROTECTED_BEGINNINGS: [&str; 3] = ["x-forwarded-", "x-client-cert", "client-cert"];
 
-/// Whether a name belongs to the gateway, also with `_` for `-`, which some upstreams take for the same.
+/// Returns whether a name belongs to the gateway, also with `_` for `-`, which some upstreams read as the same name.
 pub fn is_protected(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('_', "-");
     PROTECTED.contains(&name.as_str()) || PROTECTED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
-/// Edits of one direction: removed, then set, then added.
+/// Edits of one direction, in the order in which they are made: remove, set, add.
 #[derive(Debug, Clone, Default)]
 pub struct HeaderEdits {
     /// Fields to remove.
     pub remove: Vec<HeaderName>,
-    /// Fields to put in the place of what is there.
+    /// Fields that replace those of their name.
     pub set: Vec<(HeaderName, HeaderValue)>,
-    /// Fields to put beside what is there.
+    /// Fields that are added beside those of their name.
     pub add: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl HeaderEdits {
-    /// Makes the edits of a request. What a client sends under a name that is one of those removed or set but for `_` and
-    /// `-` goes too: CGI and its heirs cannot tell the two apart, and would take it for the gateway's.
+    /// Edits a request. A name that differs from a removed or set one only in `_` and `-` is removed too: CGI and its heirs
+    /// read both as one name, and would take the client's field for the gateway's.
     pub fn apply_to_request(&self, headers: &mut HeaderMap) {
         let written = || self.remove.iter().chain(self.set.iter().map(|(name, _)| name));
-        normalize::strip(headers, |name| written().any(|written| is_disguise(name.as_str(), written.as_str())));
+        remove_where(headers, |name| written().any(|written| is_disguise(name.as_str(), written.as_str())));
         self.apply(headers);
     }
 
-    /// Makes the edits.
+    /// Edits a response.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);
@@ -73,17 +73,17 @@ impl HeaderEdits {
     }
 }
 
-/// Whether two names are the same but for some `_` in the place of `-`.
+/// Returns whether two names differ, and only in `_` and `-`.
 fn is_disguise(one: &str, two: &str) -> bool {
     let dash = |b| matches!(b, b'-' | b'_');
     let same = |(a, b): (u8, u8)| a == b || (dash(a) && dash(b));
     one.len() == two.len() && one != two && one.bytes().zip(two.bytes()).all(same)
 }
 
-/// A name that may be edited.
+/// Reads the name of a field that may be edited.
 ///
 /// # Errors
-/// A sentence that says what is wrong with it.
+/// A sentence about what is wrong with it.
 pub fn name(text: &str) -> Result<HeaderName, String> {
     if is_protected(text) {
         return Err(format!("`{text}` is the gateway's own; name another header"));
@@ -92,10 +92,10 @@ pub fn name(text: &str) -> Result<HeaderName, String> {
         .map_err(|_| format!("`{text}` is not a header name; write for example X-Team"))
 }
 
-/// A field that may be written.
+/// Reads a field that may be written.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the name or the value.
+/// A sentence about what is wrong with the name or the value.
 pub fn field(text: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = name(text)?;
     if Headers::denied(text) {

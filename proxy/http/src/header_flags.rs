@@ -1,7 +1,8 @@
-//! One look at each field of a head, so that the rest asks only for fields that may be there.
+//! One scan over the fields of a head, so that later steps look up only the fields that may be there.
 //!
-//! A look-up hashes a name, and a head without surprises answers a dozen of them with no. Bits may say more than there
-//! is (a name that merely looks like one of a kind, or a field that was removed since), and never less.
+//! A look-up hashes a name, and an ordinary head would answer a dozen of them with no. The scan sets one bit for each
+//! kind of field instead. A bit may be set without the field (a name with the same beginning, a field removed since); a
+//! field that is there always has its bit.
 
 use http::HeaderMap;
 use http::header::HeaderValue;
@@ -30,7 +31,7 @@ pub const CORRELATION: u32 = 1 << 9;
 pub const TRACEPARENT: u32 = 1 << 10;
 /// Forwarded, X-Forwarded-… or X-Real-Ip.
 pub const FORWARDED: u32 = 1 << 11;
-/// What names the client's certificate.
+/// Client-Cert… or X-Client-Cert….
 pub const CLIENT_CERT: u32 = 1 << 12;
 /// A name with `_` in it.
 pub const UNDERSCORE: u32 = 1 << 13;
@@ -45,7 +46,7 @@ pub const HOSTS: u32 = 1 << 17;
 /// Every field that belongs to one connection.
 pub const HOP_BY_HOP: u32 = TRANSFER_ENCODING | CONNECTION | UPGRADE | TE | OTHER_HOP;
 
-/// What may be in a head.
+/// The kinds of fields that a head may have, and its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeaderFlags {
     /// Bytes of the fields and of the line that ends them, as HTTP/1.1 would write them.
@@ -53,10 +54,10 @@ pub struct HeaderFlags {
     kinds: u32,
 }
 
-/// A survey of a request's head, and the values that every request is asked for, found on the way.
+/// The scan of a request's head, with the two values that every request is asked for.
 #[derive(Debug, Clone)]
 pub struct RequestScan {
-    /// What may be there.
+    /// The kinds that may be there.
     pub flags: HeaderFlags,
     /// The first Host.
     pub host: Option<HeaderValue>,
@@ -65,7 +66,7 @@ pub struct RequestScan {
 }
 
 impl RequestScan {
-    /// Looks at every field of a request.
+    /// Scans every field of a request.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let (mut host, mut user_agent) = (None, None);
@@ -99,7 +100,7 @@ fn is_number(value: &HeaderValue) -> bool {
     value.as_bytes().iter().all(u8::is_ascii_digit)
 }
 
-/// Bytes of the fields and of the line that ends them, as HTTP/1.1 would write them.
+/// Returns the bytes of the fields and of the line that ends them, as HTTP/1.1 would write them.
 #[must_use]
 pub fn bytes_of(headers: &HeaderMap) -> i64 {
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
@@ -107,21 +108,22 @@ pub fn bytes_of(headers: &HeaderMap) -> i64 {
 }
 
 impl HeaderFlags {
-    /// Looks at every field.
+    /// Scans every field.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         scan(headers, |_, _| {})
     }
 
-    /// Whether a field of these kinds may be there.
+    /// Returns whether a field of one of these kinds may be there.
     #[must_use]
+    #[inline]
     pub fn may_have(self, kinds: u32) -> bool {
         self.kinds & kinds != 0
     }
 }
 
-/// What a field of this name is. The names that nearly every head has come to an answer by their length and first byte, and
-/// none of them is looked through for a `_`.
+/// Returns the kind of a field by its name. The names that nearly every head has are told apart by their length and first
+/// byte alone, and are not searched for a `_`.
 #[inline]
 fn kind(name: &[u8]) -> u32 {
     match name {
@@ -195,11 +197,11 @@ mod tests {
             let plain = HeaderFlags::of(&headers);
             assert_eq!(plain, HeaderFlags { bytes: 13 + 2, kinds: 0 });
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
-            let survey = HeaderFlags::of(&headers);
-            assert!(survey.may_have(kind), "{name}");
-            assert_eq!(survey.bytes, plain.bytes + name.len() as i64 + 5, "{name}");
-            assert_eq!(survey.bytes, bytes_of(&headers), "{name}");
-            assert!(!survey.may_have(HOSTS | ODD_LENGTH), "{name}");
+            let flags = HeaderFlags::of(&headers);
+            assert!(flags.may_have(kind), "{name}");
+            assert_eq!(flags.bytes, plain.bytes + name.len() as i64 + 5, "{name}");
+            assert_eq!(flags.bytes, bytes_of(&headers), "{name}");
+            assert!(!flags.may_have(HOSTS | ODD_LENGTH), "{name}");
         }
     }
 

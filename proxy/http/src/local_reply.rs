@@ -1,4 +1,4 @@
-//! Why the gateway answers in the upstream's place, and the one place that makes such answers.
+//! The answers that the gateway gives in the upstream's place: the one place that makes them.
 
 use std::time::Duration;
 
@@ -10,54 +10,55 @@ use tollgate_record::vocabulary::{AuthFailReason, ErrorClass, Termination};
 /// The header that carries the request id, upstream and to the client.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request that the gateway answers itself.
+/// An answer of the gateway's own, with the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalReply {
     /// Status of the answer.
     pub status: StatusCode,
     /// Class in the record and in the answer's body.
     pub class: ErrorClass,
-    /// Who ended the transaction.
+    /// Who ended the transaction, in the record.
     pub termination: Termination,
-    /// One sentence for the record; the client is told the class alone, as this may name what is behind the gateway.
+    /// One sentence for the record. The client reads only what its class means, because a detail may name what is behind the
+    /// gateway.
     pub detail: String,
-    /// Set when a credential is what was wrong.
+    /// What was wrong with the credential, if that is the reason.
     pub auth: Option<AuthFailReason>,
-    /// Whether the connection must be closed, because the rest of the request is not to be read.
+    /// Whether the connection closes, because the rest of the request is not read.
     pub close: bool,
-    /// When to come back, rounded up to seconds (RFC 9110 section 10.2.3).
+    /// Wait until the next try, rounded up to seconds in the answer (RFC 9110 section 10.2.3).
     pub retry_after: Option<Duration>,
-    /// The methods that are served, of a 405 (RFC 9110 section 15.5.6).
+    /// The methods that are served, for a 405 (RFC 9110 section 15.5.6).
     pub allow: Option<HeaderValue>,
 }
 
 impl LocalReply {
-    /// The caller's or the gateway's doing: the gateway refuses.
+    /// Refuses a request, with any status.
     #[must_use]
     pub fn gateway(status: StatusCode, class: ErrorClass, detail: impl Into<String>) -> Self {
         let (termination, detail) = (Termination::Gateway, detail.into());
         Self { status, class, termination, detail, auth: None, close: false, retry_after: None, allow: None }
     }
 
-    /// A malformed request: 400, and the connection closes, as its framing cannot be trusted.
+    /// Refuses a malformed request: 400, and the connection closes, because its framing cannot be trusted.
     #[must_use]
     pub fn malformed(detail: impl Into<String>) -> Self {
         Self { close: true, ..Self::gateway(StatusCode::BAD_REQUEST, ErrorClass::BadRequest, detail) }
     }
 
-    /// The upstream broke off or could not be reached: 502.
+    /// Reports an upstream that broke off or could not be reached: 502.
     #[must_use]
     pub fn upstream(class: ErrorClass, detail: impl Into<String>) -> Self {
         Self { termination: Termination::Upstream, ..Self::gateway(StatusCode::BAD_GATEWAY, class, detail) }
     }
 
-    /// The upstream took too long: 504.
+    /// Reports an upstream that took too long: 504.
     #[must_use]
     pub fn timeout(class: ErrorClass, detail: impl Into<String>) -> Self {
         Self::gateway(StatusCode::GATEWAY_TIMEOUT, class, detail)
     }
 
-    /// The answer: a small JSON object that names the class, says what it means, and has the request id.
+    /// Writes the answer: a small JSON object with the class, its meaning and the request id.
     #[must_use]
     pub fn response(&self, request_id: &HeaderValue) -> (Response<()>, Bytes) {
         let id = request_id.to_str().unwrap_or_default();

@@ -1,23 +1,23 @@
 //! The path that an upstream sees, made from the one that a client asked for.
 //!
-//! `rewrite: /v2/people/{id}` is filled with what the route's template found; behind a prefix, what followed the prefix
-//! is added. Values are taken as the request spells them, which is the one spelling that was matched: no value can
-//! climb out of its segment. The result begins with one slash, as two would be read as a host by some.
+//! `rewrite: /v2/people/{id}` is filled with the values that the route's template captured. Behind a prefix, the rest of
+//! the path is added. A value keeps the canonical spelling in which it was matched, so that it cannot leave its segment.
+//! The result begins with exactly one slash, because some upstreams read two as the beginning of a host.
 
 use crate::canonical_path;
 use crate::routing::{PathPattern, Reach};
 
-/// A piece of what is sent.
+/// A piece of the path that is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
     /// The variable with this index.
     Value(usize),
-    /// What follows the pattern's own segments.
+    /// Whatever follows the pattern's own segments.
     Rest,
 }
 
-/// How the paths of one pattern are rewritten.
+/// A rewrite of the paths that one pattern matches.
 #[derive(Debug, Clone)]
 pub struct Rewrite {
     pattern: PathPattern,
@@ -25,10 +25,10 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// Removes the prefix, or makes `to` of the path.
+    /// Reads the path to send, with the variables of `pattern` in it. `/` behind a prefix only removes the prefix.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with `to`, for this pattern.
+    /// A sentence about what is wrong with `to`, for this pattern.
     pub fn parse(pattern: &PathPattern, to: &str) -> Result<Self, String> {
         if !to.starts_with('/') || to.contains(['?', '#', ' ', ';']) {
             return Err(format!("`{to}` is not a path; write one that starts with /, without ? # ; or spaces"));
@@ -77,7 +77,7 @@ impl Rewrite {
         Ok(Self { pattern: pattern.clone(), pieces })
     }
 
-    /// The path to send; `None` for what is no path, as `*`.
+    /// Returns the path to send; `None` = the target is no path, as `*`.
     #[must_use]
     pub fn apply(&self, path: &str) -> Option<String> {
         if !path.starts_with('/') {

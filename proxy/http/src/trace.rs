@@ -1,4 +1,4 @@
-//! W3C trace context: a caller's trace is continued with a span of our own, or one is begun for a sample.
+//! W3C trace context: a caller's trace is continued under a span of this gateway, or a trace is begun for a sample.
 //!
 //! `traceparent: 00-<trace id, 32 hex>-<parent span, 16 hex>-<flags, 2 hex>` (W3C Trace Context, section 3.2).
 
@@ -6,26 +6,28 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore};
 
-/// The header.
+/// The header that carries a trace.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// A trace and our span in it.
+/// A trace, and the gateway's span in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The trace.
+    /// The same for every span of the trace.
     pub trace_id: [u8; 16],
-    /// The span of this transaction; the parent of what the upstream does.
+    /// The span of this transaction, which is the parent of the upstream's.
     pub span_id: [u8; 8],
-    /// The caller's span; `None` where the trace begins here.
+    /// The caller's span; `None` = the trace begins here.
     pub parent: Option<[u8; 8]>,
     /// Flags; bit 0 = sampled.
     pub flags: u8,
 }
 
-/// Bit of [`TraceContext::flags`]: whoever began the trace wants its spans kept.
+/// Bit of [`TraceContext::flags`]: the spans of the trace are to be kept.
 const SAMPLED: u8 = 1;
 
-/// The trace of a request, if it is in one: the caller's, or a new one for a share of `sampling`.
+/// Returns the caller's trace, or a new one for a share of `sampling` of the requests without one.
+///
+/// `random` is the worker's own generator, so that no lock is taken and a test can seed it.
 pub fn of(headers: &HeaderMap, sampling: f64, random: &mut SmallRng) -> Option<TraceContext> {
     let inherited = headers.get(TRACEPARENT).and_then(|value| parse(value.as_bytes()));
     let (trace_id, parent, flags) = match inherited {
@@ -42,13 +44,14 @@ pub fn of(headers: &HeaderMap, sampling: f64, random: &mut SmallRng) -> Option<T
 }
 
 impl TraceContext {
-    /// Whether the spans of this trace are to be kept.
+    /// Returns whether the spans of this trace are to be kept.
     #[must_use]
+    #[inline]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// The header to send upstream.
+    /// Writes the header for the upstream.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
@@ -56,13 +59,13 @@ impl TraceContext {
         write_hex(&self.span_id, &mut text[36..52]);
         write_hex(&[self.flags], &mut text[53..55]);
         let mut value = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        // As a request id, it comes once.
+        // A sensitive value stays out of HTTP/2's table of fields, where a value that never repeats only displaces others.
         value.set_sensitive(true);
         value
     }
 }
 
-/// Trace, span of the caller, flags.
+/// Reads trace, span of the caller, and flags. A later version is read as far as version 00 goes (section 3.2.2).
 fn parse(text: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let later_version = text.len() > 55 && text[55] == b'-' && &text[..2] != b"00";
     if (text.len() != 55 && !later_version) || text[2] != b'-' || text[35] != b'-' || text[52] != b'-' {

@@ -1,7 +1,8 @@
-//! The rows of one worker on their way into batches.
+//! Collects the rows of one worker into batches.
 //!
-//! The writer has two builders. A full one is sealed by the [`Sealer`](crate::Sealer) while the other takes the next rows;
-//! where the other is not back yet, or the sealer is behind, the worker seals by itself.
+//! The writer has two builders. The [`Sealer`](crate::Sealer) seals a full one while the other takes the next rows. If the
+//! other is not back yet, or the sealer's queue is full, the worker seals by itself. Memory is bounded by the two builders
+//! either way.
 
 use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +12,10 @@ use tollgate_record::{BatchHeader, Record, SealLimits, gap_batch};
 use crate::ring::Ring;
 use crate::sealer::{Job, Numbered, SealQueue};
 
-/// Below this many rows sealing is quick, and not worth another thread.
+/// Fewer rows than this are sealed at once: handing them to another thread would take longer.
 const ROWS_MIN: usize = 256;
 
-/// The rows of one worker, on their way into batches.
+/// The batches of one worker.
 pub struct BatchWriter {
     worker: usize,
     current: Numbered,
@@ -22,12 +23,12 @@ pub struct BatchWriter {
     next_batch_seq: u64,
     level: i32,
     ring: Arc<Ring>,
-    /// None once the worker ends: the sealer waits for that.
+    /// `None` once the worker has ended; the sealer ends when all of them are.
     jobs: Option<SealQueue>,
 }
 
 impl BatchWriter {
-    /// None yet.
+    /// Begins without rows.
     #[must_use]
     pub fn new(worker: usize, header: BatchHeader, limits: SealLimits, level: i32, jobs: SealQueue) -> Self {
         let other = Arc::new(Mutex::new(Some(Numbered::new(header.clone(), limits))));
@@ -36,6 +37,7 @@ impl BatchWriter {
     }
 
     /// Appends a row, and seals when the batch is full.
+    #[inline]
     pub fn append(&mut self, record: &Record<'_>) {
         self.current.builder.append(record);
         if self.current.builder.is_full() {
@@ -43,7 +45,7 @@ impl BatchWriter {
         }
     }
 
-    /// Seals what is due, or `all`, and reports what was shed.
+    /// Seals the rows if they are due, or `all`, and reports gaps if there is room for them.
     pub fn seal_due(&mut self, all: bool) {
         if all || self.current.builder.is_due(std::time::Instant::now()) {
             self.seal();
@@ -59,7 +61,7 @@ impl BatchWriter {
         }
     }
 
-    /// Seals everything, the last thing a worker does.
+    /// Seals everything. It is the last call of a worker.
     pub fn close(&mut self) {
         self.seal_due(true);
         self.jobs = None;

@@ -15,25 +15,26 @@ use crate::ring::HeldBatch;
 use crate::shipper::{Shared, blocking};
 use crate::spool::SpoolFile;
 
-/// A batch in a poster's hands.
+/// A batch with a poster.
 pub(crate) enum Load {
     Memory(HeldBatch),
     Disk(SpoolFile),
 }
 
 impl Shared {
-    /// The spool's oldest batch, else the ring's: the spool's are older. Not those of nodes that may not speak for now.
+    /// Takes the spool's oldest batch, else the ring's oldest, because the spool's batches are older. Batches of forbidden
+    /// nodes are skipped.
     pub(crate) fn next(&self) -> Option<Load> {
-        let spooled = self.lock_spool().and_then(|mut spool| spool.take(|node| self.forbidden.holds_up(node)));
+        let spooled = self.lock_spool().and_then(|mut spool| spool.take(|node| self.forbidden.must_wait(node)));
         spooled.map(Load::Disk).or_else(|| {
-            if self.forbidden.holds_up_own() {
+            if self.forbidden.own_must_wait() {
                 return None;
             }
             self.ring.take().map(Load::Memory)
         })
     }
 
-    /// Sends a batch until it is acknowledged or refused, or the shipper stops.
+    /// Sends a batch until it is acknowledged, refused or forbidden, or until the shipper stops.
     pub(crate) async fn ship(&self, load: Load) {
         let Some(link) = &self.link else { return self.hand_back(load) };
         let bytes = match &load {
@@ -61,7 +62,7 @@ impl Shared {
                     let wait_max = if ending { self.backoff.0 } else { self.backoff.1 };
                     let jittered = wait.min(wait_max).mul_f64(rand::rng().random_range(0.5..1.0));
                     wait = (wait * 2).min(wait_max);
-                    // There is no later time that a process which ends could wait for.
+                    // A process that ends cannot obey a long Retry-After: the deadline of its end comes first.
                     let asked = after.map(|after| if ending { after.min(wait_max) } else { after });
                     tokio::select! {
                         () = tokio::time::sleep(asked.unwrap_or(jittered)) => {}
@@ -84,11 +85,11 @@ impl Shared {
         }
     }
 
-    /// The certificate does not speak for the batch's node, which somebody can repair: the batch is kept.
+    /// Keeps a batch whose node the certificate does not speak for: a person can correct that, and then it is delivered.
     fn forbidden(&self, load: Load, reason: &str) {
         self.metrics.ship_errors.with_label_values(&["status_403"]).inc();
         let node = self.node(&load).to_owned();
-        if self.forbidden.note(&node) {
+        if self.forbidden.add(&node) {
             tracing::error!(
                 node,
                 reason,
@@ -108,7 +109,7 @@ impl Shared {
     }
 
     async fn acknowledged(&self, load: &Load) {
-        if self.forbidden.lift(self.node(load)) {
+        if self.forbidden.remove(self.node(load)) {
             self.ring.set_trouble("collector", None);
         }
         self.metrics.batches_acked.inc();
@@ -124,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// Sets a batch aside that the collector will never take.
+    /// Moves a batch that the collector will never take into the quarantine, or drops it if there is none.
     async fn refused(&self, load: &Load, bytes: &Bytes, status: StatusCode, reason: String) {
         let status = status.as_u16();
         self.metrics.batches_refused.with_label_values(&[&status.to_string()]).inc();

@@ -1,13 +1,13 @@
-//! Nodes that the collector does not let this proxy speak for: their batches wait, and hold up nobody else's.
+//! Nodes that the collector does not let this proxy speak for. Their batches wait, and hold up no other node's.
 //!
-//! A node is tried again after `backoff_max`: certificates can be changed, and the collector's rules too. There are as
-//! many as wrote the files of the spool, `spool.files_max` at most, and the proxy's own.
+//! A node is tried again after `backoff_max`, because its certificate and the collector's rules can be corrected meanwhile.
+//! The nodes are the proxy's own and those that wrote files of the spool, `spool.files_max` at most.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The nodes, and until when each waits.
+/// The forbidden nodes, each with the time of its next try.
 #[derive(Debug)]
 pub struct Forbidden {
     own: String,
@@ -16,7 +16,7 @@ pub struct Forbidden {
 }
 
 impl Forbidden {
-    /// No node is; `own` is the proxy's, whose batches the ring holds.
+    /// Begins without nodes; `own` is the proxy's node, whose batches the ring holds.
     pub fn new(own: &str, wait: Duration) -> Self {
         Self { own: own.to_owned(), wait, nodes: Mutex::default() }
     }
@@ -25,34 +25,31 @@ impl Forbidden {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The proxy's own node.
     pub fn own(&self) -> &str {
         &self.own
     }
 
-    /// The node waits from now on. Whether that is new.
-    pub fn note(&self, node: &str) -> bool {
+    /// Adds a node, or renews its wait. Returns whether it is new.
+    pub fn add(&self, node: &str) -> bool {
         self.lock().insert(node.to_owned(), Instant::now() + self.wait).is_none()
     }
 
-    /// A batch of the node was taken. Whether this leaves no node that waits, and there was one.
-    pub fn lift(&self, node: &str) -> bool {
+    /// Removes a node whose batch was taken. Returns whether it was the last forbidden one.
+    pub fn remove(&self, node: &str) -> bool {
         let mut nodes = self.lock();
         nodes.remove(node).is_some() && nodes.is_empty()
     }
 
-    /// Whether the node waits.
-    pub fn holds_up(&self, node: &str) -> bool {
+    pub fn must_wait(&self, node: &str) -> bool {
         self.lock().get(node).is_some_and(|until| *until > Instant::now())
     }
 
-    /// Whether the proxy's own node waits.
-    pub fn holds_up_own(&self) -> bool {
-        self.holds_up(&self.own)
+    pub fn own_must_wait(&self) -> bool {
+        self.must_wait(&self.own)
     }
 
     /// Returns when the next node may be tried; never, if none waits.
-    pub async fn ends(&self) {
+    pub async fn next_try(&self) {
         let now = Instant::now();
         let next = self.lock().values().filter(|until| **until > now).min().copied();
         match next {

@@ -1,11 +1,11 @@
 //! The connection to the collectors: HTTP/2 over mutual TLS, one for all posts.
 //!
-//! The first collector of the list that works is used. One that fails (it cannot be reached, does not answer, or says
-//! 503) is passed over for `failback_after`, longer if its Retry-After says so; then a connection to it is tried beside
-//! the one at hand, and takes its place once it stands. Should all be passed over, the one whose time is up first is
-//! tried. Posts under way on a connection that was replaced finish there.
+//! The link uses the first collector of the list that works. A collector that fails (it cannot be reached, does not answer,
+//! or answers 503) is skipped for `failback_after`, longer if its Retry-After says so. Then a connection to it is tried
+//! beside the current one, and replaces it once it stands. If all are skipped, the one whose time ends first is tried.
+//! Posts in flight on a replaced connection finish there.
 //!
-//! A connection is used for `connection_age_max`; each new one is made with the certificates that the files hold then.
+//! A connection is used for `connection_age_max`. A new one is made with the certificates that the files hold by then.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,44 +25,44 @@ use tollgate_tls::Rotation;
 
 use crate::{Collector, LinkOptions};
 
-/// Silence on the connection after which the collector is pinged.
+/// Silence after which the collector is pinged.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Longest Retry-After that is honoured.
+/// Longest Retry-After that the link obeys.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-/// Longest time to connect; a post may take longer.
+/// Longest time to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// What is read of the reason that a collector gives.
+/// Bytes that are read of a collector's reason.
 const REASON_BYTES_MAX: usize = 4_096;
 /// Media type of a batch.
 const BATCH_TYPE: &str = "application/vnd.apache.arrow.stream";
 
-/// What became of a post.
+/// The result of a post.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// On stable storage.
+    /// The batch is on stable storage.
     Acknowledged,
-    /// Never to be sent again.
+    /// The batch must never be sent again.
     Refused {
-        /// Its status.
+        /// Status of the answer.
         status: StatusCode,
-        /// What the collector says, at most 4 KiB.
+        /// The collector's reason, at most 4 KiB.
         reason: String,
     },
-    /// The certificate does not speak for the batch's node; somebody must repair one or the other.
+    /// The certificate does not speak for the batch's node. A person must correct one of them.
     Forbidden {
-        /// What the collector says, at most 4 KiB.
+        /// The collector's reason, at most 4 KiB.
         reason: String,
     },
-    /// To be sent again, not before this wait if there is one.
+    /// The batch is to be sent again.
     Again {
         /// Label of the metric.
         cause: &'static str,
-        /// What the collector asks for.
+        /// Wait that the collector asks for.
         after: Option<Duration>,
     },
 }
 
-/// The collectors and the connection at hand.
+/// The collectors, and the current connection to one of them.
 #[derive(Debug, Clone)]
 pub struct Link(Arc<Shared>);
 
@@ -74,12 +74,12 @@ struct Shared {
 
 #[derive(Debug)]
 struct AtHand {
-    /// Counts connections, so that a post that failed drops only the one it used.
+    /// Number of the connection: a post that failed drops only the connection that it used.
     generation: u64,
     connection: Option<Connection>,
-    /// Until when each collector is passed over.
+    /// The time until which each collector is skipped.
     away_until: Vec<Option<Instant>>,
-    /// A connection to a better collector is being tried.
+    /// Whether a connection to a better collector is being tried.
     trying: bool,
 }
 
@@ -88,15 +88,15 @@ struct Connection {
     collector: usize,
     sender: SendRequest<Full<Bytes>>,
     born: Instant,
-    /// Something was answered on it.
+    /// Whether a post was answered on the connection.
     proved: bool,
 }
 
 impl AtHand {
-    /// The collector to use: the first that is not passed over, else the one that will be so for the shortest time.
+    /// Returns the collector to use: the first that is not skipped, else the one whose time ends first.
     fn best(&self, now: Instant) -> usize {
         let waits = self.away_until.iter().map(|until| until.map_or(Duration::ZERO, |until| until - now));
-        // Of equals, the first.
+        // `min_by_key` returns the first of equals, which is the preferred collector.
         waits.enumerate().min_by_key(|(_, wait)| *wait).map_or(0, |(index, _)| index)
     }
 
@@ -110,7 +110,7 @@ impl AtHand {
 type Connected = (SendRequest<Full<Bytes>>, String, u64);
 
 impl Link {
-    /// No connection yet.
+    /// Begins without a connection; the first post makes one.
     #[must_use]
     pub fn new(options: LinkOptions) -> Self {
         let away_until = vec![None; options.collectors.len()];
@@ -118,7 +118,7 @@ impl Link {
         Self(Arc::new(Shared { options, at_hand: Mutex::new(at_hand) }))
     }
 
-    /// Posts one batch.
+    /// Posts one batch, and returns what became of it. It does not retry.
     pub async fn post(&self, batch: Bytes) -> Answer {
         let again = |cause| Answer::Again { cause, after: None };
         let (mut sender, authority, generation) = match self.connected().await {
@@ -137,7 +137,8 @@ impl Link {
         match tokio::time::timeout(self.0.options.post_timeout, exchange).await {
             Ok(Ok(answer)) => self.answered(generation, answer).await,
             Ok(Err(_)) => {
-                // One that has answered before was closed in good order, or the collector was started again.
+                // A connection that has answered before was closed in good order, or its collector restarted: no reason to
+                // skip the collector. `drop_connection` sees that.
                 self.0.drop_connection(generation, false).await;
                 again("connection")
             }
@@ -159,7 +160,7 @@ impl Link {
             let wait = after.unwrap_or_default().max(self.0.options.failback_after);
             away_until[connection.collector] = Some(Instant::now() + wait);
             at_hand.connection = None;
-            // What it asks for holds for itself; another may take the batch.
+            // Retry-After is the wait of this collector; the next post goes to another at once.
             return Answer::Again { cause: "status_503", after: None };
         }
         answer
@@ -194,7 +195,7 @@ impl Link {
 }
 
 impl Shared {
-    /// Tries a better collector beside the connection at hand.
+    /// Connects to a better collector beside the current connection, and replaces it.
     async fn go_over(self: Arc<Self>, collector: usize) {
         let connected = self.connect(collector).await;
         let mut at_hand = self.at_hand.lock().await;
@@ -211,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// Drops the connection, and passes its collector over if that `failed`, or closed without any answer.
+    /// Drops the connection. Its collector is skipped if the post `failed`, or if the connection closed without any answer.
     async fn drop_connection(&self, generation: u64, failed: bool) {
         let mut at_hand = self.at_hand.lock().await;
         if at_hand.generation != generation {
@@ -252,7 +253,7 @@ async fn connect(collector: &Collector, tls: &Arc<ClientConfig>) -> Result<SendR
         .await
         .map_err(|_| "http2")?;
     tokio::spawn(async move {
-        // How the connection ends shows in the posts that it carried.
+        // The posts on the connection report how it ended.
         let _ended = connection.await;
     });
     Ok(sender)
@@ -274,7 +275,7 @@ async fn answer_of(response: Response<Incoming>) -> Answer {
     }
 }
 
-/// What the collector says; whatever it says, the status decides.
+/// Reads the collector's reason. It is text for people: the status alone decides.
 #[expect(clippy::disallowed_methods, reason = "limited")]
 async fn reason(body: Incoming) -> String {
     match Limited::new(body, REASON_BYTES_MAX).collect().await {

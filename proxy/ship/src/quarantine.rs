@@ -1,12 +1,12 @@
-//! Batches that a collector refused for good, with the reason, until somebody has looked at them.
+//! Batches that a collector refused for good, with the reason, until a person has looked at them.
 //!
 //! ```text
 //! quarantine/
 //!   gate-1-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst         the batch
 //!   gate-1-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst.json    {"status":400,"reason":"…","time_us":…}
 //! ```
-//! The reason is written first: a batch is never there without it. Past its bounds the folder takes no more: what was
-//! refused first shows what is wrong, and nothing is deleted that somebody may be looking at.
+//! The reason is written first, so that no batch is ever without it. A full folder takes no more: the first batches show what
+//! is wrong, and none is deleted while a person may be reading it.
 
 use std::io;
 use std::path::Path;
@@ -17,10 +17,10 @@ use tollgate_storage::{Folder, Storage, read_all};
 
 use crate::batch_file::{self, BatchName, ReadError, UNFINISHED};
 
-/// Suffix of a reason, after the batch's name.
+/// Suffix of a file with a reason, after the batch's name.
 const REASON: &str = ".json";
 
-/// How much a quarantine may hold.
+/// Bounds of the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuarantineLimits {
     /// Bytes of batches.
@@ -29,41 +29,41 @@ pub struct QuarantineLimits {
     pub batches_max: usize,
 }
 
-/// Why a batch was refused.
+/// Why and when a batch was refused; the content of its `.json` file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalNote {
-    /// The collector's status.
+    /// Status of the collector's answer.
     pub status: u16,
-    /// What it said.
+    /// The collector's reason.
     pub reason: String,
-    /// When, in microseconds since 1970.
+    /// Time of the answer, in microseconds since 1970.
     pub time_us: i64,
 }
 
-/// A refused batch.
+/// A batch in the folder.
 #[derive(Debug, Clone)]
 pub struct QuarantinedBatch {
-    /// Its name.
+    /// Name of the batch, which is its file's name.
     pub name: BatchName,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
-    /// Why it is here; `None` if that cannot be read.
+    /// Why the batch was refused; `None` = its file cannot be read.
     pub refusal: Option<RefusalNote>,
 }
 
-/// The folder.
+/// The quarantine folder.
 pub struct Quarantine {
     folder: Folder,
     limits: QuarantineLimits,
-    /// One batch at a time, so that the bounds hold.
+    /// Held while a batch is written, so that two writers cannot pass the bounds together.
     keeping: Mutex<()>,
 }
 
 impl Quarantine {
-    /// Opens the folder, creating it if it is absent.
+    /// Opens the folder, and creates it if it is absent.
     ///
     /// # Errors
-    /// It cannot be created or read.
+    /// The folder cannot be created or read.
     pub fn open(dir: &Path, limits: QuarantineLimits) -> io::Result<Self> {
         let folder = Folder::create(dir)?;
         for (name, _) in folder.list("")? {
@@ -74,13 +74,13 @@ impl Quarantine {
         Ok(Self { folder, limits, keeping: Mutex::new(()) })
     }
 
-    /// The folder as it is, for looking at; another process may use it.
+    /// Returns the folder as it is, for reading beside the process that writes to it.
     #[must_use]
     pub fn existing(dir: &Path, limits: QuarantineLimits) -> Self {
         Self { folder: Folder::existing(dir), limits, keeping: Mutex::new(()) }
     }
 
-    /// Keeps a batch. Blocks.
+    /// Writes a batch into the folder. Blocks.
     ///
     /// # Errors
     /// The folder's bounds are reached, or the disk is full or fails.
@@ -97,7 +97,7 @@ impl Quarantine {
         batch_file::put(&self.folder, &name.to_string(), bytes)
     }
 
-    /// Every batch, in the order of replay.
+    /// Lists every batch, in the order of replay.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -118,7 +118,7 @@ impl Quarantine {
         Ok(batches)
     }
 
-    /// A batch's bytes. Blocks.
+    /// Reads a batch. Blocks.
     ///
     /// # Errors
     /// The disk fails, or the bytes are not those that were written.

@@ -1,4 +1,7 @@
-//! The ring between the workers and the shipper.
+//! The ring of sealed batches between the workers and the shipper.
+//!
+//! What the ring has no room for is shed: its records are counted, and their sequence numbers are noted as a gap, which a
+//! later gap batch reports.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,52 +12,52 @@ use tollgate_record::{BatchHeader, Gap, SealedBatch};
 
 use crate::{ShipMetrics, ShipOptions, now_us};
 
-/// Gaps of one worker that wait to be reported; contiguous ones are one. Past this, the oldest go unreported, and the
-/// audit finds them as missing.
+/// Gaps of one worker that wait to be reported; contiguous gaps are one. Past this bound the oldest are dropped, and the
+/// audit reports their records as missing.
 const GAPS_MAX: usize = 16_384;
-/// Where requests wait for room, how many times its bound the ring may hold of what was under way by then; past this it
-/// sheds after all.
+/// Factor by which the ring may pass its bound where requests wait for room: those that had begun by then still leave
+/// records. Past this the ring sheds all the same.
 const BLOCKED_FACTOR: u64 = 2;
 /// Gaps reported in one batch.
 const GAPS_PER_BATCH: usize = 4_096;
-/// What a batch takes beside its body, its runs and its gaps: its place in the ring and the counts of what it shares.
+/// Bytes that a batch takes beside its body, its runs and its gaps: its place in the ring, and reference counts.
 const HELD_BYTES: u64 = 256;
 
 /// A batch in memory.
 #[derive(Debug, Clone)]
 pub struct HeldBatch {
-    /// The worker that sealed it.
+    /// Index of the worker that sealed the batch.
     pub worker: usize,
-    /// It.
+    /// The sealed batch.
     pub batch: SealedBatch,
-    /// What it reports, if it is a gap batch.
+    /// The gaps that the batch reports, if it is a gap batch.
     pub gaps: Option<Arc<[Gap]>>,
 }
 
 impl HeldBatch {
-    /// What it costs in memory.
+    /// Returns the bytes of memory that the batch takes.
     fn bytes(&self) -> u64 {
         let runs = self.batch.ranges.capacity() * size_of::<(i64, i64)>();
         let gaps = self.gaps.as_ref().map_or(0, |gaps| size_of_val(&**gaps));
         HELD_BYTES + (self.batch.bytes.len() + runs + gaps) as u64
     }
 
-    /// Records that are not gap records.
+    /// Returns the number of records that are no gap records.
     #[must_use]
     pub fn records(&self) -> u64 {
         if self.gaps.is_some() { 0 } else { self.batch.rows as u64 }
     }
 }
 
-/// How the spool does.
+/// Condition of the spool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SpoolState {
-    /// There is room, or there is no spool.
+    /// The spool has room, or there is none.
     #[default]
     Roomy,
-    /// Its bound is reached.
+    /// The bound of the spool is reached.
     Full,
-    /// Its disk is full or fails.
+    /// The disk is full or fails.
     Failing,
 }
 
@@ -69,10 +72,10 @@ pub(crate) struct FinalGaps {
     pub gaps: Vec<Gap>,
 }
 
-/// Sealed batches on their way out, shared by workers and shipper.
+/// Sealed batches, shared by the workers and the shipper.
 ///
-/// Bytes are counted as memory: bodies with what belongs to them, in the ring and in the posters' hands; batches from
-/// the spool while they are posted; and raw rows while they are being sealed on another thread.
+/// Bytes are counted as memory: batches with all that belongs to them, in the ring and with the posters, and raw rows while
+/// they are sealed on another thread.
 #[derive(Debug)]
 pub struct Ring {
     state: Mutex<State>,
@@ -80,7 +83,7 @@ pub struct Ring {
     /// Past this many bytes, batches go to the spool.
     spill_bytes: u64,
     spills: bool,
-    /// Requests wait for room, so that nothing is shed.
+    /// Whether requests wait for room, so that nothing is shed.
     blocks: bool,
     /// Woken for each batch.
     pub work: Notify,
@@ -94,9 +97,9 @@ pub struct Ring {
 #[derive(Debug, Default)]
 struct State {
     ring: VecDeque<HeldBatch>,
-    /// Bytes in the ring, in the posters' hands and being sealed.
+    /// Bytes in the ring, with the posters, and being sealed.
     bytes: u64,
-    /// Batches in the ring and in the posters' hands.
+    /// Batches in the ring and with the posters.
     held: usize,
     gaps: Vec<Vec<Gap>>,
     spool: SpoolState,
@@ -128,13 +131,13 @@ impl Ring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a batch from a worker, or sheds it.
+    /// Adds a batch of a worker, or sheds it if there is no room.
     pub fn push(&self, worker: usize, batch: SealedBatch) {
         self.metrics.batches_sealed.inc();
         self.admit(HeldBatch { worker, batch, gaps: None });
     }
 
-    /// Takes a batch that reports gaps; if it does not fit, the gaps wait on.
+    /// Adds a batch that reports gaps. If there is no room, the gaps wait on.
     pub fn push_gaps(&self, worker: usize, batch: SealedBatch, gaps: Vec<Gap>) {
         self.metrics.batches_sealed.inc();
         self.admit(HeldBatch { worker, batch, gaps: Some(gaps.into()) });
@@ -142,7 +145,7 @@ impl Ring {
 
     fn admit(&self, held: HeldBatch) {
         let mut state = self.lock();
-        // Where requests wait instead, what is in flight may go past the bound, but not without one.
+        // Requests that wait for room do so before they begin: those in flight may still pass the bound, up to another.
         let bytes_max = if self.blocks { self.bytes_max.saturating_mul(BLOCKED_FACTOR) } else { self.bytes_max };
         if state.bytes + held.bytes() > bytes_max {
             let reason = match state.spool {
@@ -165,7 +168,7 @@ impl Ring {
         }
     }
 
-    /// Counts the records of a batch as shed and notes the gaps that it leaves.
+    /// Counts the records of a batch as shed, and notes the gap that they leave.
     fn shed(&self, state: &mut State, held: &HeldBatch, reason: GapReason) {
         match &held.gaps {
             Some(gaps) => {
@@ -194,14 +197,14 @@ impl Ring {
         with_gaps.filter(|last| !last.gaps.is_empty()).collect()
     }
 
-    /// Counts memory that is neither in the ring nor in the posters' hands, until [`Ring::discharge`].
+    /// Counts memory of rows that are being sealed on another thread, until [`Ring::discharge`].
     pub fn charge(&self, bytes: u64) {
         let mut state = self.lock();
         state.bytes += bytes;
         self.metrics.ring_bytes.set(state.bytes as i64);
     }
 
-    /// Counts it no more.
+    /// Ends a [`Ring::charge`] of as many bytes.
     pub fn discharge(&self, bytes: u64) {
         let mut state = self.lock();
         state.bytes -= bytes;
@@ -210,7 +213,7 @@ impl Ring {
         self.left.notify_waiters();
     }
 
-    /// Gaps of a worker that can be reported now: there is room, or this is the end.
+    /// Takes the gaps of a worker that can be reported: the ring is less than half full, or this is the `last` call.
     pub fn take_gaps(&self, worker: usize, last: bool) -> Vec<Gap> {
         let mut state = self.lock();
         if state.gaps[worker].is_empty() || (!last && state.bytes > self.bytes_max / 2) {
@@ -220,7 +223,8 @@ impl Ring {
         state.gaps[worker].drain(..count).collect()
     }
 
-    /// Waits until the ring has room for another batch; at once unless the configuration says to block.
+    /// Waits until the ring has room. Returns at once unless `block_when_full` is set.
+    #[inline]
     pub async fn room(&self) {
         if !self.blocks {
             return;
@@ -234,30 +238,30 @@ impl Ring {
         }
     }
 
-    /// The oldest batch; it still counts against the ring until [`Ring::leave`].
+    /// Takes the oldest batch, which counts against the ring until [`Ring::leave`].
     pub fn take(&self) -> Option<HeldBatch> {
         let mut state = self.lock();
         let oldest = state.ring.pop_front();
         if !state.ring.is_empty() {
-            // One call wakes one poster, however many batches came meanwhile.
+            // A permit of `Notify` wakes one poster, however many batches came meanwhile: each poster wakes the next.
             self.work.notify_one();
         }
         oldest
     }
 
-    /// The oldest batch, if the ring is so full that it should go to the spool.
+    /// Takes the oldest batch for the spool, if the ring is past its mark or `all` is set.
     pub fn take_to_spill(&self, all: bool) -> Option<HeldBatch> {
         let mut state = self.lock();
         if all || state.bytes > self.spill_bytes { state.ring.pop_front() } else { None }
     }
 
-    /// Puts a batch back that could not be sent.
+    /// Returns a batch that could not be sent to the front.
     pub fn put_back(&self, held: HeldBatch) {
         self.lock().ring.push_front(held);
         self.work.notify_one();
     }
 
-    /// A batch is in safety elsewhere: it counts against the ring no more.
+    /// Stops counting a batch that is acknowledged or stored elsewhere.
     pub fn leave(&self, held: &HeldBatch) {
         let mut state = self.lock();
         state.bytes -= held.bytes();
@@ -267,7 +271,7 @@ impl Ring {
         self.left.notify_waiters();
     }
 
-    /// A batch is given up: it leaves, counted, and its gaps are reported unless it reports gaps itself.
+    /// Gives up a batch: its records are shed, and the gap is noted unless the batch reports gaps itself.
     pub fn give_up(&self, held: &HeldBatch, reason: GapReason) {
         if held.gaps.is_none() {
             self.shed(&mut self.lock(), held, reason);
@@ -275,12 +279,12 @@ impl Ring {
         self.leave(held);
     }
 
-    /// Says how the spool does, for the reason of what is shed next. Answers how it did.
+    /// Sets the condition of the spool, which is the reason of what is shed next. Returns the condition before.
     pub fn set_spool(&self, spool: SpoolState) -> SpoolState {
         std::mem::replace(&mut self.lock().spool, spool)
     }
 
-    /// What is wrong with a `part` of the way of records, if somebody must repair something; shown at `/readyz`.
+    /// Sets or clears what is wrong with a `part` of the way of records and needs a person; shown at `/readyz`.
     pub fn set_trouble(&self, part: &'static str, trouble: Option<String>) {
         let mut state = self.lock();
         match trouble {
@@ -289,19 +293,19 @@ impl Ring {
         }
     }
 
-    /// All that is wrong with the way of records.
+    /// Returns everything that is wrong with the way of records.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
         self.lock().troubles.values().cloned().collect()
     }
 
-    /// Whether requests wait for room.
+    /// Returns whether requests wait for room.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.blocks && self.lock().bytes >= self.bytes_max
     }
 
-    /// Whether nothing is in the ring or in the posters' hands.
+    /// Returns whether no batch is in the ring or with a poster.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().held == 0

@@ -1,8 +1,7 @@
-//! Sealing off the request path: 4,096 rows take milliseconds to encode and compress, which no transaction should wait for.
+//! Seals batches on a thread of its own: 4,096 rows take milliseconds to encode and compress, and no transaction should
+//! wait for that.
 //!
-//! Each worker has two builders. When one is full it goes to the sealer's thread and the other takes its place; if that is
-//! not back yet, or the sealer is behind, the worker seals by itself. Either way memory is bounded by the two builders; what
-//! waits for the sealer counts against the ring.
+//! The queue has a place for each worker. Rows that wait in it count against the ring.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +12,7 @@ use tollgate_record::{BatchBuilder, BatchHeader, SealLimits};
 
 use crate::ring::Ring;
 
-/// A builder and the number that its next batch would have.
+/// A batch builder, and the number that its next batch would have.
 pub(crate) struct Numbered {
     pub builder: BatchBuilder,
     next: u64,
@@ -24,14 +23,15 @@ impl Numbered {
         Self { builder: BatchBuilder::new(header, limits), next: 1 }
     }
 
-    /// Has the next batch carry this number: numbers in between were used by the worker's other builder.
+    /// Sets the number of the next batch. The worker's other builder used the numbers in between.
     pub fn number(&mut self, batch_seq: u64) {
         while self.next < batch_seq {
             self.next = self.builder.take_batch_seq() + 1;
         }
     }
 
-    /// Seals; `charged` bytes, counted while they waited and were encoded, make place for the batch.
+    /// Seals the rows and pushes the batch into the ring. `charged` bytes, which the rows cost while they waited, are
+    /// discharged first.
     pub fn seal(&mut self, worker: usize, level: i32, charged: u64, ring: &Ring) {
         let rows = self.builder.len();
         let sealed = self.builder.seal(level);
@@ -48,10 +48,10 @@ impl Numbered {
     }
 }
 
-/// A worker's way to the sealer and the ring.
+/// The sealer's queue, as one worker holds it.
 pub struct SealQueue {
     pub(crate) jobs: SyncSender<Job>,
-    /// Where sealed batches go.
+    /// The ring that sealed batches go to.
     pub ring: Arc<Ring>,
 }
 
@@ -59,11 +59,11 @@ pub(crate) struct Job {
     pub worker: usize,
     pub full: Numbered,
     pub back: Arc<Mutex<Option<Numbered>>>,
-    /// Of its rows.
+    /// Raw bytes of the rows.
     pub bytes: u64,
 }
 
-/// The thread that seals.
+/// The running thread.
 pub struct Sealer {
     jobs: SyncSender<Job>,
     ring: Arc<Ring>,
@@ -94,13 +94,13 @@ impl Sealer {
         Ok(Self { jobs, ring, thread })
     }
 
-    /// For a worker.
+    /// Returns a handle of the queue for a worker.
     #[must_use]
-    pub fn jobs(&self) -> SealQueue {
+    pub fn queue(&self) -> SealQueue {
         SealQueue { jobs: self.jobs.clone(), ring: self.ring.clone() }
     }
 
-    /// Seals what is queued, once every worker has dropped its jobs. Blocks.
+    /// Seals whatever is queued, and ends once every worker has dropped its handle. Blocks.
     pub fn stop(self) {
         drop(self.jobs);
         if self.thread.join().is_err() {

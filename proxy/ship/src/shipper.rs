@@ -58,9 +58,9 @@ pub(crate) struct Shared {
     pub(crate) forbidden: Forbidden,
     pub(crate) metrics: Arc<ShipMetrics>,
     pub(crate) backoff: (Duration, Duration),
-    /// The process ends: what waits for its next try is tried now, and waits no longer than the first wait after that.
+    /// The process ends: a batch that waits for its next try is tried now, and from then on waits `backoff.0` at most.
     pub(crate) finish: CancellationToken,
-    /// Posters hand back what they hold.
+    /// The posters hand back what they hold, and end.
     pub(crate) stop: CancellationToken,
 }
 
@@ -120,7 +120,7 @@ impl Shipper {
         Ok(Self { shared, thread: thread.map_err(StartError::Runtime)?, deadline })
     }
 
-    /// Ships what is left until `deadline`; the rest goes to the spool, or is counted as shed. Blocks.
+    /// Ships until `deadline`; the rest goes to the spool, or is shed. Blocks.
     pub fn stop(self, deadline: Instant) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
         self.shared.finish.cancel();
@@ -166,7 +166,7 @@ async fn run(shared: Arc<Shared>, posters: usize, deadline: Arc<Mutex<Option<Ins
     shared.report_final_gaps().await;
 }
 
-/// The disk may be full when they are needed, which is when it is too late to make them.
+/// Reserves room for the last gap batches at the start: at the end, when they are needed, the disk may be full.
 fn keep_reserves(storage: &dyn Storage, workers: usize) {
     for worker in 0..workers {
         if let Err(error) = spool::keep_reserve(storage, worker) {
@@ -175,7 +175,7 @@ fn keep_reserves(storage: &dyn Storage, workers: usize) {
     }
 }
 
-/// Takes batches one after the other and sees each of them through.
+/// Takes one batch after the other and delivers it.
 async fn post_all(shared: Arc<Shared>) {
     loop {
         let work = shared.ring.work.notified();
@@ -183,7 +183,7 @@ async fn post_all(shared: Arc<Shared>) {
             Some(load) => shared.ship(load).await,
             None => tokio::select! {
                 () = work => {}
-                () = shared.forbidden.ends() => {}
+                () = shared.forbidden.next_try() => {}
                 () = shared.stop.cancelled() => return,
             },
         }
@@ -193,7 +193,7 @@ async fn post_all(shared: Arc<Shared>) {
     }
 }
 
-/// Moves batches to disk whenever the ring is past its mark.
+/// Moves batches to the spool whenever the ring is past its mark.
 async fn spill_all(shared: Arc<Shared>) {
     loop {
         tokio::select! {

@@ -16,10 +16,10 @@ use crate::ring::{FinalGaps, HeldBatch, SpoolState};
 use crate::shipper::{Shared, blocking};
 use crate::spool::{self, SpoolFile};
 
-/// Wait before the spool is tried again after the disk failed.
+/// Wait until the spool is tried again after the disk failed.
 const SPOOL_RETRY: Duration = Duration::from_secs(1);
 
-/// Time for the collector to take the last gap batches where there is no spool to keep them.
+/// Time for the collector to take each last gap batch if there is no spool.
 const FINAL_GAPS_MAX: Duration = Duration::from_secs(1);
 
 impl Shared {
@@ -27,7 +27,7 @@ impl Shared {
         let Some(storage) = self.storage() else { return };
         let name = file.name.to_string();
         if let Err(error) = blocking(move || storage.remove(&name)).await {
-            // It will be sent again after a restart, and the collector will know it.
+            // The batch is sent again after a restart, and the collector knows it as a duplicate.
             tracing::warn!(%error, name = %file.name, "a delivered batch could not be removed from the spool");
         }
         self.forget(file);
@@ -41,7 +41,8 @@ impl Shared {
         self.ring.spill.notify_one();
     }
 
-    /// A spooled batch, unless it is damaged: then it is set aside and counted. While the disk fails it stays, for later.
+    /// Reads a spooled batch. A damaged one is set aside and its records are shed; while the disk fails, the batch stays for a
+    /// later try.
     pub(crate) async fn read(&self, file: &SpoolFile) -> Option<Bytes> {
         let (storage, name) = (self.storage()?, file.name.clone());
         let read = tokio::task::spawn_blocking(move || batch_file::read(&*storage, &name)).await;
@@ -69,7 +70,7 @@ impl Shared {
         None
     }
 
-    /// Writes the ring's oldest batches to disk, while it is past its mark (or `all` of them) and the spool has room.
+    /// Writes the ring's oldest batches to the spool while the ring is past its mark, or `all` of them, and the spool has room.
     pub(crate) async fn spill(&self, all: bool) {
         let Some(storage) = self.storage() else { return };
         while let Some(held) = self.ring.take_to_spill(all) {
@@ -122,8 +123,8 @@ impl Shared {
         }
     }
 
-    /// What was shed after the workers had ended is reported under their names all the same: by this process, or from the
-    /// spool by the next one.
+    /// Reports records that were shed after their workers had ended, under the workers' names: through the spool if there is
+    /// one, where the next process finds the report, else to the collector at once.
     pub(crate) async fn report_final_gaps(&self) {
         for FinalGaps { worker, header, batch_seq, gaps } in self.ring.take_final_gaps() {
             let records: i64 = gaps.iter().map(|gap| gap.count).sum();

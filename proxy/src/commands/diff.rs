@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use tollgate_config::ConfigError;
 use tollgate_proxy::plan::diff::{Change, changes};
-use tollgate_proxy_config::ProxyConfig;
+use tollgate_proxy_config::load;
 
 use super::{EXIT_CONFIG, Format};
 
@@ -30,7 +30,7 @@ pub fn run(old: &Path, new: &Path, format: Format) -> ExitCode {
 }
 
 fn read_both(old: &Path, new: &Path) -> Result<Vec<Change>, ConfigError> {
-    let (before, after) = (ProxyConfig::load(old)?, ProxyConfig::load(new)?);
+    let (before, after) = (load(old)?.value, load(new)?.value);
     let folder = |path: &'_ Path| if path.is_dir() { path.to_owned() } else { path.with_file_name("") };
     changes((&before, &folder(old)), (&after, &folder(new)))
         .map_err(|error| ConfigError::of_file(new, error.to_string()))

@@ -1,4 +1,7 @@
-//! From the file as written to a plan: every check that types cannot express, and every file read.
+//! Compiles the file as written: makes every check that types cannot express, and reads every file that it names.
+//!
+//! A problem is noted and compiling goes on, so that one run reports all problems. A part that has one is left out, and
+//! nothing is returned then.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,14 +26,14 @@ use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
 /// Most workers.
 const WORKERS_MAX: usize = 1_024;
 
-/// Fields of a request head; the parser's places are made for each head.
+/// Fields of a request head. The parser allocates that many for each head.
 const HEADERS: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// Bytes of an HTTP/2 frame.
 const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
 /// Bytes of an HTTP/2 window.
 const WINDOW_BYTES: std::ops::RangeInclusive<u32> = 1..=2_147_483_647;
 
-/// Checks and compiles what was loaded from `source`; `before` is the plan that runs, if one does.
+/// Checks and compiles what was loaded from `source`. `before` is the configuration in force, if the proxy runs.
 pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&Plan>) -> Result<Plan, ConfigError> {
     tollgate_tls::install_provider();
     let mut compiled = None;
@@ -41,7 +44,8 @@ pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&P
     }
 }
 
-/// What makes the plan, once it is given the configuration itself, its revision and its source.
+/// Compiles everything but the parts that are moved in: the configuration itself, its revision and its source. Returns the
+/// function that takes them.
 fn compile(
     config: &ProxyConfig,
     before: Option<&Plan>,
@@ -53,7 +57,7 @@ fn compile(
     let mut upstreams = Upstreams::after(before);
     if let Some(before) = before {
         fixed::check(&before.config, config, problems);
-        // Sockets are known by the place of their listener.
+        // The workers know a socket by the index of its listener, which must not change.
         let place = |name: &String| before.listeners.iter().position(|listener| listener.name == *name);
         listeners.sort_by_key(|listener| place(&listener.name));
     }
@@ -62,7 +66,7 @@ fn compile(
     let trusted_hops =
         config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
     let hmac = match before {
-        // Each batch names the one secret that its hashes are under.
+        // The secret stays until another start, because each batch names the one secret of its hashes.
         Some(before) => before.hmac.clone(),
         None => config.hmac.as_ref().and_then(|hmac| hmac_plan(hmac, problems)).map(Arc::new),
     };
@@ -72,7 +76,7 @@ fn compile(
     let records = records(config, workers, problems);
     let (upstreams, router, records, admin) = (upstreams.plans, router?, records?, admin?);
     let query_policy = QueryPolicy::new(Vec::<String>::new());
-    // The configuration of thousands of services is moved, not copied.
+    // The configuration of thousands of services is moved into it, not copied.
     Some(move |config, revision, source| Plan {
         config,
         revision,
@@ -91,7 +95,7 @@ fn compile(
     })
 }
 
-/// The value, or a note of the problem at the place where it is written.
+/// Returns the value, or notes the problem at the place where the text is written.
 pub(super) fn noted<T, V>(
     at: &Spanned<V>,
     result: Result<T, impl ToString>,
@@ -127,7 +131,7 @@ fn check_scalars(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     unique(config.listeners.iter().filter(|l| !l.address.ends_with(":0")).map(|l| &l.address), "address", problems);
 }
 
-/// Bounds that HTTP/2 itself, or a record's batch, has.
+/// Checks bounds that HTTP/2 or the format of a batch sets.
 fn check_http2(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let (h2, records) = (&config.http2, &config.records);
     if !FRAME_BYTES.contains(&h2.frame_bytes_max) {
@@ -213,7 +217,7 @@ fn listeners(
     plans
 }
 
-/// The PROXY headers that a listener takes, and from whom.
+/// Compiles the PROXY headers that a listener accepts.
 fn proxy_headers(config: &AcceptProxyProtocol, problems: &mut Diagnostics<'_>) -> ProxyHeaderPolicy {
     if config.from.value.is_empty() {
         let cure = "name the networks of the proxies in front, as `10.0.0.0/8`; `0.0.0.0/0` and `::/0` are everybody";

@@ -1,4 +1,4 @@
-//! From caps as written to the counts behind them.
+//! Compiles caps as written to quotas, with the counts behind them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use tollgate_proxy_http::quota::{ListenerQuota, RequestQuota, ServiceQuota};
 const RATE: std::ops::RangeInclusive<f64> = 0.001..=1e6;
 /// Requests at once.
 const BURST: std::ops::RangeInclusive<u64> = 1..=1_000_000;
-/// Clients that one table tells apart.
+/// Clients in one table.
 const CLIENTS: std::ops::RangeInclusive<usize> = ROW..=16_777_216;
 
-/// Compiles caps; takes over the counts of the plan before.
+/// Compiles caps, and takes over the counts of the configuration before.
 pub(super) struct Quotas<'a> {
     before: Option<&'a Plan>,
     services: HashMap<&'a str, &'a ServiceQuota>,

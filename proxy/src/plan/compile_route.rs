@@ -1,4 +1,4 @@
-//! From routes as written to patterns, plans and the router.
+//! Compiles routes as written to patterns and the router.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ use tollgate_proxy_http::header_edits::{self, HeaderEdits};
 use tollgate_proxy_http::rewrite::Rewrite;
 use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Reach, Router, Wanted};
 
-/// Conditions, and edits of one kind, of one route.
+/// Conditions of one route, and edits of one message.
 const FIELDS_MAX: usize = 32;
 
 pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (Vec<RoutePlan>, Option<Router>) {
@@ -57,7 +57,7 @@ fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a &'a str>) -> 
 
 fn pattern(route: &Route, problems: &mut Diagnostics<'_>) -> Pattern {
     let hosts = route.hosts.iter().filter_map(|host| noted(host, HostPattern::parse(host), problems)).collect();
-    // A path that is wrong keeps its place, as plans go by it; the problem is noted.
+    // A wrong path keeps its index, by which the router answers; its problem is noted.
     let any = PathPattern::any;
     let paths =
         route.paths.iter().map(|path| noted(path, PathPattern::parse(path), problems).unwrap_or_else(any)).collect();
@@ -86,7 +86,7 @@ fn condition(written: &HeaderMatch) -> Result<HeaderCondition, String> {
     let name = HeaderName::from_bytes(text.as_bytes());
     let name = name.map_err(|_| format!("`{text}` is not a header name; write for example X-Team"))?;
     if header_edits::is_protected(text) {
-        // As they come from a client these say nothing; what is true of them is known later.
+        // A client can set these fields to anything; what is true of them is known only after routing.
         return Err(format!("routes cannot depend on `{text}`; name another header, and hosts under `hosts`"));
     }
     let wanted = match (&written.value, written.absent) {
@@ -135,7 +135,7 @@ fn route_plan(
     }
 }
 
-/// What each path of a route says of its requests.
+/// Compiles what is done with the requests of each path of a route.
 fn paths(route: &Route, pattern: &Pattern, problems: &mut Diagnostics<'_>) -> Box<[PathPlan]> {
     let any = [PathPattern::any()];
     let patterns = if pattern.paths.is_empty() { &any[..] } else { &pattern.paths[..] };

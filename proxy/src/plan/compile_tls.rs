@@ -1,4 +1,4 @@
-//! TLS towards clients, from the file as written to what the listener runs.
+//! Compiles TLS towards clients.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use tollgate_tls::{Certificates, Revocation, Roots, ServerNames, TlsVersions};
 
 use super::compile::{identity, noted};
 
-/// Reads every file and builds the policies.
+/// Reads every file of a listener and builds its policies.
 pub(super) fn server_tls(
     tls: &ListenerTls,
     listener: &Spanned<String>,
@@ -52,7 +52,7 @@ fn check_name(name: &Spanned<String>, problems: &mut Diagnostics<'_>) {
     }
 }
 
-/// What one place of the file asks of clients.
+/// What one place of the file requires of clients.
 struct Asked<'a> {
     auth: ClientAuth,
     ca: Option<&'a Spanned<ConfigPath>>,

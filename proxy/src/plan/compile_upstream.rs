@@ -1,4 +1,4 @@
-//! From services as written to upstream identities and targets.
+//! Compiles services as written to upstream identities and targets.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const WEIGHT_MAX: u32 = 100;
 /// Attempts for one request.
 const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=TRIED_MAX as u32;
 
-/// Upstream identities, each once.
+/// Upstream identities. Each is there once, however many services name it.
 pub(super) struct Upstreams<'a> {
     pub(super) plans: Vec<Arc<UpstreamPlan>>,
     by_key: HashMap<UpstreamKey, usize>,
@@ -33,7 +33,7 @@ pub(super) struct Upstreams<'a> {
 }
 
 impl<'a> Upstreams<'a> {
-    /// None yet; those that `before` has too are taken from it, with their TLS sessions.
+    /// Begins without identities. Those that `before` has too are taken from it, with their TLS sessions.
     pub(super) fn after(before: Option<&'a Plan>) -> Self {
         let before = before.map_or(&[][..], |before| &before.upstreams);
         let before = before.iter().map(|upstream| (&upstream.key, upstream)).collect();
@@ -64,12 +64,12 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// Files that services name for TLS: thousands name the same few, each of which is read once.
+/// TLS files of services. Thousands of services name the same few files, each of which is read once.
 #[derive(Default)]
 struct TlsFiles {
-    /// By file; `None` = the system's.
+    /// Authorities by file; `None` = the system's.
     roots: HashMap<Option<PathBuf>, Result<Roots, String>>,
-    /// By certificate and key.
+    /// Identities by certificate and key.
     identities: HashMap<[PathBuf; 2], Identity>,
 }
 
@@ -164,7 +164,7 @@ fn check_retries(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     }
 }
 
-/// What an active check asks, and how its answers count.
+/// Compiles an active check.
 fn rule(service: &Service, active: &Active, problems: &mut Diagnostics<'_>) -> CheckRule {
     if let Some(path) = &active.path
         && (!path.starts_with('/') || path.parse::<http::Uri>().is_err())
@@ -185,7 +185,7 @@ fn rule(service: &Service, active: &Active, problems: &mut Diagnostics<'_>) -> C
     }
 }
 
-/// TLS towards targets none of which is reached over it: most likely, somebody forgot the `s`.
+/// Reports TLS settings of a service that has no https target: most likely an `s` is missing.
 fn check_tls_is_used(service: &Service, problems: &mut Diagnostics<'_>) {
     let tls = &service.tls;
     let is_set = tls.ca.is_some() || tls.client.is_some() || tls.server_name.is_some() || tls.verify == Verify::None;
@@ -220,7 +220,7 @@ fn target(
     };
     let host = noted(text, HeaderValue::from_str(&host), problems)?;
     let protocol = match (service.protocol, &tls) {
-        // In plaintext nothing is negotiated: one identity, however it is written.
+        // Plaintext negotiates nothing: `auto` and `http1` are one identity there.
         (Protocol::Auto, None) => Protocol::Http1,
         (protocol, _) => protocol,
     };
@@ -235,14 +235,14 @@ fn unix_endpoint(path: &str) -> Result<Endpoint, String> {
     if !Path::new(path).is_absolute() {
         return Err(wrong("is not an absolute path"));
     }
-    // The kernel's own bound: sockaddr_un has 108 bytes, the last one 0.
+    // The kernel's bound: `sockaddr_un` has 108 bytes, of which the last is 0.
     if path.len() > 107 {
         return Err(wrong("is longer than a socket's path can be"));
     }
     Ok(Endpoint::Unix(PathBuf::from(path)))
 }
 
-/// Scheme, host and port of `http[s]://host[:port]`.
+/// Reads whether a target is https, its host, and its port.
 pub(super) fn target_parts(text: &str) -> Result<(bool, String, u16), String> {
     let wrong = |why: &str| format!("`{text}` {why}; write `http://host:port` or `https://host:port`");
     let uri: http::Uri = text.parse().map_err(|_| wrong("is not a URL"))?;

@@ -1,7 +1,7 @@
-//! What one configuration changes against another: for `diff`.
+//! Finds what one configuration changes against another, for `diff`.
 //!
-//! Listeners, services and routes are compared by name, everything else by key, defaults included: what is written in
-//! another order or in another file is no change.
+//! Listeners, services and routes are compared by name, everything else by key, defaults included. Another order, or another
+//! file for the same text, is no change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tollgate_proxy_config::ProxyConfig;
 
-/// Characters of a value that are shown.
+/// Characters of a value that are printed.
 const SHOWN_MAX: usize = 200;
 
 /// One change.
@@ -18,18 +18,18 @@ const SHOWN_MAX: usize = 200;
 pub struct Change {
     /// `listener`, `service`, `route` or `setting`.
     pub what: &'static str,
-    /// Its name; of a setting, its key.
+    /// Name of the listener, service or route; key of the setting.
     pub name: String,
-    /// The key in it that differs; empty if all of it is new or gone.
+    /// Key inside it that differs; empty if the whole is new or gone.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// What it was.
+    /// Value before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<Value>,
-    /// What it is to be.
+    /// Value after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<Value>,
-    /// Whether a proxy that runs must be started again for it.
+    /// Whether a running proxy must be started again for the change.
     pub needs_start: bool,
 }
 
@@ -60,10 +60,10 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// Every change, by kind and name. Paths in the folder of a configuration are compared as they are in it.
+/// Returns every change, by kind and name. A path inside the folder of its configuration is compared relative to that folder.
 ///
 /// # Errors
-/// A configuration that cannot be written as JSON; none that was read is such.
+/// A configuration cannot be written as JSON, which no configuration that was read is.
 pub fn changes(
     (old, old_folder): (&ProxyConfig, &Path),
     (new, new_folder): (&ProxyConfig, &Path),
@@ -100,7 +100,7 @@ pub fn changes(
     Ok(changes)
 }
 
-/// Makes paths in `folder` relative to it.
+/// Makes paths inside `folder` relative to it.
 fn relocate(value: &mut Value, folder: &Path) {
     match value {
         Value::String(text) => {
@@ -119,7 +119,7 @@ fn whole(what: &'static str, name: &str, old: Option<&Value>, new: Option<&Value
     Change { what, name: name.to_owned(), key: String::new(), old: old.cloned(), new: new.cloned(), needs_start }
 }
 
-/// Takes a list out of a configuration, by the names of its items.
+/// Takes a list out of a configuration, as a map by the names of its items.
 fn named(config: &mut Value, section: &str) -> BTreeMap<String, Value> {
     let taken = config.get_mut(section).map(Value::take);
     let items = match taken {
@@ -130,7 +130,7 @@ fn named(config: &mut Value, section: &str) -> BTreeMap<String, Value> {
     items.into_iter().map(|item| (name(&item), item)).collect()
 }
 
-/// The keys whose values differ. Lists are compared whole.
+/// Collects the keys whose values differ. Lists are compared as a whole.
 fn differences(old: &Value, new: &Value, key: &str, found: &mut Vec<(String, Option<Value>, Option<Value>)>) {
     let below = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match (old, new) {

@@ -1,13 +1,11 @@
-//! What a proxy that runs cannot change: only another start can.
-//!
-//! These are the sockets and threads that there are, and what each batch of records is labelled with. Everything else
-//! may differ from one plan to the next.
+//! Settings that only another start can change: sockets, threads, and the labels of each batch of records. A reload may
+//! change everything else.
 
 use serde::Serialize;
 use tollgate_config::Diagnostics;
 use tollgate_proxy_config::ProxyConfig;
 
-/// Notes every difference between what runs and what is to run that needs another start.
+/// Notes every difference that needs another start.
 pub(super) fn check(running: &ProxyConfig, wanted: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let mut keep = |key: &str, differs: bool, why: &str| {
         if differs {
@@ -40,7 +38,7 @@ pub(super) fn check(running: &ProxyConfig, wanted: &ProxyConfig, problems: &mut 
     }
 }
 
-/// Whether two sections are written differently, defaults included.
+/// Returns whether two sections differ, defaults included.
 fn differ<T: Serialize>(running: &T, wanted: &T) -> bool {
     match (serde_json::to_value(running), serde_json::to_value(wanted)) {
         (Ok(running), Ok(wanted)) => running != wanted,

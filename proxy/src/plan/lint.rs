@@ -1,4 +1,4 @@
-//! What is allowed in a configuration, but hardly meant: for `check`.
+//! Warnings of `check`: what a configuration may say, but is hardly meant.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,10 +11,10 @@ use tollgate_tls::Identity;
 use super::Plan;
 use crate::task::clock::now_us;
 
-/// A certificate that expires within this time is worth a warning.
+/// Time before its end in which a certificate is worth a warning.
 const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// What is worth a warning, in the order of the files.
+/// Returns the warnings, in the order of the files.
 #[must_use]
 pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
     let found = loaded.remarks(|config, problems| {
@@ -27,7 +27,7 @@ pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
         certificates(config, problems);
         wider_hosts(config, problems);
     });
-    // In the order that errors have.
+    // `many` sorts as it does for errors.
     ConfigError::many(found).diagnostics().to_vec()
 }
 
@@ -38,8 +38,8 @@ fn unused_services(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     }
 }
 
-/// Routes whose `*.name` serves hosts that the `*.name` of `tls.names` says nothing about: there it is one label, as in
-/// certificates, and for a route one or more.
+/// Warns of routes that serve hosts whose clients are not asked for a certificate although `tls.names` has the same `*.name`:
+/// there `*` is one label, as in certificates, and in a route one or more.
 fn wider_hosts(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let asking = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.names);
     let asking = asking.filter(|entry| entry.client_auth != ClientAuth::None).flat_map(|entry| &entry.names);
@@ -74,7 +74,7 @@ fn certificates(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
 }
 
 fn expiry<P: AsRef<Path>>(certificate: &Spanned<P>, key: &Spanned<P>, problems: &mut Diagnostics<'_>) {
-    // One that cannot be read is an error already.
+    // A certificate that cannot be read is an error already.
     let Ok(identity) = Identity::load(certificate.value.as_ref(), key.value.as_ref()) else { return };
     if let Some(warning) = identity.validity_warning() {
         return problems.at(certificate, warning.to_string());

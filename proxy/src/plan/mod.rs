@@ -1,4 +1,13 @@
-//! What the proxy runs: the configuration, checked as a whole and compiled.
+//! The configuration that the proxy runs: checked as a whole, every file read, every route compiled.
+//!
+//! ```text
+//! Loaded<ProxyConfig> ─▶ compile ─▶ compile_{tls, upstream, quota, route, records} ─▶ RuntimeConfig
+//!                           ├─ problems: all of them, none bound            ├─ lint: warnings of `check`
+//!                           └─ before: TLS sessions, counts, health         └─ fixed: what a reload cannot change
+//! ```
+//! A [`RuntimeConfig`] never changes. Live counts (health of an upstream, quotas) are not part of what is compared or
+//! printed: the configuration carries handles to them, which belong to the name or identity that they count for. A reload
+//! hands the handles of equal names and identities to the next configuration.
 
 mod compile;
 mod compile_quota;
@@ -41,32 +50,32 @@ use tollgate_proxy_ship::ShipOptions;
 pub struct Plan {
     /// The effective configuration.
     pub config: ProxyConfig,
-    /// Where it was read from, and is read from again.
+    /// Path that it was read from, and that a reload reads again.
     pub source: PathBuf,
-    /// Its revision, carried by each record.
+    /// Revision, which each record carries.
     pub revision: String,
     /// Worker threads.
     pub workers: usize,
-    /// Where clients connect.
+    /// Addresses that clients connect to.
     pub listeners: Vec<ListenerPlan>,
     /// The proxied APIs.
     pub services: Vec<ServicePlan>,
-    /// What the router answers indexes into.
+    /// Routes, by the index that the router returns.
     pub routes: Vec<RoutePlan>,
-    /// The routes, ready for lookup.
+    /// Look-up of routes.
     pub router: Router,
-    /// Every distinct upstream identity. One that is equal to one of the plan before is the same `Arc`, and keeps its
+    /// Every distinct upstream identity. An identity that the configuration before had too is the same `Arc`, and keeps its
     /// connections.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
     /// Networks whose forwarding headers are believed.
     pub trusted_hops: Vec<Cidr>,
-    /// Query values that are kept where no route matched: none.
+    /// Policy for queries of requests without a route: no value is recorded.
     pub query_policy: QueryPolicy,
     /// Keyed hash of credentials.
     pub hmac: Option<Arc<HmacPlan>>,
-    /// Where the records go.
+    /// The way of the records.
     pub records: ShipOptions,
-    /// The admin endpoint.
+    /// Address of the admin endpoint.
     pub admin: SocketAddr,
 }
 
@@ -79,8 +88,8 @@ impl Plan {
         compile::plan(path, tollgate_proxy_config::load(path)?, None)
     }
 
-    /// [`Plan::load`], with what is allowed but hardly meant: services without a route, routes that no request reaches,
-    /// certificates that expire soon.
+    /// As [`Plan::load`], with warnings: services without a route, routes that no request reaches, certificates that expire
+    /// soon.
     ///
     /// # Errors
     /// All problems found.
@@ -91,7 +100,7 @@ impl Plan {
         Ok((plan, warnings))
     }
 
-    /// The same for a text that is already in memory; relative paths are resolved against the folder of `path`.
+    /// As [`Plan::load`], for a text that is in memory. Relative paths are resolved against the folder of `path`.
     ///
     /// # Errors
     /// All problems found.
@@ -99,10 +108,10 @@ impl Plan {
         compile::plan(path, tollgate_proxy_config::parse(path, text)?, None)
     }
 
-    /// Reads this plan's source again: the plan that a proxy which runs this one can go over to.
+    /// Reads the source again and compiles it for a proxy that runs this configuration.
     ///
     /// # Errors
-    /// All problems found; among them, every change that only another start can make.
+    /// All problems found, and every change that only another start can make.
     pub fn reload(&self) -> Result<Self, ConfigError> {
         compile::plan(&self.source, tollgate_proxy_config::load(&self.source)?, Some(self))
     }
@@ -113,13 +122,13 @@ impl Plan {
 pub struct ListenerPlan {
     /// Name in metrics and messages.
     pub name: String,
-    /// Where it binds; port 0 picks a free one.
+    /// Address that it binds; port 0 picks a free one.
     pub address: SocketAddr,
     /// TLS, by server name.
     pub tls: Option<Arc<ServerNames>>,
-    /// The PROXY headers that its connections begin with.
+    /// PROXY headers that its connections begin with.
     pub proxy_headers: Option<Arc<ProxyHeaderPolicy>>,
-    /// Caps on its connections and requests.
+    /// Quotas of its connections and requests.
     pub quota: ListenerQuota,
 }
 
@@ -134,17 +143,17 @@ pub struct ServicePlan {
     pub targets: Vec<TargetPlan>,
     /// Whether upstreams see the client's Host.
     pub client_host: bool,
-    /// Whether protocols can be switched: on HTTP/1.1 they can (RFC 9113 section 8.6).
+    /// Whether protocols can be switched, which only HTTP/1.1 allows (RFC 9113 section 8.6).
     pub upgrades: bool,
-    /// How one of them is chosen.
+    /// Choice among the targets.
     pub balance: Balance,
-    /// A whole round of turns: indexes into `targets`, each as often as its weight says, evenly mixed.
+    /// One whole round of turns: indices into `targets`, each as often as its weight says, evenly mixed.
     pub round: Vec<u16>,
-    /// When a target is passed over.
+    /// Rules by which a target is skipped.
     pub health: HealthPlan,
-    /// Connections to each target that each worker keeps ready.
+    /// Connections that each worker keeps ready for each target.
     pub warm_connections: usize,
-    /// Caps on its requests.
+    /// Quotas of its requests.
     pub quota: ServiceQuota,
 }
 
@@ -153,13 +162,13 @@ pub struct ServicePlan {
 pub struct HealthPlan {
     /// Failures in a row that put a target out; 0 = never.
     pub failures: u32,
-    /// How long it is out the first time.
+    /// Time that a target is out the first time.
     pub ejection: Duration,
-    /// How long it is out at most.
+    /// Longest time that a target is out.
     pub ejection_max: Duration,
     /// Targets that may be out at one time.
     pub ejected_max: usize,
-    /// What happens when all are out.
+    /// Behaviour when all targets are out.
     pub all_out: AllOut,
 }
 
@@ -168,7 +177,7 @@ pub struct HealthPlan {
 pub struct TargetPlan {
     /// Index into [`Plan::upstreams`].
     pub upstream: usize,
-    /// Host field for it, with the port if that is not the scheme's own.
+    /// Host field for the target, with the port unless it is the scheme's own.
     pub host: HeaderValue,
     /// Share of the requests.
     pub weight: u32,
@@ -176,7 +185,7 @@ pub struct TargetPlan {
     pub check: Option<Arc<Check>>,
 }
 
-/// Where an upstream listens.
+/// Address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A host name or address, and a port.
@@ -195,16 +204,17 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// Everything that makes two upstream connections interchangeable; compared by value.
+/// Everything that makes two upstream connections interchangeable. Compared by value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamKey {
-    /// Where it listens.
+    /// Address of the upstream.
     pub endpoint: Endpoint,
-    /// Trust, what is verified, client certificate, versions and ALPN, with the name that is verified and sent as SNI.
+    /// Trusted authorities, verification, client certificate, versions and ALPN, with the name that is verified and sent as
+    /// SNI.
     pub tls: Option<(ClientPolicy, ServerName<'static>)>,
-    /// What is spoken with it.
+    /// Protocol towards the upstream.
     pub protocol: Protocol,
-    /// Whether its connections begin with a PROXY protocol header.
+    /// PROXY header that its connections begin with.
     pub proxy_protocol: ProxyProtocol,
 }
 
@@ -213,9 +223,9 @@ pub struct UpstreamKey {
 pub struct UpstreamPlan {
     /// The identity.
     pub key: UpstreamKey,
-    /// TLS made from it.
+    /// TLS made from the identity.
     pub tls: Option<Arc<ClientConfig>>,
-    /// The same with HTTP/1.1 alone offered: for connections that are to switch protocols.
+    /// The same, offering HTTP/1.1 alone: for connections that switch protocols.
     pub tls_http1: Option<Arc<ClientConfig>>,
     /// How it fares.
     pub state: UpstreamState,
@@ -228,29 +238,29 @@ pub struct RoutePlan {
     pub name: String,
     /// Index into [`Plan::services`].
     pub service: usize,
-    /// What is done with each of its paths; never empty.
+    /// Its paths, by the index that the router returns; never empty.
     pub paths: Box<[PathPlan]>,
     /// Edits of requests.
     pub request_headers: Option<Box<HeaderEdits>>,
     /// Edits of answers.
     pub response_headers: Option<Box<HeaderEdits>>,
-    /// Whether it names its methods.
+    /// Whether the route names its methods.
     pub methods_named: bool,
-    /// Whether a verified client certificate is needed.
+    /// Whether a request needs a verified client certificate.
     pub require_client_cert: bool,
     /// Query values that are kept.
     pub query_policy: QueryPolicy,
     /// Headers that are kept.
     pub headers: Headers,
-    /// One attempt to connect.
+    /// Time for one attempt to connect.
     pub connect: Duration,
-    /// Request sent to first byte.
+    /// Time from the sent request to the first byte of the response.
     pub first_byte: Duration,
-    /// Silence of a body.
+    /// Longest silence of a body.
     pub body_idle: Duration,
-    /// Head to last byte.
+    /// Time from the head to the last byte of the response.
     pub total: Duration,
-    /// Bytes of a request body.
+    /// Largest request body.
     pub request_body_bytes_max: u64,
 }
 
@@ -259,7 +269,7 @@ pub struct RoutePlan {
 pub struct PathPlan {
     /// Path template for records.
     pub http_route: Option<String>,
-    /// What of the path goes upstream; `None` = as it is.
+    /// Rewrite of the path that goes upstream; `None` = the path goes unchanged.
     pub rewrite: Option<Rewrite>,
 }
 

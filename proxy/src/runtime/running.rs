@@ -109,7 +109,7 @@ pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartE
             start_us,
             ports: ports.clone(),
             metrics: metrics.clone(),
-            queue: sealer.jobs(),
+            queue: sealer.queue(),
             sockets,
             queries: receiver,
             adopts,

@@ -72,7 +72,7 @@ async fn forward(
     let config = transaction.config().clone();
     let plan: &Plan = &config;
     normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
-    let normal = normalize::surveyed(&mut head, flags, named, plan.config.http2.header_list_bytes_max)?;
+    let normal = normalize::scanned(&mut head, flags, named, plan.config.http2.header_list_bytes_max)?;
     transaction.normalized(normal.head_bytes, normal.host.clone());
     let connection = transaction.connection().clone();
     let client = forwarding::client(connection.client.ip(), &head.headers, &plan.trusted_hops);

@@ -1,9 +1,9 @@
-//! Who the client is, through trusted hops only, and what upstreams are told about it.
+//! Who the client is behind trusted hops, and what upstreams are told about it.
 //!
-//! X-Forwarded-For and Forwarded (RFC 7239) are believed from a peer inside `trusted_hops` and discarded from any other.
-//! The client is the first address, from the right, that is no trusted hop. X-Forwarded-For is read before Forwarded;
-//! whichever told who the client is, the fields that go upstream tell the same, so that the next hop finds the same client
-//! whichever of them it reads (RFC 7239 section 7.4).
+//! X-Forwarded-For and Forwarded (RFC 7239) are believed from a peer inside `trusted_hops`, and removed from any other.
+//! The client is the first address, from the right, that is no trusted hop. X-Forwarded-For is read before Forwarded.
+//! Whichever of them named the client, both go upstream with the same client, so that the next hop finds it in either
+//! (RFC 7239 section 7.4).
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,16 +13,16 @@ use tollgate_proxy_config::Forwarding;
 use tollgate_record::vocabulary::ClientIpSource;
 
 use crate::cidr::Cidr;
-use crate::local_reply::X_REQUEST_ID;
-use crate::{client_cert, forwarded, normalize};
+use crate::field_kinds::{is_x_forwarded, remove_where};
+use crate::forwarded;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// Addresses read from one request; a longer chain is not believed further.
+/// Addresses read from one request. The rest of a longer chain is ignored.
 const HOPS_MAX: usize = 32;
 
-/// The client behind trusted hops; `None` = it is the peer.
+/// Returns the client behind trusted hops, and the field that named it; `None` = the peer is the client.
 #[must_use]
 pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> Option<(IpAddr, ClientIpSource)> {
     if !is_trusted(peer, trusted) {
@@ -33,29 +33,29 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> Option<(Ip
     believed.and_then(|(chain, source)| Some((*chain.first()?, source)))
 }
 
-/// The hops that X-Forwarded-For names, from the client to the one before the peer.
+/// Returns the hops that X-Forwarded-For names, from the client to the hop before the peer.
 fn x_forwarded_for(headers: &HeaderMap, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
     let lines = texts(headers, &X_FORWARDED_FOR);
     believed(lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|hop| read_address(hop.trim())), trusted)
 }
 
-/// The same of Forwarded.
+/// Returns the hops that Forwarded names, in the same order.
 fn forwarded_for(headers: &HeaderMap, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
     let lines = texts(headers, &FORWARDED);
     believed(forwarded::nodes(&lines.join(", "))?.into_iter().rev(), trusted)
 }
 
-/// The lines of a field; where they are no text, the hop that holds it cannot be read, and no other.
+/// Returns the lines of a field. A byte that is no text spoils the hop that holds it, and no other.
 fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Cow<'a, str>> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
-/// Those of a chain's hops, which come from the right, that are believed; they are returned from the left. The first is
-/// the client: the first that is no trusted hop, or the last that there is.
+/// Returns the trusted suffix of a hop chain, with the client before it. `hops` come from the right and are returned from
+/// the left. The client is the first hop that is not trusted, or the leftmost one.
 fn believed(hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
     let mut chain = Vec::new();
     for hop in hops.take(HOPS_MAX) {
-        // A hop that is no address hides whoever is behind it.
+        // A hop without an address hides everyone behind it: nothing further left can be believed.
         let hop = hop?;
         chain.push(hop);
         if !is_trusted(hop, trusted) {
@@ -66,33 +66,14 @@ fn believed(hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[Cidr]) -> Opt
     (!chain.is_empty()).then_some(chain)
 }
 
-/// Fields that say through which proxies a request came, whatever the rest of their name.
-fn is_x_forwarded(name: &str) -> bool {
-    name.starts_with("x-forwarded") || name == "x-real-ip"
-}
-
-/// Whether upstreams learn from this field who the client is.
+/// Returns whether an address is in one of these networks.
 #[must_use]
-pub fn speaks_of_client(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    is_x_forwarded(&name)
-        || client_cert::is_field(&name)
-        || [FORWARDED.as_str(), X_REQUEST_ID.as_str()].contains(&name.as_str())
-}
-
-/// Whether a field is one of those with `_` for `-`: CGI and its heirs cannot tell the two apart.
-#[must_use]
-pub fn is_disguised(name: &str) -> bool {
-    name.contains('_') && speaks_of_client(name)
-}
-
-/// Whether an address is one of these networks'.
-#[must_use]
+#[inline]
 pub fn is_trusted(ip: IpAddr, trusted: &[Cidr]) -> bool {
     trusted.iter().any(|network| network.contains(ip))
 }
 
-/// An address with or without a port, IPv6 with or without brackets.
+/// Reads an address with or without a port, and an IPv6 address with or without brackets.
 fn read_address(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches('"');
     text.parse()
@@ -101,22 +82,22 @@ fn read_address(text: &str) -> Option<IpAddr> {
         .or_else(|| text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|inner| inner.parse().ok()))
 }
 
-/// What the fields say of this hop.
+/// What the forwarding fields say of this hop.
 #[derive(Debug)]
 pub struct Hop<'a> {
-    /// The TCP peer, or whom its PROXY header names.
+    /// Address of the TCP peer, or the one that its PROXY header names.
     pub peer: IpAddr,
-    /// Its address as a header value.
+    /// The same address as a header value.
     pub peer_value: &'a HeaderValue,
     /// Whether the client's connection is TLS.
     pub secure: bool,
     /// The host that the client asked for.
     pub host: &'a HeaderValue,
-    /// Whether the request may have fields of other hops; else they are not looked for.
+    /// Whether the request may have forwarding fields of other hops; if not, no look-up is made for them.
     pub told: bool,
 }
 
-/// Writes the forwarding fields for the upstream.
+/// Writes the forwarding fields for the upstream, and removes those of a peer that is not believed.
 pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, trusted: &[Cidr]) {
     let believed = hop.told && is_trusted(hop.peer, trusted);
     let scheme = HeaderValue::from_static(if hop.secure { "https" } else { "http" });
@@ -124,7 +105,7 @@ pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, truste
         agree(headers, policy, trusted);
     }
     if hop.told && (!believed || !policy.x_forwarded) {
-        normalize::strip(headers, |name| is_x_forwarded(name.as_str()));
+        remove_where(headers, |name| is_x_forwarded(name.as_str()));
     }
     if hop.told && (!believed || !(policy.x_forwarded || policy.forwarded)) {
         headers.remove(FORWARDED);
@@ -151,10 +132,11 @@ pub fn write(headers: &mut HeaderMap, hop: &Hop<'_>, policy: &Forwarding, truste
     }
 }
 
-/// Begins the field that names another client, or none, with the chain of the one that is believed.
+/// Makes X-Forwarded-For and Forwarded agree: the field that names another client, or none, gets the chain of the field
+/// that is believed.
 fn agree(headers: &mut HeaderMap, policy: &Forwarding, trusted: &[Cidr]) {
     let told = |name: &HeaderName| headers.contains_key(name);
-    // Nearly always: one field came, and it goes on alone.
+    // The common case: X-Forwarded-For came alone, and goes on alone.
     if !(told(&FORWARDED) || (policy.forwarded && told(&X_FORWARDED_FOR))) {
         return;
     }
@@ -168,7 +150,7 @@ fn agree(headers: &mut HeaderMap, policy: &Forwarding, trusted: &[Cidr]) {
     if let (true, Some(chain)) = (policy.x_forwarded && differs(&by_xff), joined(|ip| ip.to_string())) {
         headers.insert(X_FORWARDED_FOR, chain);
     }
-    // What came in Forwarded goes on also where this hop adds nothing to it.
+    // A Forwarded that came goes on even if this hop adds no element of its own.
     if let (true, Some(chain)) = (differs(&by_forwarded), joined(forwarded::write)) {
         headers.insert(FORWARDED, chain);
     }

@@ -4,7 +4,8 @@
 use http::header::HOST;
 use http::{Request, Version, request};
 
-use crate::{canonical_path, forwarding, normalize};
+use crate::field_kinds::{is_disguised_client, speaks_of_client};
+use crate::{canonical_path, normalize};
 
 /// Reads a head from lines (method, target, version, then a field each) and panics unless what passes has one spelling
 /// and one host, carries nothing that ends at this hop, and passes again unchanged.
@@ -21,14 +22,14 @@ pub fn any_bytes(bytes: &[u8]) {
         assert!(!head.headers.contains_key(gone), "{gone}");
     }
     assert!(head.headers.get("te").is_none_or(|te| te == "trailers"));
-    assert!(!head.headers.keys().any(|name| forwarding::is_disguised(name.as_str())));
+    assert!(!head.headers.keys().any(|name| is_disguised_client(name.as_str())));
     let (uri, headers) = (head.uri.clone(), head.headers.clone());
     let again = normalize::request(&mut head, u32::MAX).map(|again| again.host);
     assert_eq!(again.ok(), Some(normal.host));
     assert_eq!((head.uri, &head.headers), (uri, &headers));
     let mut trailers = headers;
     normalize::trailers(&mut trailers);
-    assert!(!trailers.contains_key(HOST) && !trailers.keys().any(|name| forwarding::speaks_of_client(name.as_str())));
+    assert!(!trailers.contains_key(HOST) && !trailers.keys().any(|name| speaks_of_client(name.as_str())));
 }
 
 fn head(bytes: &[u8]) -> Option<request::Parts> {

@@ -1,7 +1,9 @@
 //! The table of what hyper leaves to us, row by row.
 
-use super::*;
 use http::Request;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
+
+use super::*;
 
 /// A request line and fields, as text: `GET /path HTTP/1.1 | Name: value | …`.
 fn head(text: &str) -> request::Parts {

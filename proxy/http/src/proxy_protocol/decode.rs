@@ -1,11 +1,12 @@
-//! A header as it came from the network: incomplete, wrong, or who connected to where. Pure: no I/O, no clock, no state.
+//! Reads a header from bytes of the network: it is incomplete, malformed, or names both ends of a connection.
 //!
 //! ```text
 //! version 1   PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n      107 bytes at most
 //! version 2   signature 12 | version, command 1 | family, transport 1 | length 2 | addresses, then TLVs
 //! ```
-//! While a header is incomplete, all bytes there are belong to it. What a proxy says of itself (LOCAL), and what is no
-//! TCP over IP (UNKNOWN, UNSPEC, UNIX, datagrams), has no addresses: the connection's own hold. TLVs are skipped.
+//! While a header is incomplete, every byte so far belongs to it. A header of the proxy's own connection (LOCAL), or of
+//! anything but TCP over IP (UNKNOWN, UNSPEC, UNIX, datagrams), names no ends: those of the connection hold. TLVs are
+//! skipped.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,49 +15,49 @@ use tollgate_proxy_config::AcceptedVersion;
 
 /// Longest header of version 1, with its end (section 2.1).
 pub const V1_BYTES_MAX: usize = 107;
-/// Most that may follow the fixed part of version 2: the addresses are 216 at most, the rest is for TLVs.
+/// Most bytes after the fixed part of version 2. Addresses take 216 at most; the rest is for TLVs.
 pub const V2_REST_BYTES_MAX: usize = 4_096;
-/// Fixed part of version 2.
-const V2_HEAD_BYTES: usize = 16;
-/// Longest header of all.
+/// Bytes of the fixed part of version 2.
+pub(super) const V2_HEAD_BYTES: usize = 16;
+/// Longest header of either version.
 pub const BYTES_MAX: usize = V2_HEAD_BYTES + V2_REST_BYTES_MAX;
-/// Begins every header of version 1.
+/// The beginning of every header of version 1.
 const V1_START: &[u8] = b"PROXY ";
 
-/// A header that is complete.
+/// A complete header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Its length; what follows is the client's.
+    /// Length of the header; the client's own bytes follow.
     pub bytes: usize,
-    /// Who connected, and to where; `None` = what the connection itself says.
+    /// Source and destination; `None` = those of the connection itself.
     pub ends: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// These bytes begin no header that is accepted.
+/// The bytes begin no header that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection begins with no PROXY header that is accepted: {0}")]
 pub struct Malformed(pub &'static str);
 
-/// The header that `bytes` begin with; `None` = there must be more of it to come.
+/// Reads the header at the beginning of `bytes`; `None` = the header is incomplete.
 ///
 /// # Errors
-/// Nothing that could follow makes a header of the accepted versions out of `bytes`.
+/// No further byte can make `bytes` a header of an accepted version.
 pub fn decode(bytes: &[u8], accepted: AcceptedVersion) -> Result<Option<Header>, Malformed> {
     match accepted {
         AcceptedVersion::V1 => v1(bytes),
         AcceptedVersion::V2 => v2(bytes),
-        // Their first bytes differ.
+        // The first byte tells the versions apart.
         AcceptedVersion::Any if bytes.first() == SIGNATURE.first() => v2(bytes),
         AcceptedVersion::Any => v1(bytes),
     }
 }
 
-/// Whether one is a prefix of the other.
+/// Returns whether one is a prefix of the other.
 fn agree(bytes: &[u8], start: &[u8]) -> bool {
     bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
 
-/// Section 2.1.
+/// Reads version 1 (section 2.1).
 fn v1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if !agree(bytes, V1_START) {
         return Err(Malformed("it does not begin with `PROXY `"));
@@ -74,7 +75,7 @@ fn v1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let family = words.next();
     let bytes = end + 1;
     if family == Some("UNKNOWN") {
-        // Whatever else the line says.
+        // The rest of the line means nothing (section 2.1).
         return Ok(Some(Header { bytes, ends: None }));
     }
     let mut word = || words.next().ok_or(Malformed("a word is missing"));
@@ -94,13 +95,13 @@ fn v1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok(Some(Header { bytes, ends: Some((end(from, from_port)?, end(to, to_port)?)) }))
 }
 
-/// Digits alone, without leading zeros.
+/// Reads digits without leading zeros.
 fn port(text: &str) -> Result<u16, Malformed> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|_| plain).ok_or(Malformed("a port is no number up to 65535"))
 }
 
-/// Section 2.2.
+/// Reads version 2 (section 2.2).
 fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if !agree(bytes, SIGNATURE) {
         return Err(Malformed("it does not begin with version 2's signature"));
@@ -110,7 +111,7 @@ fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed("its version is not 2, or its command neither LOCAL nor PROXY"));
     }
     let family = bytes.get(13).copied();
-    // A family and a transport of the first four and three: others are reserved.
+    // Families 0 to 3 and transports 0 to 2 are defined; all others are reserved.
     if family.is_some_and(|family| family >> 4 > 3 || family & 0xf > 2) {
         return Err(Malformed("its family or transport is reserved"));
     }
@@ -141,7 +142,7 @@ fn v2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok(Some(Header { bytes: V2_HEAD_BYTES + length, ends }))
 }
 
-/// Two addresses of `N` bytes, then their ports.
+/// Reads two addresses of `N` bytes, then two ports.
 fn ends<const N: usize>(rest: &[u8]) -> Option<(SocketAddr, SocketAddr)>
 where
     IpAddr: From<[u8; N]>,

@@ -1,12 +1,11 @@
-//! Headers as they are sent to upstreams. Neither version has a length that depends on the peer: 107 bytes at most in
-//! version 1, 52 in version 2.
+//! Writes headers for upstreams: 107 bytes at most in version 1, 52 in version 2.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::{SIGNATURE, TCP4, TCP6, VERSION_LOCAL, VERSION_PROXY};
 use tollgate_proxy_config::ProxyProtocol;
 
-/// The header that says: this connection serves `source`, who connected to `destination`. Empty for
+/// Returns the header of a connection that serves `source`, a client that connected to `destination`. Empty for
 /// [`ProxyProtocol::None`].
 #[must_use]
 pub fn header(version: ProxyProtocol, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
@@ -18,7 +17,7 @@ pub fn header(version: ProxyProtocol, source: SocketAddr, destination: SocketAdd
     }
 }
 
-/// The header of a connection that the proxy opens for itself, as for a health check.
+/// Returns the header of a connection that the proxy opens for itself, as for a health check.
 #[must_use]
 pub fn local(version: ProxyProtocol) -> Vec<u8> {
     match version {
@@ -28,7 +27,7 @@ pub fn local(version: ProxyProtocol) -> Vec<u8> {
     }
 }
 
-/// IPv4 if both are, else IPv6: a header has one family for both.
+/// Returns both ends in one family, as a header has only one: IPv4 if both are IPv4, else IPv6.
 fn same_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
     match (source.ip().to_canonical(), destination.ip().to_canonical()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => ((from, source.port()).into(), (to, destination.port()).into()),
@@ -43,14 +42,14 @@ fn v6(ip: IpAddr) -> std::net::Ipv6Addr {
     }
 }
 
-/// Section 2.1.
+/// Writes version 1 (section 2.1).
 fn v1(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
     let (from, to) = (source.ip(), destination.ip());
     format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port()).into_bytes()
 }
 
-/// Section 2.2.
+/// Writes version 2 (section 2.2).
 fn v2(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     header.push(VERSION_PROXY);
@@ -87,7 +86,7 @@ mod tests {
     fn version_1() {
         assert_eq!(text("192.0.2.1:56324", "192.0.2.2:443"), "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n");
         assert_eq!(text("[2001:db8::1]:1", "[::1]:2"), "PROXY TCP6 2001:db8::1 ::1 1 2\r\n");
-        // What came over a socket for both families is told as what it is.
+        // An IPv4 client of a socket for both families is written as IPv4.
         assert_eq!(text("[::ffff:192.0.2.1]:1", "192.0.2.2:2"), "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
         assert_eq!(text("192.0.2.1:1", "[::1]:2"), "PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n");
         let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535";

@@ -1,5 +1,5 @@
-//! The PROXY protocol: what a proxy tells the next server about the client, before anything else on a connection.
-//! [`encode`] writes it for upstreams, [`decode`] reads it from a client's first bytes.
+//! The PROXY protocol: a header before anything else on a connection, in which a proxy names the client to the next server.
+//! [`encode`] writes it for upstreams, [`decode`] reads it from the first bytes of a connection.
 //!
 //! Source: the PROXY protocol specification, versions 1 and 2 (HAProxy project, 2020).
 
@@ -14,7 +14,7 @@ use tollgate_proxy_config::AcceptedVersion;
 
 use crate::cidr::Cidr;
 
-/// Begins every header of version 2.
+/// The beginning of every header of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
 const VERSION_PROXY: u8 = 0x21;
@@ -25,11 +25,11 @@ const TCP4: u8 = 0x11;
 /// TCP over IPv6.
 const TCP6: u8 = 0x21;
 
-/// Who may send which header on a listener.
+/// The headers that a listener accepts, and the peers that may send them.
 #[derive(Debug, Clone)]
 pub struct ProxyHeaderPolicy {
-    /// Versions that are accepted.
+    /// Versions of the protocol.
     pub accepted: AcceptedVersion,
-    /// Networks of proxies that are believed.
+    /// Networks of the proxies that are believed.
     pub from: Vec<Cidr>,
 }

@@ -1,5 +1,7 @@
 //! The specification's cases as tables, and what holds for any bytes.
 
+use std::net::{IpAddr, SocketAddr};
+
 use proptest::prelude::*;
 
 use tollgate_proxy_config::ProxyProtocol;

@@ -1,8 +1,9 @@
-//! A number for each client address, in a table that never grows.
+//! One number for each client address, in a table that never grows.
 //!
-//! The table is an array of rows of [`ROW`] places, each row under a lock of its own; an address belongs to one row, by
-//! a hash whose key is random, so that nobody can choose addresses that meet. A look-up reads one row and allocates
-//! nothing. IPv6 clients are told apart by their first 64 bits, since whoever has one such address has them all.
+//! The table is an array of rows of [`ROW`] entries, each row under a lock of its own. A hash assigns an address to its row;
+//! its key is random, so that a client cannot choose addresses that collide. A look-up reads one row and allocates
+//! nothing. IPv6 clients are distinguished by their first 64 bits, because a client that has one address of a /64 has all
+//! of them.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -11,22 +12,22 @@ use std::time::{Duration, Instant};
 
 use super::rate::{Pace, nanos};
 
-/// Places of a row.
+/// Entries of a row.
 pub const ROW: usize = 8;
 
-/// Whose number it is.
+/// The client of an entry: an IPv4 address, or the first 64 bits of an IPv6 address.
 type Key = u64;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct Entry {
     key: Key,
-    /// 0 = the place is free.
+    /// 0 = the entry is free.
     value: u64,
 }
 
 #[derive(Debug)]
 struct Table {
-    rows: Box<[Mutex<[Place; ROW]>]>,
+    rows: Box<[Mutex<[Entry; ROW]>]>,
     hasher: RandomState,
 }
 
@@ -36,7 +37,7 @@ impl Table {
         Self { rows, hasher: RandomState::new() }
     }
 
-    fn with_row<T>(&self, key: Key, act: impl FnOnce(&mut [Place; ROW]) -> T) -> T {
+    fn with_row<T>(&self, key: Key, act: impl FnOnce(&mut [Entry; ROW]) -> T) -> T {
         let row = self.hasher.hash_one(key) as usize % self.rows.len();
         act(&mut self.rows[row].lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -44,7 +45,7 @@ impl Table {
 
 fn key_of(client: IpAddr) -> Key {
     match client.to_canonical() {
-        // No network has addresses that begin with 8 zero bits (RFC 4291 section 2.4): room for IPv4.
+        // No IPv6 network begins with 8 zero bits (RFC 4291 section 2.4), so that IPv4 fits in there.
         IpAddr::V4(ip) => 0xffff_0000_0000 | u64::from(u32::from(ip)),
         IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
     }
@@ -53,25 +54,25 @@ fn key_of(client: IpAddr) -> Key {
 /// A rate for each client.
 #[derive(Debug)]
 pub struct ClientRates {
-    /// What each is allowed.
+    /// The rate of each client.
     pub pace: Pace,
-    /// As configured.
+    /// Clients as configured; a reload keeps the table if it stays the same.
     pub clients_max: usize,
     table: Table,
 }
 
 impl ClientRates {
-    /// For this many clients at one time.
+    /// Makes a table for this many clients at one time.
     #[must_use]
     pub fn new(pace: Pace, clients_max: usize) -> Self {
         Self { pace, clients_max, table: Table::new(clients_max) }
     }
 
-    /// Takes one request of a client. Where the row is full, the client that is nearest to having its whole burst again
-    /// is forgotten: it gains the least by that.
+    /// Takes one request of a client. If the row is full, the client that has used the least of its burst is forgotten,
+    /// because it gains the least by that.
     ///
     /// # Errors
-    /// How long to wait until there is one.
+    /// The time until the next request of the client is due.
     pub fn take(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let (key, now_ns) = (key_of(client), nanos(now));
         self.table.with_row(key, |row| {
@@ -81,7 +82,7 @@ impl ClientRates {
             }
             let value = self.pace.next(0, now_ns)?;
             if let Some(place) = row.iter_mut().min_by_key(|place| place.value) {
-                *place = Place { key, value };
+                *place = Entry { key, value };
             }
             Ok(())
         })
@@ -91,7 +92,7 @@ impl ClientRates {
 /// Open connections of each client.
 #[derive(Debug)]
 pub struct ClientConnections {
-    /// As configured.
+    /// Clients as configured; a reload keeps the table if it stays the same.
     pub clients_max: usize,
     table: Table,
 }
@@ -100,19 +101,19 @@ pub struct ClientConnections {
 #[derive(Debug)]
 pub struct ClientConnection {
     of: Arc<ClientConnections>,
-    /// None where there was no place to count it in.
+    /// `None` = the row was full, and the connection is not counted.
     key: Option<Key>,
 }
 
 impl ClientConnections {
-    /// For this many clients at one time.
+    /// Makes a table for this many clients at one time.
     #[must_use]
     pub fn new(clients_max: usize) -> Self {
         Self { clients_max, table: Table::new(clients_max) }
     }
 
-    /// Counts one more, unless `max` are open. A client for whom there is no place is let in and not counted: those that
-    /// have connections are never forgotten, and how many there are in all has other bounds.
+    /// Counts one more connection, unless the client has `max`. A client whose row is full is admitted and not counted:
+    /// a client with open connections is never forgotten, and the connections of all clients have bounds of their own.
     pub fn open(self: &Arc<Self>, client: IpAddr, max: u64) -> Option<ClientConnection> {
         let key = key_of(client);
         let counted = self.table.with_row(key, |row| {
@@ -124,7 +125,7 @@ impl ClientConnections {
             if place.value >= max {
                 return None;
             }
-            *place = Place { key, value: place.value + 1 };
+            *place = Entry { key, value: place.value + 1 };
             Some(Some(key))
         });
         counted.map(|key| ClientConnection { of: self.clone(), key })

@@ -1,11 +1,10 @@
-//! Caps on connections and requests: of a listener, of a service, and of each client of either.
+//! Quotas of connections and requests: of a listener, of a service, and of each client of either.
 //!
-//! They hold for the process: their counts are shared by all workers, in the plan, and a reload takes them over where
-//! the listener or service has the same name (rates only where they are the same rates, else they begin anew). A cap
-//! that is not set is `None`, and costs one comparison. A cap that is set costs an atomic exchange, and one of clients
-//! the lock of one row of a table: see [`clients`].
+//! A quota holds for the process: all workers share its counts. A reload keeps the counts of a listener or service of the
+//! same name; a rate that changed starts again. A quota that is not set is `None` and costs one comparison. One that is
+//! set costs an atomic exchange, and one of clients also the lock of one row of a table: see [`clients`].
 //!
-//! What has its own bound in [`tollgate_proxy_config::Limits`] for each worker, as `connections_max`, holds beside them.
+//! Bounds of one worker, such as `connections_max` in [`tollgate_proxy_config::Limits`], hold beside these.
 
 pub mod clients;
 pub mod rate;
@@ -23,23 +22,24 @@ use self::rate::Rate;
 use self::slots::{Slot, Slots};
 use crate::local_reply::LocalReply;
 
-/// When to come back where nobody can know when there is room.
+/// Retry-After of a full service. Nothing tells when one of its transactions will end.
 const CONCURRENT_RETRY: Duration = Duration::from_secs(1);
 
 /// Rates of requests, of all clients together and of each.
 #[derive(Debug, Clone, Default)]
 pub struct RequestQuota {
-    /// Of all together.
+    /// Of all clients together.
     pub rate: Option<Arc<Rate>>,
     /// Of each client.
     pub client_rates: Option<Arc<ClientRates>>,
 }
 
 impl RequestQuota {
-    /// Takes one request; `kind` and `name` say what is capped. A client over its own rate takes nothing of the others'.
+    /// Takes one request; `kind` and `name` are for the reply. A client over its own rate takes nothing of the others'.
     ///
     /// # Errors
     /// 429, with the time to wait.
+    #[inline]
     pub fn take(&self, (kind, name): (&str, &str), client: IpAddr, now: Instant) -> Result<(), LocalReply> {
         if let Some(rates) = &self.client_rates {
             let over = |wait| limited(format!("the client is over its request rate for {kind} {name}"), wait);
@@ -52,18 +52,18 @@ impl RequestQuota {
     }
 }
 
-/// Caps of a listener.
+/// Quotas of a listener.
 #[derive(Debug, Clone, Default)]
 pub struct ListenerQuota {
-    /// Open connections, and how many there may be.
+    /// Open connections, and the most of them.
     pub connections: Option<(Arc<Slots>, u64)>,
-    /// The same for each client.
+    /// Open connections of each client, and the most of them.
     pub client_connections: Option<(Arc<ClientConnections>, u64)>,
     /// Requests.
     pub requests: RequestQuota,
 }
 
-/// What a connection holds of its listener's caps.
+/// A connection's share of its listener's quotas, held for as long as the connection lives.
 #[derive(Debug, Default)]
 pub struct Admitted {
     _slot: Option<Slot>,
@@ -71,10 +71,11 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Counts the connection for `client` from now on, who was not known when it was admitted.
+    /// Counts the connection for `client` from now on: a PROXY header names the client only after the connection was
+    /// admitted.
     ///
     /// # Errors
-    /// The cap that is reached, as in the metric's label.
+    /// The quota that is reached, as in the metric's label.
     pub fn serves(
         &mut self,
         caps: &ListenerQuota,
@@ -87,10 +88,11 @@ impl Admitted {
 }
 
 impl ListenerQuota {
-    /// Admits a connection of `peer`; `shared` says that many clients come from there, so that it is not counted as one.
+    /// Admits a connection of `peer`. `shared` returns whether many clients come from that address, which then has no quota
+    /// of a client.
     ///
     /// # Errors
-    /// The cap that is reached, as in the metric's label.
+    /// The quota that is reached, as in the metric's label.
     pub fn admit(&self, peer: IpAddr, shared: impl FnOnce() -> bool) -> Result<Admitted, &'static str> {
         let _client = self.admit_client(peer, shared)?;
         let slot = match &self.connections {
@@ -100,7 +102,6 @@ impl ListenerQuota {
         Ok(Admitted { _slot: slot, _client })
     }
 
-    /// What a connection holds of the cap on its client's.
     fn admit_client(
         &self,
         client: IpAddr,
@@ -113,20 +114,21 @@ impl ListenerQuota {
     }
 }
 
-/// Caps of a service.
+/// Quotas of a service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceQuota {
-    /// Transactions that go on, tunnels too, and how many there may be.
+    /// Transactions in progress, tunnels too, and the most of them.
     pub concurrent: Option<(Arc<Slots>, u64)>,
     /// Requests.
     pub requests: RequestQuota,
 }
 
 impl ServiceQuota {
-    /// Takes one request of the service `name`, and the place of its transaction.
+    /// Takes one request of the service `name`, and a slot for its transaction.
     ///
     /// # Errors
-    /// 503 where too many go on, 429 where a rate is reached; each says when to come back.
+    /// 503 if too many are in progress, 429 if a rate is reached; each with Retry-After.
+    #[inline]
     pub fn take(&self, name: &str, client: IpAddr, now: Instant) -> Result<Option<Slot>, LocalReply> {
         let slot = match &self.concurrent {
             Some((slots, max)) => Some(slots.take(*max).ok_or_else(|| {

@@ -1,20 +1,21 @@
-//! Request rates by the generic cell rate algorithm: one number says when the next request is due.
+//! Request rates by the generic cell rate algorithm: the whole state of a rate is the time at which its next request is
+//! due.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Times are nanoseconds since the first of them was asked for.
+/// The zero of all times here: the first use in this process.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 const NANOS: f64 = 1e9;
 
-/// Nanoseconds of `at`, never 0, which stands for a free place.
+/// Returns the nanoseconds from the epoch to `at`, and at least 1, because 0 marks a free entry of a table.
 pub(super) fn nanos(at: Instant) -> u64 {
     (at.saturating_duration_since(*EPOCH).as_nanos() as u64).max(1)
 }
 
-/// How many requests a second, and how many at once.
+/// A number of requests a second, and a number at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     interval_ns: u64,
@@ -22,14 +23,15 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// `per_second` in the long run, `burst`, at least 1, at once. Between requests lie whole nanoseconds.
+    /// Allows `per_second` requests in the long run and `burst`, at least 1, at once. The interval between requests is a whole
+    /// number of nanoseconds.
     #[must_use]
     pub fn new(per_second: f64, burst: u64) -> Self {
         let interval_ns = ((NANOS / per_second) as u64).max(1);
         Self { interval_ns, tolerance_ns: interval_ns.saturating_mul(burst.max(1) - 1) }
     }
 
-    /// When the request after this one is due, or how long this one has to wait. `due_ns` is when this one is due.
+    /// Returns when the request after this one is due, or how long this one must wait. This one is due at `due_ns`.
     pub(super) fn next(self, due_ns: u64, now_ns: u64) -> Result<u64, Duration> {
         let due_ns = due_ns.max(now_ns);
         match (due_ns - now_ns).checked_sub(self.tolerance_ns) {
@@ -42,13 +44,13 @@ impl Pace {
 /// A rate that all workers share.
 #[derive(Debug)]
 pub struct Rate {
-    /// What is allowed.
+    /// The rate itself.
     pub pace: Pace,
     due_ns: AtomicU64,
 }
 
 impl Rate {
-    /// Nothing used yet.
+    /// Begins with the whole burst.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
         Self { pace, due_ns: AtomicU64::new(0) }
@@ -57,7 +59,7 @@ impl Rate {
     /// Takes one request.
     ///
     /// # Errors
-    /// How long to wait until there is one.
+    /// The time until the next request is due.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         let now_ns = nanos(now);
         let mut due_ns = self.due_ns.load(Relaxed);

@@ -1,18 +1,18 @@
-//! What a route asks of the fields of a request.
+//! Conditions of a route on the fields of a request.
 
 use http::HeaderMap;
 use http::header::HeaderName;
 
-/// What a route asks of one field.
+/// A condition on one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderCondition {
     /// The field.
     pub name: HeaderName,
-    /// What of it.
+    /// The condition.
     pub wanted: Wanted,
 }
 
-/// What of a field is asked.
+/// What a condition wants of its field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// It is there.
@@ -24,7 +24,7 @@ pub enum Wanted {
 }
 
 impl HeaderCondition {
-    /// Whether a request fulfils it. A field that comes twice has no one value.
+    /// Returns whether the condition holds for a request. A field that comes twice has no single value.
     #[must_use]
     pub fn holds(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(&self.name).iter();
@@ -36,7 +36,7 @@ impl HeaderCondition {
         }
     }
 
-    /// Whether no request fulfils both.
+    /// Returns whether no request can fulfil both conditions.
     #[must_use]
     pub fn excludes(&self, other: &Self) -> bool {
         self.name == other.name

@@ -1,9 +1,9 @@
-//! Which hosts a route answers to.
+//! Hosts that a route serves.
 
 /// Longest host name that can match; DNS allows 253 octets.
 pub(super) const HOST_BYTES_MAX: usize = 253;
 
-/// Which hosts a route answers to.
+/// Hosts that a route serves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// Any host.
@@ -18,7 +18,7 @@ impl HostPattern {
     /// Reads `*`, `*.example.com` or `api.example.com`.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the pattern.
+    /// A sentence about what is wrong with the pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "*" {
             return Ok(Self::Any);
@@ -44,8 +44,9 @@ impl HostPattern {
     }
 }
 
-/// The host without its port: `a:80` → `a`, `[::1]:80` → `[::1]`.
+/// Returns the host without its port and final dot: `a:80` → `a`, `[::1]:80` → `[::1]`.
 #[must_use]
+#[inline]
 pub fn host_name(host: &str) -> &str {
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.starts_with('[') {

@@ -1,19 +1,19 @@
-//! Which route serves a request.
+//! Finds the route that serves a request.
 //!
 //! ```text
-//! exact host ─▶ tree        a tree has one node a path segment; the walk down prefers a literal to a variable, and
-//! *.suffix   ─▶ tree        comes back for what it passed, so a lookup costs the length of the path and
-//! any        ─▶ tree        never the number of routes
+//! exact host ─▶ tree        a tree has one node for each path segment; the walk down prefers a literal to a variable
+//! *.suffix   ─▶ tree        and returns for the variable if the literal leads nowhere, so that a look-up costs the
+//! any        ─▶ tree        length of the path and never the number of routes
 //! ```
-//! In this order, and each only where those before it are equal, a route wins
-//! 1. by its host: exact, then the longest suffix, then any;
-//! 2. by its path, segment by segment from the left: a name, then a variable, then the end of a pattern (of a whole path
-//!    before that of a prefix or tail). For prefixes this is: the longest;
-//! 3. by naming the method;
-//! 4. by the number of its conditions on fields.
+//! A route wins by the first of these in which two routes differ:
+//! 1. its host: exact, then the longest suffix, then any;
+//! 2. its path, segment by segment from the left: a name, then a variable, then the end of a pattern (of a whole path
+//!    before that of a prefix or tail). Among prefixes the longest wins;
+//! 3. whether it names the method;
+//! 4. the number of its conditions on fields.
 //!
-//! Where the best has nothing for the method or the fields, the next is asked. Two routes that some request would fit
-//! equally well are an error, unless their conditions exclude each other.
+//! If the best one does not serve the method or the fields, the next is tried. Two routes that fit some request equally well
+//! are an error, unless their conditions exclude each other.
 
 mod condition;
 mod host;
@@ -32,7 +32,7 @@ pub use path::{Part, PathPattern, Reach};
 use host::HOST_BYTES_MAX;
 use path::{name_of, next_segment};
 
-/// The methods of RFC 9110 and RFC 5789; another is served by a route that names it.
+/// The methods of RFC 9110 and RFC 5789. Any other is served only by a route that names it.
 pub const KNOWN_METHODS: [Method; 8] = [
     Method::GET,
     Method::POST,
@@ -44,7 +44,7 @@ pub const KNOWN_METHODS: [Method; 8] = [
     Method::TRACE,
 ];
 
-/// What a route answers to.
+/// The requests that a route serves.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     /// The hosts; empty = any.
@@ -53,16 +53,16 @@ pub struct Pattern {
     pub paths: Vec<PathPattern>,
     /// Methods; empty = all.
     pub methods: Vec<Method>,
-    /// What is asked of fields: all of it.
+    /// Conditions on fields, all of which must hold.
     pub conditions: Vec<HeaderCondition>,
 }
 
-/// Two routes that some request would fit equally well.
+/// Two routes that fit some request equally well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
     /// Index of the route added first.
     pub first: usize,
-    /// Index of the one that collides with it.
+    /// Index of the route that collides with it.
     pub second: usize,
     /// The path that both claim, as the second has it.
     pub path: String,
@@ -71,13 +71,13 @@ pub struct Overlap {
 /// The route for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// Index of its pattern.
+    /// Index of the route's pattern.
     pub route: usize,
-    /// Index of the path in it; 0 if it names none.
+    /// Index of the path in the pattern; 0 if it names none.
     pub path: usize,
 }
 
-/// A route that ends at a node, for one method or (`None`) all.
+/// A route that ends at a node, for one method, or for all (`None`).
 #[derive(Debug)]
 struct Claim {
     method: Option<Method>,
@@ -87,12 +87,13 @@ struct Claim {
 
 #[derive(Debug, Default)]
 struct Node {
-    // Clients choose what is looked up, but not what is in here: nobody can make it slow, so the fast hash will do.
+    // Clients choose the names that are looked up, not those that are stored: they cannot make them collide, so that the
+    // fast hash is safe.
     children: FxHashMap<Box<str>, u32>,
     variable: Option<u32>,
-    /// Best first: routes for the path that ends here.
+    /// Routes for the path that ends here, best first.
     ends: Vec<Claim>,
-    /// Best first: routes for it and everything below.
+    /// Routes for this path and everything below, best first.
     below: Vec<Claim>,
 }
 
@@ -103,7 +104,7 @@ pub struct Router {
     any: Option<u32>,
     exact: FxHashMap<Box<str>, u32>,
     below: FxHashMap<Box<str>, u32>,
-    /// By route.
+    /// Conditions by route.
     conditions: Vec<Box<[HeaderCondition]>>,
 }
 
@@ -111,7 +112,7 @@ impl Router {
     /// Builds the router; the index of a pattern is what [`Router::find`] returns.
     ///
     /// # Errors
-    /// Pairs of routes that some request would fit equally well.
+    /// Pairs of routes that fit some request equally well.
     pub fn build(patterns: &[Pattern]) -> Result<Self, Vec<Overlap>> {
         let mut router = Self::default();
         let mut overlaps = Vec::new();
@@ -144,7 +145,7 @@ impl Router {
         }
     }
 
-    /// Puts a claim in its place among those of a node; an error is the route that has the same.
+    /// Inserts a claim among those of a node, by rank. The error is the route that has an equal claim.
     fn claim(&mut self, node: u32, whole: bool, claim: Claim) -> Result<(), usize> {
         let node = &mut self.nodes[node as usize];
         let claims = if whole { &mut node.ends } else { &mut node.below };
@@ -191,7 +192,7 @@ impl Router {
         at
     }
 
-    /// The route for a request. `host` may carry a port and any case; `path` is without the query.
+    /// Finds the route for a request. `host` may have a port and any case; `path` has no query.
     #[must_use]
     pub fn find(&self, host: &str, path: &str, method: &Method, headers: &HeaderMap) -> Option<Found> {
         self.walk_hosts(host, path, &mut |claims| {
@@ -202,7 +203,8 @@ impl Router {
         })
     }
 
-    /// The methods that some route serves for this host, path and fields, in order, where none serves all.
+    /// Returns the methods, in order, that some route serves for this host, path and fields. Called where no route serves the
+    /// method asked for.
     #[must_use]
     pub fn methods(&self, host: &str, path: &str, headers: &HeaderMap) -> Vec<Method> {
         let mut methods: Vec<Method> = Vec::new();
@@ -221,7 +223,7 @@ impl Router {
         self.conditions[route as usize].iter().all(|condition| condition.holds(headers))
     }
 
-    /// Shows the claims on a path to `look`, best first, until it takes one.
+    /// Shows the claims on a path to `look`, best first, until `look` takes one.
     fn walk_hosts<F>(&self, host: &str, path: &str, look: &mut F) -> Option<Found>
     where
         F: FnMut(&[Claim]) -> Option<Found>,
@@ -244,7 +246,7 @@ impl Router {
         self.any.and_then(|root| self.walk(root, path, look))
     }
 
-    /// As deep as the longest pattern, at most.
+    /// Walks down one tree. The recursion is as deep as the longest pattern, which has a bound.
     fn walk<F>(&self, at: u32, path: &str, look: &mut F) -> Option<Found>
     where
         F: FnMut(&[Claim]) -> Option<Found>,
@@ -262,7 +264,7 @@ impl Router {
     }
 }
 
-/// The name in lower case; `None` if it is longer than a host can be.
+/// Returns the name in lower case; `None` = it is longer than a host can be.
 fn lower_case<'a>(name: &'a str, buffer: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a str> {
     if !name.bytes().any(|b| b.is_ascii_uppercase()) {
         return Some(name);

@@ -1,12 +1,12 @@
-//! Which paths a route answers to: a prefix, one path, or a template.
+//! Paths that a route serves: a prefix, one path, or a template.
 //!
 //! `/a` is a prefix by whole segments, `=/a` is that path alone, `/a/{id}` is every path of two segments that begins with
-//! `a`, and `/a/{id}/{*rest}` every path that begins so. Empty segments and parameters (`;…`) do not count, so that
-//! neither leads past a route: `/a` serves `//a` and `/a;v=1/b`.
+//! `a`, and `/a/{id}/{*rest}` every path that begins so. Empty segments and parameters (`;…`) are ignored, so that a client
+//! cannot pass by a route with them: `/a` serves `//a` and `/a;v=1/b`.
 
 use crate::canonical_path;
 
-/// Segments of one pattern; the walk to a route is as deep.
+/// Segments of one pattern, and so the depth of the walk to a route.
 const SEGMENTS_MAX: usize = 64;
 /// Variables of one template.
 const VARIABLES_MAX: usize = 16;
@@ -14,9 +14,9 @@ const VARIABLES_MAX: usize = 16;
 /// A segment of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// This name.
+    /// Exactly this name.
     Literal(String),
-    /// Any name, known by this one.
+    /// Any name, captured under this one.
     Variable(String),
 }
 
@@ -27,18 +27,18 @@ pub enum Reach {
     Whole,
     /// Anything.
     Below,
-    /// Anything, known by this name.
+    /// Anything, captured under this name.
     Tail(String),
 }
 
-/// Which paths a route answers to.
+/// Paths that a route serves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathPattern {
-    /// As it is written.
+    /// The pattern as written.
     pub text: String,
-    /// Its segments.
+    /// Segments of the pattern.
     pub parts: Vec<Part>,
-    /// What may follow them.
+    /// What may follow the segments.
     pub reach: Reach,
 }
 
@@ -46,7 +46,7 @@ impl PathPattern {
     /// Reads `/prefix`, `=/path` or `/template/{variable}/{*tail}`.
     ///
     /// # Errors
-    /// A sentence that says what to write.
+    /// A sentence about what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (exact, path) = match text.strip_prefix('=') {
             Some(path) => (true, path),
@@ -92,13 +92,13 @@ impl PathPattern {
         }
     }
 
-    /// Every path.
+    /// Matches every path.
     #[must_use]
     pub fn any() -> Self {
         Self { text: "/".into(), parts: Vec::new(), reach: Reach::Below }
     }
 
-    /// Its variables in order, the tail last.
+    /// Returns the names of the variables in order, the tail last.
     #[must_use]
     pub fn variables(&self) -> Vec<&str> {
         let named = |part: &'_ Part| matches!(part, Part::Variable(_));
@@ -114,7 +114,7 @@ impl PathPattern {
         variables
     }
 
-    /// What it says of a path in a record: nothing, if it is a prefix.
+    /// Returns the path template for a record; `None` = the pattern is a prefix, which says too little.
     #[must_use]
     pub fn http_route(&self) -> Option<&str> {
         match self.reach {
@@ -123,8 +123,8 @@ impl PathPattern {
         }
     }
 
-    /// The segments that stand for its variables, as they are in `path`, and what follows its own segments: nothing, or
-    /// something that begins with a slash.
+    /// Returns the segments of `path` that stand for the variables, and whatever follows the pattern's own segments, which is
+    /// empty or begins with a slash.
     #[must_use]
     pub fn capture<'p>(&self, path: &'p str) -> Option<(Vec<&'p str>, &'p str)> {
         let (mut values, mut rest) = (Vec::new(), path);
@@ -141,7 +141,7 @@ impl PathPattern {
     }
 }
 
-/// One segment of a pattern, and whether it is a tail.
+/// Reads one segment of a pattern, and whether it is a tail.
 fn part(name: &str) -> Result<(Part, bool), String> {
     let Some(inner) = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) else {
         if name.contains(['{', '}', '*']) {
@@ -157,12 +157,12 @@ fn part(name: &str) -> Result<(Part, bool), String> {
     Ok((Part::Variable(variable.to_owned()), tail))
 }
 
-/// The next segment that counts, with its parameters, and what follows it.
+/// Returns the next segment that counts, with its parameters, and what follows it.
 pub(super) fn next_segment(path: &str) -> Option<(&str, &str)> {
     let mut rest = path;
     loop {
         let inner = rest.strip_prefix('/')?;
-        // Segments are short: a plain loop is done before a search of many bytes at a time has begun.
+        // Segments are short: a plain loop ends before a vectorised search has set up.
         let end = inner.bytes().position(|byte| byte == b'/').unwrap_or(inner.len());
         let (segment, after) = inner.split_at(end);
         rest = after;
@@ -172,7 +172,7 @@ pub(super) fn next_segment(path: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// A segment without its parameters: many upstreams pass over them.
+/// Returns a segment without its parameters, which many upstreams ignore.
 pub(super) fn name_of(segment: &str) -> &str {
     segment.bytes().position(|byte| byte == b';').map_or(segment, |end| &segment[..end])
 }

@@ -1,11 +1,11 @@
-//! Routes that no request reaches, as others take all of theirs.
+//! Finds routes that no request reaches, because others take all of theirs.
 
 use http::Method;
 
 use super::{Claim, KNOWN_METHODS, Node, Router};
 
 impl Router {
-    /// Indexes of the patterns that no request reaches, in order.
+    /// Returns the indices of the patterns that no request reaches, in order.
     #[must_use]
     pub fn shadowed(&self) -> Vec<usize> {
         let mut reached = vec![false; self.conditions.len()];
@@ -25,7 +25,8 @@ impl Router {
         (0..reached.len()).filter(|route| !reached[*route]).collect()
     }
 
-    /// Whether there is a method that others leave to this claim. Others than these must be named, and then are live.
+    /// Returns whether other claims leave a method to this one. A method outside [`KNOWN_METHODS`] must be named by its claim,
+    /// and is then always live.
     fn is_live(&self, claim: &Claim, taken: impl Fn(&Method) -> bool) -> bool {
         match &claim.method {
             Some(method) => !taken(method),
@@ -33,7 +34,7 @@ impl Router {
         }
     }
 
-    /// Whether claims take every request of this method.
+    /// Returns whether these claims take every request of a method.
     fn takes(&self, claims: &[Claim], method: &Method) -> bool {
         claims.iter().any(|claim| {
             claim.method.as_ref().is_none_or(|named| named == method)
@@ -41,8 +42,8 @@ impl Router {
         })
     }
 
-    /// Whether every request of this method at a node and below it is taken there. A name that has a child of its own
-    /// may go there, but comes back if nothing takes it.
+    /// Returns whether a node takes every request of a method at its path and below. A request whose next name has a child of
+    /// its own goes there first, and returns if nothing takes it there.
     fn takes_all(&self, node: &Node, method: &Method) -> bool {
         let further = |below: u32| self.takes_all(&self.nodes[below as usize], method);
         self.takes(&node.below, method) || self.takes(&node.ends, method) && node.variable.is_some_and(further)

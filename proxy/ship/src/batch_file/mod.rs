@@ -1,11 +1,11 @@
-//! One batch as one file: the very bytes that go over the wire, so `zstd -d` and pyarrow open it.
+//! One batch as one file: the same bytes that go over the wire, which `zstd -d` and pyarrow can open.
 //!
 //! ```text
 //! {node}-{start}-{worker}-{batch_seq}.{records}-{crc32c}.arrows.zst
 //!  gate-1-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst
 //! ```
-//! A file is written under a `.tmp` name, synced, renamed, and the folder synced: a name without `.tmp` is a whole
-//! batch. A name has one spelling, so that one batch has one file.
+//! A file is written under a `.tmp` name and synced, then renamed, then the folder is synced: a name without `.tmp` is a
+//! whole batch. A name has one spelling, so that one batch has one file.
 
 use std::fmt;
 use std::io;
@@ -21,28 +21,28 @@ pub const SUFFIX: &str = ".arrows.zst";
 /// Suffix of a file that is being written.
 pub const UNFINISHED: &str = ".tmp";
 
-/// What a batch file's name says. The order is that of replay.
+/// The name of a batch file, in its parts. Names are ordered as batches are replayed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BatchName {
-    /// When the process started that sealed it, in microseconds since 1970.
+    /// Start of the process that sealed the batch, in microseconds since 1970.
     pub start_us: i64,
-    /// Its worker.
+    /// Index of the worker in that process.
     pub worker: u32,
-    /// The batch's number among the worker's.
+    /// Number of the batch among the worker's.
     pub batch_seq: u64,
     /// The proxy instance.
     pub node: Arc<str>,
-    /// Records in it, without gap records.
+    /// Records in the batch, without gap records.
     pub records: u64,
     /// CRC32C of the file.
     pub crc: u32,
 }
 
 impl BatchName {
-    /// The name of a batch; `records` = rows that are no gap records.
+    /// Returns the name of a batch; `records` = rows that are no gap records.
     ///
     /// # Errors
-    /// Its producer has no proper name.
+    /// The name of the batch's producer is malformed.
     pub fn of(batch: &SealedBatch, records: u64) -> io::Result<Self> {
         let producer = ProducerName::parse(&batch.producer).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self {
@@ -55,7 +55,7 @@ impl BatchName {
         })
     }
 
-    /// Reads a file name; `None` if it is not one, or not in its one spelling.
+    /// Reads a file name; `None` = it is no batch's, or not in its one spelling.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let (identity, check) = name.strip_suffix(SUFFIX)?.rsplit_once('.')?;
@@ -92,14 +92,14 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Whether another try may find it good.
+    /// Returns whether another try may succeed.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() != io::ErrorKind::NotFound)
     }
 }
 
-/// Writes a file so that it is there, whole, after a power cut. Blocks.
+/// Writes a file durably: once this returns, the whole file survives a power cut. Blocks.
 ///
 /// # Errors
 /// The disk is full or fails; nothing is left under the final name then.
@@ -123,7 +123,7 @@ pub fn publish(storage: &dyn Storage, unfinished: &str, name: &str) -> io::Resul
         return Err(error);
     }
     storage.sync_dir(folder_of(name)).inspect_err(|_| {
-        // Whether the name would survive is unknown; the caller will write it again, or count it as lost.
+        // Nobody knows whether the name would survive. The caller writes the batch again, or counts it as lost.
         let _already_failing = storage.remove(name);
     })
 }
@@ -132,7 +132,7 @@ fn folder_of(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Reads a batch back and checks it. Blocks.
+/// Reads a batch and checks its CRC. Blocks.
 ///
 /// # Errors
 /// The disk fails, or the bytes are not those that were written.

@@ -1,8 +1,8 @@
 //! Batches on disk, for when the collector is away longer than the ring lasts.
 //!
-//! One file a batch (see [`batch_file`]). Replay is in the order of (start, worker, batch_seq), also by a later process
-//! with another producer's name; batches of a node that the collector does not let speak are passed over. One process
-//! holds the folder, by a lock on `spool.lock`.
+//! Each batch has one file (see [`batch_file`]). Replay is in the order of (start, worker, batch_seq), also by a later
+//! process with another producer's name. Batches of a node that the collector forbids are skipped. One process holds the
+//! folder, by a lock on `spool.lock`.
 //!
 //! ```text
 //! spool/
@@ -12,10 +12,10 @@
 //!   gap-0.reserve                                             room for a last gap batch, kept while the disk is full
 //!   bad/                                                      what cannot be read back
 //! ```
-//! * What counts against the bound is what the disk gives up: whole blocks of 4 KiB. Files have a bound too, as each
-//!   costs some 100 bytes of memory.
-//! * What a write has returned for is there after a power cut. What was deleted may come back after one: it is sent
-//!   again, and the collector knows it.
+//! * A file counts against the bound with the blocks of 4 KiB that it takes of the disk. The number of files has a bound
+//!   too, because each costs some 100 bytes of memory.
+//! * A batch whose write has returned survives a power cut. A deleted batch may reappear after one: it is sent again, and the
+//!   collector knows it as a duplicate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,28 +28,28 @@ use tollgate_storage::{Folder, Storage};
 
 use crate::batch_file::{self, BatchName, SUFFIX, UNFINISHED};
 
-/// Folder inside the spool for files that cannot be read back.
+/// Folder inside the spool for damaged files.
 const BAD: &str = "bad";
-/// Files kept in there; what is found past that is deleted.
+/// Files kept in that folder; further ones are deleted.
 const BAD_FILES_MAX: usize = 64;
-/// What a file takes of the disk is a multiple of this.
+/// Unit of the disk that a file takes.
 const BLOCK_BYTES: u64 = 4_096;
-/// Room kept for a worker's last gap batch.
+/// Bytes reserved for a worker's last gap batch.
 const RESERVE_BYTES: u64 = 256 * 1024;
-/// Suffix of the files that keep it.
+/// Suffix of the files that reserve them.
 const RESERVE: &str = ".reserve";
 
 /// A batch file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolFile {
-    /// Its name.
+    /// Name of the file.
     pub name: BatchName,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
 }
 
 impl SpoolFile {
-    /// What it takes of the disk.
+    /// Returns the bytes of the disk that the file takes.
     fn cost(&self) -> u64 {
         cost(self.bytes)
     }
@@ -59,7 +59,7 @@ fn cost(bytes: u64) -> u64 {
     bytes.max(1).next_multiple_of(BLOCK_BYTES)
 }
 
-/// How much a spool may hold.
+/// Bounds of the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolLimits {
     /// Bytes of the disk.
@@ -68,13 +68,13 @@ pub struct SpoolLimits {
     pub files_max: usize,
 }
 
-/// What waits on disk. It knows the files; reading and writing them is for threads that may block.
+/// The list of batches on disk. Reading and writing the files is for threads that may block.
 pub struct Spool {
     storage: Arc<dyn Storage>,
     limits: SpoolLimits,
     bytes: u64,
     files: usize,
-    /// Files that nobody has taken, by node: few, but for a folder that was handed on.
+    /// Files that no poster has taken, by node. There are several nodes only in a folder that another proxy left.
     waiting: BTreeMap<Arc<str>, BTreeMap<BatchName, u64>>,
     _lock: Option<File>,
 }
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Spool {
 }
 
 impl Spool {
-    /// Opens the folder, creating it if it is absent, and finds what an earlier process left.
+    /// Opens the folder, creates it if it is absent, and lists what an earlier process left.
     ///
     /// # Errors
     /// The folder cannot be created, read or locked.
@@ -97,10 +97,10 @@ impl Spool {
         Self::open_on(Arc::new(folder), limits, Some(lock))
     }
 
-    /// The same on any storage.
+    /// Opens a spool on any storage.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The storage cannot be read.
     pub fn open_on(storage: Arc<dyn Storage>, limits: SpoolLimits, lock: Option<File>) -> io::Result<Self> {
         let found = storage.list("")?;
         let mut spool = Self { storage, limits, bytes: 0, files: 0, waiting: BTreeMap::new(), _lock: lock };
@@ -117,28 +117,28 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Bytes of the disk that its batches take, those in the posters' hands included.
+    /// Returns the bytes of the disk that all batches take, including those with the posters.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether a batch of this size fits.
+    /// Returns whether a batch of this size fits.
     #[must_use]
     pub fn fits(&self, bytes: u64) -> bool {
         self.bytes + cost(bytes) <= self.limits.bytes_max && self.files < self.limits.files_max
     }
 
-    /// Counts a file that [`write`] has written.
+    /// Adds a file that [`write`] has written.
     pub fn add(&mut self, file: SpoolFile) {
         self.bytes += file.cost();
         self.files += 1;
         self.put_back(file);
     }
 
-    /// Takes the oldest file of a node that is not `passed_over`. It still counts until [`Spool::forget`].
-    pub fn take(&mut self, passed_over: impl Fn(&str) -> bool) -> Option<SpoolFile> {
-        let nodes = self.waiting.iter().filter(|(node, _)| !passed_over(node));
+    /// Takes the oldest file of a node that is not `skipped`. The file counts until [`Spool::forget`].
+    pub fn take(&mut self, skipped: impl Fn(&str) -> bool) -> Option<SpoolFile> {
+        let nodes = self.waiting.iter().filter(|(node, _)| !skipped(node));
         let oldest = nodes.filter_map(|(node, files)| Some((files.first_key_value()?.0, node)));
         let node = oldest.min()?.1.clone();
         let files = self.waiting.get_mut(&node)?;
@@ -149,29 +149,29 @@ impl Spool {
         Some(SpoolFile { name, bytes })
     }
 
-    /// Puts a file back that could not be sent.
+    /// Returns a file that could not be sent.
     pub fn put_back(&mut self, mut file: SpoolFile) {
-        // One copy of a node's name for all its files.
+        // All files of a node share one copy of its name.
         if let Some((node, _)) = self.waiting.get_key_value(&file.name.node) {
             file.name.node = node.clone();
         }
         self.waiting.entry(file.name.node.clone()).or_default().insert(file.name, file.bytes);
     }
 
-    /// Forgets a file that was taken.
+    /// Stops counting a file that was taken and is gone.
     pub fn forget(&mut self, file: &SpoolFile) {
         self.bytes -= file.cost();
         self.files -= 1;
     }
 
-    /// Where the files are.
+    /// Returns the storage of the files.
     #[must_use]
     pub fn storage(&self) -> Arc<dyn Storage> {
         self.storage.clone()
     }
 }
 
-/// Writes a batch so that it is there, whole, after a power cut; `records` = rows that are no gap records. Blocks.
+/// Writes a batch durably; `records` = rows that are no gap records. Blocks.
 ///
 /// # Errors
 /// The disk is full or fails; nothing is left under the final name then.
@@ -181,7 +181,7 @@ pub fn write(storage: &dyn Storage, batch: &SealedBatch, records: u64) -> io::Re
     Ok(SpoolFile { name, bytes: batch.bytes.len() as u64 })
 }
 
-/// Keeps room for a worker's last gap batch, unless it is there. Blocks.
+/// Reserves room for a worker's last gap batch, unless it is reserved. Blocks.
 ///
 /// # Errors
 /// The disk is full or fails.
@@ -197,10 +197,10 @@ pub fn keep_reserve(storage: &dyn Storage, worker: usize) -> io::Result<()> {
     }
 }
 
-/// Writes a gap batch, into the room that was kept if there is no other. Blocks.
+/// Writes a worker's last gap batch, into the reserved room if the disk is full. Blocks.
 ///
 /// # Errors
-/// There is neither, or the disk fails.
+/// There is no room, reserved or not, or the disk fails.
 pub fn write_last(storage: &dyn Storage, worker: usize, batch: &SealedBatch) -> io::Result<SpoolFile> {
     write(storage, batch, 0).or_else(|full| {
         let (name, bytes) = (BatchName::of(batch, 0)?, batch.bytes.len() as u64);
@@ -217,7 +217,7 @@ pub fn write_last(storage: &dyn Storage, worker: usize, batch: &SealedBatch) -> 
     })
 }
 
-/// Moves a file that cannot be replayed out of the way, or deletes it if enough of them lie there. Blocks.
+/// Moves a damaged file into the folder for them, or deletes it if that folder is full. Blocks.
 ///
 /// # Errors
 /// The disk fails.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use tollgate_config::ConfigDuration;
-use tollgate_proxy_config::{Admin, ProxyConfig};
+use tollgate_proxy_config::{Admin, load};
 
 use super::EXIT_CONFIG;
 
@@ -78,8 +78,8 @@ pub fn run(settings: &Settings, config: Option<&Path>) -> ExitCode {
     let admin = match (&settings.admin, config) {
         (Some(admin), _) => admin.clone(),
         (None, None) => Admin::default().address.into_inner(),
-        (None, Some(file)) => match ProxyConfig::load(file) {
-            Ok(config) => config.admin.address.into_inner(),
+        (None, Some(file)) => match load(file) {
+            Ok(loaded) => loaded.value.admin.address.into_inner(),
             Err(error) => {
                 eprintln!("{error}\nname the admin endpoint with --admin, and no configuration is read");
                 return ExitCode::from(EXIT_CONFIG);
