@@ -21,7 +21,7 @@ use anyhow::{Context, bail};
 use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use tollgate_bench_result::{BenchResult, Figure, json_argument};
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Router, Wanted};
 use tollgate_tls::demo_ca::DemoCa;
 
@@ -146,7 +146,7 @@ const ROUTES: [(&str, &str, &str); 4] = [
 /// One load; a line with what it took.
 fn load(path: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
-    let plan = Plan::load(path)?;
+    let plan = RuntimeConfig::load(path)?;
     let wall = began.elapsed();
     let (user_ms, system_ms) = cpu()?;
     println!(

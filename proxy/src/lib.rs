@@ -20,7 +20,7 @@
 //! health, socket, task     state of upstreams; sockets that note what they carry; cancellation and deadlines
 //! ```
 //!
-//! * [`plan::Plan`] is the configuration, checked as a whole. Nothing binds before there is one.
+//! * [`plan::RuntimeConfig`] is the configuration, checked as a whole. Nothing binds before there is one.
 //! * [`start`] binds every address, then starts the workers. [`Running::stop`] drains them under a deadline.
 //! * Each accepted request head and each failed handshake takes a number, and leaves exactly one record.
 //! * The request path waits for a collector only if the configuration says `overflow: block`.
@@ -38,5 +38,5 @@ mod task;
 mod transaction;
 mod upstream;
 
-pub use reload::{PLANS_MAX, ReloadError, Reloaded};
+pub use reload::{CONFIGS_MAX, ReloadError, Reloaded};
 pub use runtime::{Running, SocketError, StartError, inherited as inherited_sockets, start, start_on};

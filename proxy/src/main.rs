@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::{inherited_sockets, start_on};
 
 use crate::commands::{EXIT_CONFIG, Format, check, diff, print_config, quarantine, top};
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     if let Some(Command::Check { format, deny_warnings, .. }) = arguments.command {
         return check::run(&file, format, deny_warnings);
     }
-    let plan = match Plan::load(&file) {
+    let plan = match RuntimeConfig::load(&file) {
         Ok(plan) => plan,
         Err(error) => {
             eprintln!("{error}");
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs until SIGTERM or SIGINT, then drains; SIGHUP reads the configuration again.
-fn run(plan: Plan) -> anyhow::Result<()> {
+fn run(plan: RuntimeConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything runs, so that an early signal does not end the process.
     let mut signals = runtime.block_on(async { Signals::new() }).context("signals cannot be waited for")?;

@@ -11,7 +11,7 @@ use tollgate_proxy_ship::ShipMetrics;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_telemetry::{MetricError, OVERFLOW, counter, counter_vec, histogram_vec, int_gauge, int_gauge_vec, names};
 
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 
 /// Services with a time series of their own; the others share `_other`.
 pub const SERVICES_MAX: usize = 2_000;
@@ -98,7 +98,7 @@ impl Metrics {
     }
 
     /// Notes that another plan is in force, and ends the time series of services that it lacks.
-    pub fn reloaded(&self, before: &Plan, now: &Plan) {
+    pub fn reloaded(&self, before: &RuntimeConfig, now: &RuntimeConfig) {
         if before.revision != now.revision {
             let _absent = self.config_info.remove_label_values(&[&before.revision]);
             self.config_info.with_label_values(&[&now.revision]).set(1);
@@ -173,8 +173,8 @@ impl WorkerMetrics {
 /// One worker's counts of the services of one plan since its last flush.
 pub struct ServiceCounts {
     shared: Arc<Metrics>,
-    plan: Arc<Plan>,
-    /// By index into [`Plan::services`], and one more for transactions without a route. Created at the first count.
+    plan: Arc<RuntimeConfig>,
+    /// By index into [`RuntimeConfig::services`], and one more for transactions without a route. Created at the first count.
     services: RefCell<Vec<Option<Box<ServiceMetrics>>>>,
     touched: RefCell<Vec<usize>>,
 }
@@ -193,7 +193,7 @@ impl std::fmt::Debug for ServiceCounts {
 
 impl ServiceCounts {
     #[must_use]
-    pub fn new(shared: Arc<Metrics>, plan: Arc<Plan>) -> Self {
+    pub fn new(shared: Arc<Metrics>, plan: Arc<RuntimeConfig>) -> Self {
         let services = std::iter::repeat_with(|| None).take(plan.services.len() + 1).collect();
         Self { shared, plan, services: RefCell::new(services), touched: RefCell::default() }
     }

@@ -9,7 +9,7 @@
 //! It also frees old plans, once the last transaction that began under one has ended, so that no worker spends its time on
 //! that.
 //!
-//! Bounds: [`REQUESTS_MAX`] reloads that wait; [`PLANS_MAX`] plans in memory; [`ADOPT_MAX`] for a worker to adopt.
+//! Bounds: [`REQUESTS_MAX`] reloads that wait; [`CONFIGS_MAX`] plans in memory; [`ADOPT_MAX`] for a worker to adopt.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,12 +20,12 @@ use tokio::sync::{mpsc, oneshot};
 use tollgate_config::ConfigError;
 
 use crate::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 
 /// Reloads that wait for their turn. More would be of no use.
 const REQUESTS_MAX: usize = 4;
 /// Plans in memory: the plan in force, and earlier ones that transactions began under.
-pub const PLANS_MAX: usize = 32;
+pub const CONFIGS_MAX: usize = 32;
 /// Wait for a worker to adopt a plan. A worker that takes longer is busy, and adopts it later.
 const ADOPT_MAX: Duration = Duration::from_secs(10);
 /// How often old plans are freed.
@@ -34,28 +34,28 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// A plan for a worker to adopt.
 #[derive(Debug)]
 pub struct Adopt {
-    pub plan: Arc<Plan>,
+    pub plan: Arc<RuntimeConfig>,
     /// Gets a message once the plan is in force there.
     pub adopted: SyncSender<()>,
 }
 
 /// The plan in force, for threads other than workers.
 #[derive(Debug, Clone)]
-pub struct InForce(Arc<RwLock<Arc<Plan>>>);
+pub struct InForce(Arc<RwLock<Arc<RuntimeConfig>>>);
 
 impl InForce {
     #[must_use]
-    pub fn new(plan: Arc<Plan>) -> Self {
+    pub fn new(plan: Arc<RuntimeConfig>) -> Self {
         Self(Arc::new(RwLock::new(plan)))
     }
 
     /// The plan in force. Do not keep it.
     #[must_use]
-    pub fn plan(&self) -> Arc<Plan> {
+    pub fn plan(&self) -> Arc<RuntimeConfig> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn replace(&self, plan: Arc<Plan>) -> Arc<Plan> {
+    fn replace(&self, plan: Arc<RuntimeConfig>) -> Arc<RuntimeConfig> {
         std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), plan)
     }
 }
@@ -77,9 +77,9 @@ pub enum ReloadError {
     Config(#[from] ConfigError),
     /// Too many earlier plans are in use.
     #[error(
-        "{PLANS_MAX} earlier configurations are still in use by transactions that go on; wait for them to end, or start the proxy again"
+        "{CONFIGS_MAX} earlier configurations are still in use by transactions that go on; wait for them to end, or start the proxy again"
     )]
-    PlansInUse,
+    ConfigsInUse,
     /// Other reloads wait.
     #[error("{REQUESTS_MAX} reloads wait already; wait for them")]
     Busy,
@@ -128,7 +128,7 @@ struct Reloads {
     in_force: InForce,
     workers: Vec<mpsc::Sender<Adopt>>,
     metrics: Arc<Metrics>,
-    old: Vec<Arc<Plan>>,
+    old: Vec<Arc<RuntimeConfig>>,
 }
 
 impl Reloads {
@@ -153,8 +153,8 @@ impl Reloads {
     }
 
     fn reload(&mut self) -> Result<Reloaded, ReloadError> {
-        if self.old.len() + 1 >= PLANS_MAX {
-            return Err(ReloadError::PlansInUse);
+        if self.old.len() + 1 >= CONFIGS_MAX {
+            return Err(ReloadError::ConfigsInUse);
         }
         let before = self.in_force.plan();
         let plan = Arc::new(before.reload()?);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use tollgate_collector_service::Service;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_telemetry::init_logging;
 use tollgate_tls::Identity;
 
@@ -56,7 +56,7 @@ async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
     let mut collector = tollgate_collector_service::start(file.value).await.context("starting the collector")?;
     collector.open_queries().await.context("starting the collector")?;
     let proxy_yaml = layout.proxy_yaml(args, collector.ingest(), &services.configuration())?;
-    let proxy = tollgate_proxy::start(Plan::load(&proxy_yaml)?).context("starting the proxy")?;
+    let proxy = tollgate_proxy::start(RuntimeConfig::load(&proxy_yaml)?).context("starting the proxy")?;
     let endpoints = endpoints(&collector, &proxy)?;
     layout.endpoints(&endpoints.json())?;
 

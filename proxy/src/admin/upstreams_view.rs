@@ -3,22 +3,22 @@
 use serde_json::{Value, json};
 
 use crate::health::clock_ms;
-use crate::plan::{Plan, ServicePlan, TargetPlan};
+use crate::plan::{RuntimeConfig, ServiceConfig, TargetConfig};
 
 /// Every service with its targets, as JSON.
 #[must_use]
-pub fn json(plan: &Plan) -> String {
+pub fn json(plan: &RuntimeConfig) -> String {
     let now_ms = clock_ms();
     let services: Vec<Value> = plan.services.iter().map(|service| service_json(plan, service, now_ms)).collect();
     Value::Array(services).to_string() + "\n"
 }
 
-fn service_json(plan: &Plan, service: &ServicePlan, now_ms: u64) -> Value {
+fn service_json(plan: &RuntimeConfig, service: &ServiceConfig, now_ms: u64) -> Value {
     let targets: Vec<Value> = service.targets.iter().map(|target| target_json(plan, target, now_ms)).collect();
     json!({"service": service.name, "balance": service.balance, "targets": targets})
 }
 
-fn target_json(plan: &Plan, target: &TargetPlan, now_ms: u64) -> Value {
+fn target_json(plan: &RuntimeConfig, target: &TargetConfig, now_ms: u64) -> Value {
     let state = &plan.upstreams[target.upstream].state;
     let (failures, ejections) = state.failures();
     let checked_out = target.check.as_ref().is_some_and(|check| check.is_out());

@@ -55,7 +55,7 @@ enum Greeted {
 }
 
 impl Server {
-    /// `listener` is an index into [`crate::plan::Plan::listeners`].
+    /// `listener` is an index into [`crate::plan::RuntimeConfig::listeners`].
     #[must_use]
     pub fn new(clients: &Rc<Clients>, listener: usize) -> Rc<Self> {
         Rc::new(Self { clients: clients.clone(), listener, active: Rc::default() })

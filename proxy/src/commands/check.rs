@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use tollgate_config::Diagnostic;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 
 use super::{EXIT_CONFIG, Format};
 
 /// Checks a configuration with every file it names.
 pub fn run(path: &Path, format: Format, deny_warnings: bool) -> ExitCode {
-    let (revision, errors, warnings) = match Plan::check(path) {
+    let (revision, errors, warnings) = match RuntimeConfig::check(path) {
         Ok((plan, warnings)) => (Some(plan.revision), Vec::new(), warnings),
         Err(error) => (None, error.diagnostics().to_vec(), Vec::new()),
     };

@@ -1,9 +1,9 @@
 //! `print-config`: writes the effective configuration, with every default.
 
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 
 /// Writes the configuration to standard output as YAML.
-pub fn run(plan: &Plan) -> anyhow::Result<()> {
+pub fn run(plan: &RuntimeConfig) -> anyhow::Result<()> {
     print!("{}", tollgate_config::to_yaml(&plan.config)?);
     Ok(())
 }

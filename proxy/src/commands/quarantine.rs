@@ -1,7 +1,7 @@
 //! `quarantine`: batches that a collector refused for good.
 
 use clap::Subcommand;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::quarantine;
 
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,7 @@ pub enum Action {
 }
 
 /// Lists, shows or replays batches.
-pub fn run(plan: &Plan, action: Action) -> anyhow::Result<()> {
+pub fn run(plan: &RuntimeConfig, action: Action) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match action {
         Action::Ls => quarantine::list(&plan.records, &mut out)?,

@@ -18,7 +18,7 @@ use super::compile_quota::Quotas;
 use super::compile_records::records;
 use super::compile_route::routes;
 use super::compile_upstream::{Upstreams, services};
-use super::{HmacPlan, ListenerPlan, Plan};
+use super::{HmacConfig, ListenerConfig, RuntimeConfig};
 use super::{compile_tls, fixed};
 use tollgate_proxy_http::cidr::Cidr;
 use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
@@ -34,7 +34,11 @@ const FRAME_BYTES: std::ops::RangeInclusive<u32> = 16_384..=16_777_215;
 const WINDOW_BYTES: std::ops::RangeInclusive<u32> = 1..=2_147_483_647;
 
 /// Checks and compiles what was loaded from `source`. `before` is the configuration in force, if the proxy runs.
-pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&Plan>) -> Result<Plan, ConfigError> {
+pub(super) fn runtime_config(
+    source: &Path,
+    loaded: Loaded<ProxyConfig>,
+    before: Option<&RuntimeConfig>,
+) -> Result<RuntimeConfig, ConfigError> {
     tollgate_tls::install_provider();
     let mut compiled = None;
     let loaded = loaded.checked(|config, problems| compiled = compile(config, before, problems))?;
@@ -48,9 +52,9 @@ pub(super) fn plan(source: &Path, loaded: Loaded<ProxyConfig>, before: Option<&P
 /// function that takes them.
 fn compile(
     config: &ProxyConfig,
-    before: Option<&Plan>,
+    before: Option<&RuntimeConfig>,
     problems: &mut Diagnostics<'_>,
-) -> Option<impl FnOnce(ProxyConfig, String, PathBuf) -> Plan + use<>> {
+) -> Option<impl FnOnce(ProxyConfig, String, PathBuf) -> RuntimeConfig + use<>> {
     check_scalars(config, problems);
     let quotas = Quotas::after(before, &config.limits.clients_max, problems);
     let mut listeners = listeners(config, before, &quotas, problems);
@@ -68,16 +72,16 @@ fn compile(
     let hmac = match before {
         // The secret stays until another start, because each batch names the one secret of its hashes.
         Some(before) => before.hmac.clone(),
-        None => config.hmac.as_ref().and_then(|hmac| hmac_plan(hmac, problems)).map(Arc::new),
+        None => config.hmac.as_ref().and_then(|hmac| self::hmac(hmac, problems)).map(Arc::new),
     };
     let admin = address(&config.admin.address, problems);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = config.workers.map_or(cores, Spanned::into_inner);
     let records = records(config, workers, problems);
-    let (upstreams, router, records, admin) = (upstreams.plans, router?, records?, admin?);
+    let (upstreams, router, records, admin) = (upstreams.compiled, router?, records?, admin?);
     let query_policy = QueryPolicy::new(Vec::<String>::new());
     // The configuration of thousands of services is moved into it, not copied.
-    Some(move |config, revision, source| Plan {
+    Some(move |config, revision, source| RuntimeConfig {
         config,
         revision,
         source,
@@ -192,11 +196,11 @@ fn address(text: &Spanned<String>, problems: &mut Diagnostics<'_>) -> Option<Soc
 
 fn listeners(
     config: &ProxyConfig,
-    before: Option<&Plan>,
+    before: Option<&RuntimeConfig>,
     quotas: &Quotas<'_>,
     problems: &mut Diagnostics<'_>,
-) -> Vec<ListenerPlan> {
-    let mut plans = Vec::new();
+) -> Vec<ListenerConfig> {
+    let mut compiled = Vec::new();
     for listener in &config.listeners {
         let address = address(&listener.address, problems);
         let earlier = before.and_then(|plan| plan.listeners.iter().find(|earlier| earlier.name == *listener.name));
@@ -211,10 +215,10 @@ fn listeners(
         if let Some(address) = address {
             let (name, tls, proxy_headers) =
                 (listener.name.value.clone(), tls.map(Arc::new), proxy_headers.map(Arc::new));
-            plans.push(ListenerPlan { name, address, tls, proxy_headers, quota });
+            compiled.push(ListenerConfig { name, address, tls, proxy_headers, quota });
         }
     }
-    plans
+    compiled
 }
 
 /// Compiles the PROXY headers that a listener accepts.
@@ -235,7 +239,7 @@ pub(super) fn identity(pair: &KeyPair, problems: &mut Diagnostics<'_>) -> Option
     Some(identity)
 }
 
-fn hmac_plan(config: &Hmac, problems: &mut Diagnostics<'_>) -> Option<HmacPlan> {
+fn hmac(config: &Hmac, problems: &mut Diagnostics<'_>) -> Option<HmacConfig> {
     let file: &Path = &config.key_file;
     let read =
         std::fs::read(file).map_err(|error| format!("{}: {error}; write the secret to this file", file.display()));
@@ -244,5 +248,5 @@ fn hmac_plan(config: &Hmac, problems: &mut Diagnostics<'_>) -> Option<HmacPlan> 
     let header =
         |name: &Spanned<String>| HeaderName::from_bytes(name.as_bytes()).map_err(|_| "this is not a header name");
     let headers = config.api_key_headers.iter().filter_map(|name| noted(name, header(name), problems));
-    Some(HmacPlan { hasher, api_key_headers: headers.collect() })
+    Some(HmacConfig { hasher, api_key_headers: headers.collect() })
 }

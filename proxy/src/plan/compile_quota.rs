@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tollgate_config::{Diagnostics, Spanned};
 use tollgate_proxy_config::{ListenerCaps, ServiceCaps};
 
-use super::Plan;
+use super::RuntimeConfig;
 use tollgate_proxy_http::quota::clients::{ClientConnections, ClientRates, ROW};
 use tollgate_proxy_http::quota::rate::{Pace, Rate};
 use tollgate_proxy_http::quota::{ListenerQuota, RequestQuota, ServiceQuota};
@@ -20,14 +20,14 @@ const CLIENTS: std::ops::RangeInclusive<usize> = ROW..=16_777_216;
 
 /// Compiles caps, and takes over the counts of the configuration before.
 pub(super) struct Quotas<'a> {
-    before: Option<&'a Plan>,
+    before: Option<&'a RuntimeConfig>,
     services: HashMap<&'a str, &'a ServiceQuota>,
     clients_max: usize,
 }
 
 impl<'a> Quotas<'a> {
     pub(super) fn after(
-        before: Option<&'a Plan>,
+        before: Option<&'a RuntimeConfig>,
         clients_max: &Spanned<usize>,
         problems: &mut Diagnostics<'_>,
     ) -> Self {

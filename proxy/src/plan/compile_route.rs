@@ -9,7 +9,7 @@ use tollgate_proxy_config::{HeaderEditing, HeaderMatch, ProxyConfig, Route};
 use tollgate_record::redact::{Headers, QueryPolicy};
 
 use super::compile::noted;
-use super::{PathPlan, RoutePlan};
+use super::{PathConfig, RouteConfig};
 use tollgate_proxy_http::header_edits::{self, HeaderEdits};
 use tollgate_proxy_http::rewrite::Rewrite;
 use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Reach, Router, Wanted};
@@ -17,18 +17,18 @@ use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pa
 /// Conditions of one route, and edits of one message.
 const FIELDS_MAX: usize = 32;
 
-pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (Vec<RoutePlan>, Option<Router>) {
+pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (Vec<RouteConfig>, Option<Router>) {
     if config.routes.is_empty() {
         problems.key("routes", "there is no route; write at least one with a name and a service");
     }
     let services: HashMap<&str, usize> =
         config.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
-    let mut plans = Vec::new();
+    let mut compiled = Vec::new();
     let mut patterns = Vec::new();
     for route in &config.routes {
         let pattern = pattern(route, problems);
         match services.get(route.service.as_str()) {
-            Some(service) => plans.push(route_plan(route, &pattern, *service, config, problems)),
+            Some(service) => compiled.push(compile_route(route, &pattern, *service, config, problems)),
             None => problems.at(&route.service, unknown_service(&route.service, services.keys())),
         }
         patterns.push(pattern);
@@ -45,7 +45,7 @@ pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (V
             problems.at(&second.name, problem);
         }
     });
-    (plans, router.ok())
+    (compiled, router.ok())
 }
 
 fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a &'a str>) -> String {
@@ -101,13 +101,13 @@ fn condition(written: &HeaderMatch) -> Result<HeaderCondition, String> {
     Ok(HeaderCondition { name, wanted })
 }
 
-fn route_plan(
+fn compile_route(
     route: &Route,
     pattern: &Pattern,
     service: usize,
     config: &ProxyConfig,
     problems: &mut Diagnostics<'_>,
-) -> RoutePlan {
+) -> RouteConfig {
     let general = &config.timeouts;
     let own = &route.timeouts;
     let api_keys: &[Spanned<String>] = config.hmac.as_ref().map_or(&[], |hmac| &hmac.api_key_headers);
@@ -117,7 +117,7 @@ fn route_plan(
             problems.at(name, format!("`{}` cannot stand in records; name a header without credentials", name.value));
         }
     }
-    RoutePlan {
+    RouteConfig {
         name: route.name.value.clone(),
         service,
         paths: paths(route, pattern, problems),
@@ -136,13 +136,13 @@ fn route_plan(
 }
 
 /// Compiles what is done with the requests of each path of a route.
-fn paths(route: &Route, pattern: &Pattern, problems: &mut Diagnostics<'_>) -> Box<[PathPlan]> {
+fn paths(route: &Route, pattern: &Pattern, problems: &mut Diagnostics<'_>) -> Box<[PathConfig]> {
     let any = [PathPattern::any()];
     let patterns = if pattern.paths.is_empty() { &any[..] } else { &pattern.paths[..] };
     if let (true, Some(rewrite)) = (route.strip_prefix, &route.rewrite) {
         problems.at(rewrite, "the route has strip_prefix too; write one of them");
     }
-    let mut plans = Vec::with_capacity(patterns.len());
+    let mut compiled = Vec::with_capacity(patterns.len());
     for (nth, path) in patterns.iter().enumerate() {
         if route.strip_prefix && path.reach != Reach::Below {
             let place = route.paths.get(nth).unwrap_or(&route.name);
@@ -154,9 +154,9 @@ fn paths(route: &Route, pattern: &Pattern, problems: &mut Diagnostics<'_>) -> Bo
             (None, false) => None,
         };
         let http_route = route.http_route.as_deref().or(path.http_route()).map(str::to_owned);
-        plans.push(PathPlan { http_route, rewrite });
+        compiled.push(PathConfig { http_route, rewrite });
     }
-    plans.into()
+    compiled.into()
 }
 
 fn edits(route: &Route, written: &HeaderEditing, problems: &mut Diagnostics<'_>) -> Option<Box<HeaderEdits>> {

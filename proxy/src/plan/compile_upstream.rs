@@ -15,7 +15,7 @@ use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 use super::compile::{identity, noted};
 use super::compile_quota::Quotas;
 use super::turns::{self, TRIED_MAX};
-use super::{Endpoint, HealthPlan, Plan, ServicePlan, TargetPlan, UpstreamKey, UpstreamPlan};
+use super::{Endpoint, HealthConfig, RuntimeConfig, ServiceConfig, TargetConfig, UpstreamConfig, UpstreamKey};
 use crate::health::{Check, CheckRule, UpstreamState};
 
 /// Targets of one service.
@@ -27,25 +27,25 @@ const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=TRIED_MAX as u32;
 
 /// Upstream identities. Each is there once, however many services name it.
 pub(super) struct Upstreams<'a> {
-    pub(super) plans: Vec<Arc<UpstreamPlan>>,
+    pub(super) compiled: Vec<Arc<UpstreamConfig>>,
     by_key: HashMap<UpstreamKey, usize>,
-    before: HashMap<&'a UpstreamKey, &'a Arc<UpstreamPlan>>,
+    before: HashMap<&'a UpstreamKey, &'a Arc<UpstreamConfig>>,
 }
 
 impl<'a> Upstreams<'a> {
     /// Begins without identities. Those that `before` has too are taken from it, with their TLS sessions.
-    pub(super) fn after(before: Option<&'a Plan>) -> Self {
+    pub(super) fn after(before: Option<&'a RuntimeConfig>) -> Self {
         let before = before.map_or(&[][..], |before| &before.upstreams);
         let before = before.iter().map(|upstream| (&upstream.key, upstream)).collect();
-        Self { plans: Vec::new(), by_key: HashMap::new(), before }
+        Self { compiled: Vec::new(), by_key: HashMap::new(), before }
     }
 
     fn intern(&mut self, key: UpstreamKey) -> Result<usize, tollgate_tls::TlsError> {
         if let Some(index) = self.by_key.get(&key) {
             return Ok(*index);
         }
-        let plan = match self.before.get(&key) {
-            Some(plan) => Arc::clone(plan),
+        let upstream = match self.before.get(&key) {
+            Some(upstream) => Arc::clone(upstream),
             None => {
                 let tls = key.tls.as_ref().map(|(policy, _)| policy.config_to_one_server()).transpose()?;
                 let http1 = |policy: &ClientPolicy| ClientPolicy { alpn: alpn(Protocol::Http1), ..policy.clone() };
@@ -54,12 +54,12 @@ impl<'a> Upstreams<'a> {
                     _ => tls.clone(),
                 };
                 let state = UpstreamState::new(key.endpoint.to_string());
-                Arc::new(UpstreamPlan { key: key.clone(), tls, tls_http1, state })
+                Arc::new(UpstreamConfig { key: key.clone(), tls, tls_http1, state })
             }
         };
-        let index = self.plans.len();
+        let index = self.compiled.len();
         self.by_key.insert(key, index);
-        self.plans.push(plan);
+        self.compiled.push(upstream);
         Ok(index)
     }
 }
@@ -93,19 +93,19 @@ pub(super) fn services(
     upstreams: &mut Upstreams<'_>,
     quotas: &Quotas<'_>,
     problems: &mut Diagnostics<'_>,
-) -> Vec<ServicePlan> {
+) -> Vec<ServiceConfig> {
     check_retries(config, problems);
     let mut files = TlsFiles::default();
-    config.services.iter().map(|service| plan(service, &mut files, upstreams, quotas, problems)).collect()
+    config.services.iter().map(|service| compile_service(service, &mut files, upstreams, quotas, problems)).collect()
 }
 
-fn plan(
+fn compile_service(
     service: &Service,
     files: &mut TlsFiles,
     upstreams: &mut Upstreams<'_>,
     quotas: &Quotas<'_>,
     problems: &mut Diagnostics<'_>,
-) -> ServicePlan {
+) -> ServiceConfig {
     if service.targets.is_empty() {
         problems.at(&service.name, "the service has no targets; write at least one URL");
     }
@@ -126,14 +126,14 @@ fn plan(
     if percent.value > 100 {
         problems.at(percent, "a percentage is 0 to 100; write such a number");
     }
-    let health = HealthPlan {
+    let health = HealthConfig {
         failures: passive.failures,
         ejection: passive.ejection.0,
         ejection_max: passive.ejection_max.0,
         ejected_max: targets.len() * percent.value.min(100) as usize / 100,
         all_out: service.health.all_out,
     };
-    ServicePlan {
+    ServiceConfig {
         name: service.name.value.clone(),
         app_id: service.app_id.clone(),
         client_host: service.host == UpstreamHost::Client,
@@ -201,7 +201,7 @@ fn target(
     files: &mut TlsFiles,
     upstreams: &mut Upstreams<'_>,
     problems: &mut Diagnostics<'_>,
-) -> Option<TargetPlan> {
+) -> Option<TargetConfig> {
     if !(1..=WEIGHT_MAX).contains(&text.weight) {
         problems.at(text, format!("a weight is 1 to {WEIGHT_MAX}; to use a target not at all, remove it"));
     }
@@ -226,8 +226,8 @@ fn target(
     };
     let key = UpstreamKey { endpoint, tls, protocol, proxy_protocol: service.proxy_protocol };
     let upstream = noted(text, upstreams.intern(key), problems)?;
-    let check = rule.map(|rule| Check::of(&upstreams.plans[upstream].state, rule, &host));
-    Some(TargetPlan { upstream, host, weight: text.weight, check })
+    let check = rule.map(|rule| Check::of(&upstreams.compiled[upstream].state, rule, &host));
+    Some(TargetConfig { upstream, host, weight: text.weight, check })
 }
 
 fn unix_endpoint(path: &str) -> Result<Endpoint, String> {

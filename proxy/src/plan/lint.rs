@@ -8,7 +8,7 @@ use tollgate_config::{ConfigError, Diagnostic, Diagnostics, Loaded, Spanned};
 use tollgate_proxy_config::{ClientAuth, KeyPair, ProxyConfig};
 use tollgate_tls::Identity;
 
-use super::Plan;
+use super::RuntimeConfig;
 use crate::task::clock::now_us;
 
 /// Time before its end in which a certificate is worth a warning.
@@ -16,7 +16,7 @@ const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Returns the warnings, in the order of the files.
 #[must_use]
-pub fn warnings(plan: &Plan, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
+pub fn warnings(plan: &RuntimeConfig, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
     let found = loaded.remarks(|config, problems| {
         unused_services(config, problems);
         for route in plan.router.shadowed() {

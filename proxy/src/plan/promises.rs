@@ -1,17 +1,17 @@
-//! What [`Plan::parse`] promises for any text. A property test drives these checks for a moment, the fuzz target
+//! What [`RuntimeConfig::parse`] promises for any text. A property test drives these checks for a moment, the fuzz target
 //! `configuration` for as long as one likes.
 
 use std::path::Path;
 
-use super::Plan;
+use super::RuntimeConfig;
 
 /// Panics unless a text is a configuration that is read the same again, or leads to problems that name the file.
 pub fn any_text(text: &str) {
     let path = Path::new("/nowhere/gate.yaml");
-    match Plan::parse(path, text.to_owned()) {
+    match RuntimeConfig::parse(path, text.to_owned()) {
         Ok(plan) => {
             assert!(!plan.listeners.is_empty());
-            let again = Plan::parse(path, text.to_owned()).map(|again| again.revision);
+            let again = RuntimeConfig::parse(path, text.to_owned()).map(|again| again.revision);
             assert_eq!(again.ok(), Some(plan.revision));
         }
         Err(error) => assert!(error.to_string().contains("gate.yaml"), "{error}"),

@@ -14,7 +14,7 @@ use tollgate_proxy_ship::{self as ship, Ring, Sealer, Shipper};
 
 use crate::admin::Admin;
 use crate::metrics::Metrics;
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
 use crate::runtime::sockets::{InheritedSockets, SocketError};
 use crate::runtime::worker::{self, DRAIN_POLL};
@@ -70,7 +70,7 @@ pub struct Running {
 ///
 /// # Errors
 /// An address, folder or thread is not available. Nothing runs then.
-pub fn start(plan: Plan) -> Result<Running, StartError> {
+pub fn start(plan: RuntimeConfig) -> Result<Running, StartError> {
     start_on(plan, Vec::new())
 }
 
@@ -78,7 +78,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
 ///
 /// # Errors
 /// As [`start`]; or a socket is bound to an address that is not in the plan.
-pub fn start_on(plan: Plan, sockets: Vec<StdListener>) -> Result<Running, StartError> {
+pub fn start_on(plan: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Running, StartError> {
     tollgate_tls::install_provider();
     let plan = Arc::new(plan);
     if !plan.config.records.enabled {

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 
 /// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -93,7 +93,7 @@ impl InheritedSockets {
     ///
     /// # Errors
     /// An address cannot be bound.
-    pub fn listeners(&mut self, plan: &Plan) -> Result<Sockets, SocketError> {
+    pub fn listeners(&mut self, plan: &RuntimeConfig) -> Result<Sockets, SocketError> {
         let mut sockets: Vec<Vec<TcpListener>> = (0..plan.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
         for listener in &plan.listeners {

@@ -13,7 +13,7 @@ use tollgate_proxy_ship::SealQueue;
 use crate::admin::{INFLIGHT_MAX, InFlightQuery};
 use crate::client::{Clients, Server};
 use crate::metrics::{Metrics, WorkerMetrics};
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 use crate::reload::Adopt;
 use crate::task::cancel::{Cancelled, Shutdown};
 use crate::transaction::{Recorder, WorkerContext};
@@ -25,7 +25,7 @@ pub const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// What a worker is started with.
 pub struct Start {
-    pub plan: Arc<Plan>,
+    pub plan: Arc<RuntimeConfig>,
     pub index: u32,
     /// Microseconds since 1970 of the process' start.
     pub start_us: i64,

@@ -18,7 +18,7 @@ use tollgate_proxy_http::quota::Admitted;
 /// Facts of one client connection.
 #[derive(Debug)]
 pub struct ConnectionFacts {
-    /// Index into [`crate::plan::Plan::listeners`].
+    /// Index into [`crate::plan::RuntimeConfig::listeners`].
     pub listener: usize,
     /// The address that the client connected to.
     pub local: Option<SocketAddr>,

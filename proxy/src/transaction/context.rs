@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use tollgate_proxy_http::trace::TraceContext;
 
 use crate::metrics::WorkerMetrics;
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 use crate::task::cancel::Shutdown;
 use crate::transaction::in_flight::InFlight;
 use crate::transaction::{Recorder, WorkerConfig};
@@ -35,7 +35,7 @@ impl WorkerContext {
     /// `drain` stops the accepting of connections; `cut` ends what still goes on after that.
     #[must_use]
     pub fn new(
-        plan: &Arc<Plan>,
+        plan: &Arc<RuntimeConfig>,
         recorder: Recorder,
         metrics: Rc<WorkerMetrics>,
         drain: Shutdown,
@@ -65,7 +65,7 @@ impl WorkerContext {
     }
 
     /// Puts another plan in force for every transaction that begins from now on.
-    pub fn adopt(&self, plan: Arc<Plan>) {
+    pub fn adopt(&self, plan: Arc<RuntimeConfig>) {
         let before = self.config();
         let turn = self.random.borrow_mut().random::<u32>() as usize;
         self.connector.remember_names_for(plan.config.timeouts.dns_cache.0, plan.config.timeouts.dns_stale.0);

@@ -2,11 +2,11 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
-use crate::plan::HmacPlan;
+use crate::plan::HmacConfig;
 
 /// The keyed hash of the token in Authorization, else of the first API key header that is there.
 #[must_use]
-pub fn hash(plan: Option<&HmacPlan>, headers: &HeaderMap) -> Option<[u8; 32]> {
+pub fn hash(plan: Option<&HmacConfig>, headers: &HeaderMap) -> Option<[u8; 32]> {
     let plan = plan?;
     let presented = match headers.get(AUTHORIZATION) {
         Some(value) => Some(token_of(value.as_bytes())),

@@ -23,7 +23,7 @@ use tollgate_proxy_http::head_copy::HeadCopy;
 use tollgate_proxy_http::local_reply::LocalReply;
 use tollgate_record::vocabulary::{ErrorClass, Termination};
 
-use crate::plan::RoutePlan;
+use crate::plan::RouteConfig;
 use crate::task::timer::timeout_at;
 use crate::transaction::request::{adapt_for, keep_body, rebuild};
 use crate::transaction::request_body::BodyWatch;
@@ -54,7 +54,7 @@ struct Attempts {
 /// The reply in the upstream's place.
 pub async fn run(
     transaction: &mut Transaction,
-    route: &RoutePlan,
+    route: &RouteConfig,
     head: request::Parts,
     body: RequestBody,
     watch: Option<&BodyWatch>,
@@ -129,7 +129,7 @@ fn begin(transaction: &mut Transaction, lease: &Lease<RequestBody>) -> Instant {
 }
 
 /// The reply after no response came in time.
-fn unanswered(transaction: &mut Transaction, route: &RoutePlan, watch: Option<&BodyWatch>) -> LocalReply {
+fn unanswered(transaction: &mut Transaction, route: &RouteConfig, watch: Option<&BodyWatch>) -> LocalReply {
     match watch {
         // The upstream has all that the client sent, and cannot respond to less than the whole.
         Some(watch) if watch.is_awaited() => body_timed_out(),
@@ -151,7 +151,7 @@ fn may_retry(transaction: &Transaction, upstream: usize) -> bool {
 /// Leases a connection to a target. If connecting fails, tries the service's other targets.
 async fn obtain(
     transaction: &mut Transaction,
-    route: &RoutePlan,
+    route: &RouteConfig,
     attempts: &mut Attempts,
 ) -> Result<Box<Lease<RequestBody>>, LocalReply> {
     let (context, config) = (transaction.context().clone(), transaction.config().clone());
@@ -205,7 +205,7 @@ async fn obtain(
 }
 
 /// Records a failure of the current target.
-fn record_failure(transaction: &Transaction, route: &RoutePlan) {
+fn record_failure(transaction: &Transaction, route: &RouteConfig) {
     let Some(target) = transaction.upstream().target else { return };
     let config = transaction.config();
     let service = &config.services[route.service];
@@ -217,7 +217,7 @@ fn record_failure(transaction: &Transaction, route: &RoutePlan) {
 }
 
 /// Notes the head of the response, and what its status says about the target's health.
-fn answered(transaction: &mut Transaction, route: &RoutePlan, status: StatusCode) {
+fn answered(transaction: &mut Transaction, route: &RouteConfig, status: StatusCode) {
     transaction.upstream_mut().first_byte_at = Some(Instant::now());
     if UNAVAILABLE.contains(&status) {
         return record_failure(transaction, route);
@@ -255,7 +255,7 @@ async fn wait<T>(
 }
 
 /// The upstream did not respond in time.
-fn timed_out(transaction: &mut Transaction, route: &RoutePlan) -> LocalReply {
+fn timed_out(transaction: &mut Transaction, route: &RouteConfig) -> LocalReply {
     transaction.upstream_mut().last_byte_at = None;
     record_failure(transaction, route);
     LocalReply::timeout(ErrorClass::UpstreamTimeout, "the upstream did not answer in time")
@@ -269,7 +269,12 @@ fn body_timed_out() -> LocalReply {
 }
 
 /// The exchange failed for good: because the client's body did, or because of the upstream.
-fn failed(transaction: &Transaction, route: &RoutePlan, watch: Option<&BodyWatch>, error: UpstreamError) -> LocalReply {
+fn failed(
+    transaction: &Transaction,
+    route: &RouteConfig,
+    watch: Option<&BodyWatch>,
+    error: UpstreamError,
+) -> LocalReply {
     if let Some(fault) = watch.and_then(|watch| watch.progress.fault.get()) {
         return fault.reply(route.request_body_bytes_max);
     }

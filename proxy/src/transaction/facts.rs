@@ -41,7 +41,7 @@ pub struct RequestFacts {
     pub trace: Option<TraceContext>,
     /// The client that a trusted hop names, if it is not the connection's.
     pub client_ip: Option<(String, ClientIpSource)>,
-    /// Index into [`crate::plan::Plan::routes`].
+    /// Index into [`crate::plan::RuntimeConfig::routes`].
     pub route: Option<usize>,
     /// Index of the matched path in the route.
     pub path: usize,

@@ -18,7 +18,7 @@ use tollgate_proxy_http::routing::KNOWN_METHODS;
 use tollgate_proxy_http::{forwarding, normalize};
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass};
 
-use crate::plan::{Plan, RoutePlan};
+use crate::plan::{RouteConfig, RuntimeConfig};
 use crate::transaction::min_rate::MinRate;
 use crate::transaction::recorder::allowed_headers;
 use crate::transaction::request_body::{BodyWatch, RequestBody, RequestBounds, too_large};
@@ -70,7 +70,7 @@ async fn forward(
     upgradable: bool,
 ) -> Result<Answer, LocalReply> {
     let config = transaction.config().clone();
-    let plan: &Plan = &config;
+    let plan: &RuntimeConfig = &config;
     normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
     let normal = normalize::scanned(&mut head, flags, named, plan.config.http2.header_list_bytes_max)?;
     transaction.normalized(normal.head_bytes, normal.host.clone());
@@ -156,7 +156,7 @@ fn rates_of(config: &ProxyConfig, head: &Parts) -> (Option<MinRate>, Option<MinR
 
 /// Finds the route of a normalized request.
 fn find_route(
-    plan: &Plan,
+    plan: &RuntimeConfig,
     transaction: &mut Transaction,
     head: &Parts,
     host: &HeaderValue,
@@ -185,7 +185,7 @@ fn not_allowed(methods: &[Method], detail: &str) -> LocalReply {
 }
 
 /// Checks the connection's client certificate against what the route asks for.
-fn authenticate(transaction: &mut Transaction, route: &RoutePlan) -> Result<(), LocalReply> {
+fn authenticate(transaction: &mut Transaction, route: &RouteConfig) -> Result<(), LocalReply> {
     let verified = transaction.connection().tls.as_ref().is_some_and(|tls| tls.client.is_some());
     let auth = transaction.auth_mut();
     if verified {
@@ -203,7 +203,7 @@ fn authenticate(transaction: &mut Transaction, route: &RoutePlan) -> Result<(), 
 }
 
 /// Refuses a body by its announced length. The body itself is counted as it passes.
-fn check_length(head: &Parts, route: &RoutePlan) -> Result<(), LocalReply> {
+fn check_length(head: &Parts, route: &RouteConfig) -> Result<(), LocalReply> {
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match announced.is_some_and(|length| length > route.request_body_bytes_max) {
         true => Err(too_large(route.request_body_bytes_max)),

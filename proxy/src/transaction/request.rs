@@ -11,7 +11,7 @@ use tollgate_proxy_http::local_reply::{LocalReply, X_REQUEST_ID};
 use tollgate_proxy_http::rewrite::Rewrite;
 use tollgate_proxy_http::{client_cert, normalize, trace};
 
-use crate::plan::{Plan, RoutePlan, TargetPlan};
+use crate::plan::{RouteConfig, RuntimeConfig, TargetConfig};
 use crate::transaction::replay::Rewind;
 use crate::transaction::{RequestBody, Transaction};
 
@@ -23,12 +23,12 @@ pub fn prepare(
     transaction: &Transaction,
     head: &mut request::Parts,
     flags: HeaderFlags,
-    route: &RoutePlan,
+    route: &RouteConfig,
     host: &HeaderValue,
     upgrade: Option<HeaderValue>,
 ) -> Result<(), LocalReply> {
     let connection = transaction.connection();
-    let plan: &Plan = transaction.config();
+    let plan: &RuntimeConfig = transaction.config();
     let rewrite = route.paths.get(transaction.request().path).and_then(|path| path.rewrite.as_ref());
     if let Some(uri) = upstream_uri(&head.uri, rewrite)? {
         head.uri = uri;
@@ -81,10 +81,10 @@ fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Result<Option<Uri>, Loc
 
 /// Adapts a request to the target and the protocol of an attempt: Host or `:authority`, origin form or a whole URI. An earlier
 /// attempt may have adapted it to another protocol.
-pub fn adapt_for(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RoutePlan, http2: bool) {
-    let plan: &Plan = transaction.config();
+pub fn adapt_for(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RouteConfig, http2: bool) {
+    let plan: &RuntimeConfig = transaction.config();
     let service = &plan.services[route.service];
-    let target: Option<&TargetPlan> = transaction.upstream().target.map(|target| &service.targets[target]);
+    let target: Option<&TargetConfig> = transaction.upstream().target.map(|target| &service.targets[target]);
     if let (false, Some(target)) = (service.client_host, target) {
         request.headers_mut().insert(HOST, target.host.clone());
     } else if !request.headers().contains_key(HOST) {

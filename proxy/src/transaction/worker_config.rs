@@ -1,7 +1,7 @@
 //! The plan as one worker runs it: the plan itself, shared with the other workers, and this worker's state for it.
 //!
 //! ```text
-//! WorkerContext ──current──▶ Rc<WorkerConfig> ──▶ Arc<Plan>           shared by all workers, never changed
+//! WorkerContext ──current──▶ Rc<WorkerConfig> ──▶ Arc<RuntimeConfig>           shared by all workers, never changed
 //!                                 ▲   └──────▶ Pool ──▶ Rc<Slot>     one for each upstream; a slot passes to the next
 //! Transaction ────────────────────┘                                   plan's pool, if that plan has an equal upstream
 //! ```
@@ -10,7 +10,7 @@
 //! holds the [`WorkerConfig`] beside the index, or names. The hold is an `Rc`, because the count of an `Arc` would be
 //! contended by all workers on every request.
 //!
-//! State of an upstream that survives a reload stands in [`crate::plan::UpstreamPlan`] if all workers share it (equal
+//! State of an upstream that survives a reload stands in [`crate::plan::UpstreamConfig`] if all workers share it (equal
 //! upstreams of consecutive plans are one `Arc`), and in the pool's slot if it is the worker's own.
 
 use std::cell::Cell;
@@ -19,16 +19,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::metrics::{Metrics, ServiceCounts};
-use crate::plan::Plan;
+use crate::plan::RuntimeConfig;
 use crate::transaction::RequestBody;
 use crate::upstream::Pool;
 
 /// A plan as one worker runs it.
 #[derive(Debug)]
 pub struct WorkerConfig {
-    plan: Arc<Plan>,
+    plan: Arc<RuntimeConfig>,
     pub pool: Rc<Pool<RequestBody>>,
-    /// Counts by index into [`Plan::services`].
+    /// Counts by index into [`RuntimeConfig::services`].
     pub counts: ServiceCounts,
     /// The next turn of each service.
     turns: Vec<Cell<usize>>,
@@ -38,7 +38,7 @@ impl WorkerConfig {
     /// Takes over the upstream connections of `before`. `random` is each service's first turn, so that frequent reloads
     /// favour no target.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, before: Option<&Self>, metrics: &Arc<Metrics>, random: usize) -> Rc<Self> {
+    pub fn new(plan: Arc<RuntimeConfig>, before: Option<&Self>, metrics: &Arc<Metrics>, random: usize) -> Rc<Self> {
         Rc::new(Self {
             pool: Rc::new(Pool::new(&plan, before.map(|before| &*before.pool))),
             counts: ServiceCounts::new(metrics.clone(), plan.clone()),
@@ -58,9 +58,9 @@ impl WorkerConfig {
 }
 
 impl Deref for WorkerConfig {
-    type Target = Plan;
+    type Target = RuntimeConfig;
 
-    fn deref(&self) -> &Plan {
+    fn deref(&self) -> &RuntimeConfig {
         &self.plan
     }
 }

@@ -8,7 +8,7 @@ use tollgate_proxy_config::{AllOut, Balance};
 
 use crate::health::clock_ms;
 use crate::plan::turns::TRIED_MAX;
-use crate::plan::{Plan, ServicePlan};
+use crate::plan::{RuntimeConfig, ServiceConfig};
 
 /// Targets that a request has tried already.
 #[derive(Debug, Default, Clone, Copy)]
@@ -32,7 +32,12 @@ impl Tried {
 
 /// Returns the target for the next attempt of a request, or `None` if all were tried, or all are out and the service
 /// refuses then. `turn` draws the service's next number.
-pub fn choose(plan: &Plan, service: &ServicePlan, tried: &Tried, mut turn: impl FnMut() -> usize) -> Option<usize> {
+pub fn choose(
+    plan: &RuntimeConfig,
+    service: &ServiceConfig,
+    tried: &Tried,
+    mut turn: impl FnMut() -> usize,
+) -> Option<usize> {
     let targets = &service.targets;
     if let [only] = &targets[..] {
         let is_out = || only.check.as_ref().is_some_and(|check| check.is_out());

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::plan::{Plan, UpstreamPlan};
+use crate::plan::{RuntimeConfig, UpstreamConfig};
 use crate::upstream::dns::Resolver;
 use crate::upstream::lease::Ends;
 use crate::upstream::slot::{Bounds, OpenConnection, Slot};
@@ -28,28 +28,28 @@ use crate::upstream::{Lease, SendBody};
 /// The connections of one worker to the upstreams of one plan.
 #[derive(Debug)]
 pub struct Pool<B> {
-    pub(super) plan: Arc<Plan>,
-    /// By index into [`Plan::upstreams`].
+    pub(super) plan: Arc<RuntimeConfig>,
+    /// By index into [`RuntimeConfig::upstreams`].
     slots: Vec<OnceCell<Rc<Slot<B>>>>,
     /// Indices of the slots that exist.
     created: RefCell<Vec<usize>>,
     /// Whether another plan is in force.
     is_past: Cell<bool>,
     bounds: Bounds,
-    /// Services that want connections kept ready, as indices into [`Plan::services`].
+    /// Services that want connections kept ready, as indices into [`RuntimeConfig::services`].
     pub(super) prewarmed: Vec<usize>,
 }
 
 impl<B: SendBody> Pool<B> {
     /// The pool of `plan`. It takes over the connections of `before` to the upstreams that both plans have.
     #[must_use]
-    pub fn new(plan: &Arc<Plan>, before: Option<&Self>) -> Self {
+    pub fn new(plan: &Arc<RuntimeConfig>, before: Option<&Self>) -> Self {
         let mut slots: Vec<OnceCell<Rc<Slot<B>>>> = plan.upstreams.iter().map(|_| OnceCell::new()).collect();
         let mut created = Vec::new();
         if let Some(before) = before {
             before.is_past.set(true);
             // Equal upstreams of consecutive plans are one Arc, so their addresses tell. `before` keeps those alive.
-            let mut old: HashMap<*const UpstreamPlan, Rc<Slot<B>>> =
+            let mut old: HashMap<*const UpstreamConfig, Rc<Slot<B>>> =
                 before.created().into_iter().map(|slot| (Arc::as_ptr(slot.upstream()), slot)).collect();
             for (index, upstream) in plan.upstreams.iter().enumerate() {
                 if let Some(slot) = old.remove(&Arc::as_ptr(upstream)) {

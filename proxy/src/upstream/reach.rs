@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tollgate_proxy_config::Protocol;
 use tollgate_record::vocabulary::ErrorClass;
 
-use crate::plan::{Endpoint, UpstreamPlan};
+use crate::plan::{Endpoint, UpstreamConfig};
 use crate::upstream::dns::{self, Resolver};
 use crate::upstream::facts::Stage;
 use crate::upstream::{Fault, PeerAddr, UpstreamError, UpstreamFacts};
@@ -39,7 +39,7 @@ pub enum Socket {
 /// The upstream cannot be reached. Nothing was sent.
 pub async fn reach(
     resolver: &Resolver,
-    upstream: &UpstreamPlan,
+    upstream: &UpstreamConfig,
     tunnel: bool,
     header: &[u8],
     deadline: Instant,
@@ -116,7 +116,7 @@ async fn connect_any(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketA
 
 /// Shakes hands, where the upstream is reached over TLS.
 async fn secure(
-    upstream: &UpstreamPlan,
+    upstream: &UpstreamConfig,
     stream: TcpStream,
     tunnel: bool,
     deadline: Instant,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::plan::{Endpoint, UpstreamPlan};
+use crate::plan::{Endpoint, UpstreamConfig};
 use crate::upstream::budget::Budget;
 use crate::upstream::dns::Resolver;
 use crate::upstream::lease::Ends;
@@ -51,7 +51,7 @@ impl Bounds {
 /// One upstream identity.
 #[derive(Debug)]
 pub struct Slot<B> {
-    upstream: Arc<UpstreamPlan>,
+    upstream: Arc<UpstreamConfig>,
     /// Set once no future plan has this upstream.
     closed: Cell<bool>,
     idle: RefCell<Vec<(Box<Lease<B>>, Instant)>>,
@@ -86,7 +86,7 @@ pub struct Places {
 #[derive(Debug)]
 pub struct OpenConnection {
     places: Rc<Places>,
-    upstream: Arc<UpstreamPlan>,
+    upstream: Arc<UpstreamConfig>,
 }
 
 impl Drop for OpenConnection {
@@ -129,7 +129,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl<B: SendBody> Slot<B> {
-    pub fn new(upstream: Arc<UpstreamPlan>, closed: bool) -> Self {
+    pub fn new(upstream: Arc<UpstreamConfig>, closed: bool) -> Self {
         Self {
             upstream,
             closed: Cell::new(closed),
@@ -147,7 +147,7 @@ impl<B: SendBody> Slot<B> {
     }
 
     #[must_use]
-    pub fn upstream(&self) -> &Arc<UpstreamPlan> {
+    pub fn upstream(&self) -> &Arc<UpstreamConfig> {
         &self.upstream
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde_json::json;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
@@ -37,7 +37,7 @@ fn check_warns_of_hosts_that_are_served_and_not_asked_for_a_certificate() {
     let route = "  - {name: wide, service: api, paths: [\"/x\"], hosts: [\"*.Example.org\"]}";
     let targets = ["http://127.0.0.1:1".to_owned()];
     let gate = Gate::with(&Setup { targets: &targets, tls, route, ..Setup::default() });
-    let warnings = || Plan::check(&gate.dir.path().join("gate.yaml")).unwrap().1;
+    let warnings = || RuntimeConfig::check(&gate.dir.path().join("gate.yaml")).unwrap().1;
     let about = |what: &str| warnings().iter().filter(|problem| problem.to_string().contains(what)).count();
     assert_eq!(about("require_client_cert"), 1, "{:?}", warnings());
     gate.edit("hosts: [\"*.Example.org\"]", "hosts: [\"*.Example.org\"], require_client_cert: true");

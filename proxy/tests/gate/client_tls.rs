@@ -223,7 +223,7 @@ fn what_is_wrong_with_names_is_said_with_its_cure() {
         let text = format!(
             "node_id: n\nlisteners:\n  - name: tls\n    address: \"127.0.0.1:0\"\n    tls:\n      certificates: [{{certificate: tls/gate.pem, key: tls/gate.key}}]\n      names:\n{names}\nservices: [{{name: a, targets: [\"http://127.0.0.1:1\"]}}]\nroutes: [{{name: a, service: a}}]\nrecords: {{enabled: false}}\n"
         );
-        let plan = tollgate_proxy::plan::Plan::parse(&dir.path().join("gate.yaml"), text);
+        let plan = tollgate_proxy::plan::RuntimeConfig::parse(&dir.path().join("gate.yaml"), text);
         plan.expect_err(names).to_string()
     };
     let table = [

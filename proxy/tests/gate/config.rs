@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 const GOOD: &str = r#"node_id: gate-1
@@ -163,19 +163,21 @@ fn each_mistake_names_its_place_and_its_cure() {
     let mut wrong = Vec::new();
     for (good, bad, place, cure) in swap {
         assert!(GOOD.contains(good), "{good}");
-        let error = Plan::parse(&dir.path().join("gate.yaml"), GOOD.replacen(good, bad, 1)).expect_err(bad).to_string();
+        let error = RuntimeConfig::parse(&dir.path().join("gate.yaml"), GOOD.replacen(good, bad, 1))
+            .expect_err(bad)
+            .to_string();
         if !(error.contains(place) && error.contains(cure)) {
             wrong.push(format!("{bad}\n  wanted {place} … {cure}\n  found  {error}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Plan::parse(&dir.path().join("gate.yaml"), GOOD.to_owned()).unwrap();
+    RuntimeConfig::parse(&dir.path().join("gate.yaml"), GOOD.to_owned()).unwrap();
 }
 
 #[test]
 fn all_mistakes_are_named_at_once() {
     let text = GOOD.replace("gate-1", "gate 1").replace("service: api}", "service: no}").replace("127.0.0.1:8080", "x");
-    let error = Plan::parse(Path::new("gate.yaml"), text).unwrap_err();
+    let error = RuntimeConfig::parse(Path::new("gate.yaml"), text).unwrap_err();
     assert_eq!(error.diagnostics().len(), 3, "{error}");
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 
 const MAIN: &str = r#"node_id: gate-1
 include: [apis, extra.yaml]
@@ -52,15 +52,15 @@ fn run(arguments: &[&str], dir: &Path) -> (Option<i32>, String, String) {
 #[test]
 fn a_folder_is_one_configuration_and_its_revision_covers_all() {
     let dir = folder();
-    let by_file = Plan::load(&dir.path().join("proxy.yaml")).unwrap();
-    let names = |plan: &Plan| plan.routes.iter().map(|route| route.name.clone()).collect::<Vec<_>>();
+    let by_file = RuntimeConfig::load(&dir.path().join("proxy.yaml")).unwrap();
+    let names = |plan: &RuntimeConfig| plan.routes.iter().map(|route| route.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&by_file), ["claims", "members", "extra"]);
-    let by_folder = Plan::load(dir.path()).unwrap();
+    let by_folder = RuntimeConfig::load(dir.path()).unwrap();
     assert_eq!((names(&by_folder), &by_folder.revision), (names(&by_file), &by_file.revision));
     let copy = folder();
-    assert_eq!(Plan::load(copy.path()).unwrap().revision, by_folder.revision, "copies have one revision");
+    assert_eq!(RuntimeConfig::load(copy.path()).unwrap().revision, by_folder.revision, "copies have one revision");
     edit(copy.path(), "apis/members.yaml", "members team", "members' team");
-    assert_ne!(Plan::load(copy.path()).unwrap().revision, by_folder.revision);
+    assert_ne!(RuntimeConfig::load(copy.path()).unwrap().revision, by_folder.revision);
     edit(dir.path(), "apis/deep/claims.yml", "[/claims]", "[/claim]");
     let reloaded = by_folder.reload().unwrap();
     assert_ne!(reloaded.revision, by_folder.revision);
@@ -72,7 +72,7 @@ fn mistakes_name_their_own_file_and_doubles_name_both() {
     edit(dir.path(), "extra.yaml", "service: claims", "service: claim");
     edit(dir.path(), "apis/members.yaml", "[/members]", "[/%61]");
     edit(dir.path(), "apis/deep/claims.yml", "name: claims, service", "name: members, service");
-    let error = Plan::load(dir.path()).unwrap_err();
+    let error = RuntimeConfig::load(dir.path()).unwrap_err();
     let lines: Vec<String> = error.diagnostics().iter().map(ToString::to_string).collect();
     let has = |place: &str, what: &str| lines.iter().any(|line| line.contains(place) && line.contains(what));
     assert!(has("extra.yaml:2:28: key `routes[0].service`", "did you mean `claims`?"), "{error}");
@@ -83,10 +83,10 @@ fn mistakes_name_their_own_file_and_doubles_name_both() {
     let dir = folder();
     edit(dir.path(), "apis/members.yaml", "targets", "target");
     edit(dir.path(), "extra.yaml", "routes", "listeners");
-    let error = Plan::load(dir.path()).unwrap_err().to_string();
+    let error = RuntimeConfig::load(dir.path()).unwrap_err().to_string();
     assert!(error.contains("members.yaml:3:") && error.contains("extra.yaml:1:1"), "{error}");
     edit(dir.path(), "proxy.yaml", "extra.yaml", "none.yaml");
-    let error = Plan::load(&dir.path().join("proxy.yaml")).unwrap_err().to_string();
+    let error = RuntimeConfig::load(&dir.path().join("proxy.yaml")).unwrap_err().to_string();
     assert!(error.contains("none.yaml: there is no such file"), "{error}");
 }
 
@@ -156,14 +156,14 @@ fn folders_have_bounds_of_depth_and_number() {
     let main = dir.path().join("proxy.yaml");
     let deep = dir.path().join("apis/1/2/3/4/5/6/7/8");
     std::fs::create_dir_all(deep.join("9")).unwrap();
-    let error = Plan::load(&main).unwrap_err().to_string();
+    let error = RuntimeConfig::load(&main).unwrap_err().to_string();
     assert!(error.contains("proxy.yaml:2:11: key `include[0]`: "), "{error}");
     assert!(error.contains("is more than 8 folders deep; move its files up"), "{error}");
     std::fs::remove_dir(deep.join("9")).unwrap();
-    Plan::load(&main).unwrap();
+    RuntimeConfig::load(&main).unwrap();
     for nth in 0..=tollgate_config::FILES_MAX {
         std::fs::File::create(deep.join(format!("{nth}.yaml"))).unwrap();
     }
-    let error = Plan::load(&main).unwrap_err().to_string();
+    let error = RuntimeConfig::load(&main).unwrap_err().to_string();
     assert!(error.contains("there are more than 50000 files; write several APIs into one"), "{error}");
 }

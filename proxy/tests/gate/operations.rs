@@ -166,7 +166,7 @@ fn a_new_process_takes_over_without_a_lost_connection() {
 #[test]
 fn a_socket_that_nobody_has_is_an_error() {
     let gate = Gate::before(&Upstream::answering(OK), "");
-    let plan = tollgate_proxy::plan::Plan::load(&gate.dir.path().join("gate.yaml")).unwrap();
+    let plan = tollgate_proxy::plan::RuntimeConfig::load(&gate.dir.path().join("gate.yaml")).unwrap();
     let stray = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = stray.local_addr().unwrap().to_string();
     let error = tollgate_proxy::start_on(plan, vec![stray]).unwrap_err().to_string();

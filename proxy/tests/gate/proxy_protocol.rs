@@ -214,7 +214,7 @@ fn nobody_is_an_error_of_the_configuration() {
     };
     let load = |accept: &str| {
         std::fs::write(&file, text(accept)).unwrap();
-        tollgate_proxy::plan::Plan::load(&file).map(|_| ()).map_err(|error| error.to_string())
+        tollgate_proxy::plan::RuntimeConfig::load(&file).map(|_| ()).map_err(|error| error.to_string())
     };
     load("{accept: v2, from: [10.0.0.0/8, \"::1\"]}").unwrap();
     for (accept, expected) in [

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::{Running, start};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
@@ -168,7 +168,7 @@ impl Gate {
         let text = yaml(setup, &collector);
         let file = dir.path().join("gate.yaml");
         std::fs::write(&file, &text).unwrap();
-        let plan = Plan::load(&file);
+        let plan = RuntimeConfig::load(&file);
         let plan = plan.unwrap_or_else(|error| panic!("{error}\n{text}"));
         let running = start(plan).unwrap();
         let (plain, tls, admin) = (running.addresses[0].1, running.addresses[1].1, running.admin);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tollgate_tls::demo_ca::DemoCa;
 
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::quarantine::{self, QuarantineError};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
@@ -76,7 +76,7 @@ fn what_the_collector_refuses_is_set_aside_and_reported() {
     assert_row(gap, json!({"tollgate.seq": 1, "tollgate.gap_count": 1, "tollgate.gap_reason": "quarantined"}));
     assert_eq!(gate.metric("tollgate_proxy_batches_refused_total"), 1.0);
     assert_eq!(gate.metric("tollgate_proxy_records_shed_total"), 1.0);
-    let plan = Plan::load(&gate.dir.path().join("gate.yaml")).unwrap();
+    let plan = RuntimeConfig::load(&gate.dir.path().join("gate.yaml")).unwrap();
     let mut listed = Vec::new();
     quarantine::list(&plan.records, &mut listed).unwrap();
     let listed = String::from_utf8(listed).unwrap();

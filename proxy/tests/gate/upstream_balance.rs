@@ -187,7 +187,9 @@ fn what_a_service_says_of_its_upstreams_is_checked() {
         let text = format!(
             "node_id: a\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\nservices:\n  - name: api\n    targets: [\"http://a\"]\n{service}\nroutes: [{{name: r, service: api}}]\nrecords: {{spool: {{dir: spool}}}}\n"
         );
-        let error = tollgate_proxy::plan::Plan::parse(std::path::Path::new("gate.yaml"), text).unwrap_err().to_string();
+        let error = tollgate_proxy::plan::RuntimeConfig::parse(std::path::Path::new("gate.yaml"), text)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(problem) && error.contains("gate.yaml:"), "{service}: {error}");
     }
     for (target, problem) in [
@@ -199,7 +201,9 @@ fn what_a_service_says_of_its_upstreams_is_checked() {
         let text = format!(
             "node_id: a\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\nservices:\n  - name: api\n    targets: [{target}]\nroutes: [{{name: r, service: api}}]\nrecords: {{spool: {{dir: spool}}}}\n"
         );
-        let error = tollgate_proxy::plan::Plan::parse(std::path::Path::new("gate.yaml"), text).unwrap_err().to_string();
+        let error = tollgate_proxy::plan::RuntimeConfig::parse(std::path::Path::new("gate.yaml"), text)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(problem) && error.contains("gate.yaml:"), "{target}: {error}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use proptest::prelude::*;
 use serde_json::json;
-use tollgate_proxy::plan::Plan;
+use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
@@ -438,7 +438,7 @@ fn two_services_share_connections_exactly_when_all_parts_of_their_way_are_equal(
             "node_id: a\nlisteners: [{{name: plain, address: \"127.0.0.1:0\"}}]\nservices:\n{}{}routes: [{{name: r, service: first}}]\nrecords: {{spool: {{dir: spool}}}}\n",
             first.yaml("first"), second.yaml("second"),
         );
-        let plan = Plan::parse(&dir.path().join("gate.yaml"), text.clone());
+        let plan = RuntimeConfig::parse(&dir.path().join("gate.yaml"), text.clone());
         let plan = plan.map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         let shared = plan.services[0].targets[0].upstream == plan.services[1].targets[0].upstream;
         prop_assert_eq!(shared, first.canonical() == second.canonical());

@@ -6,7 +6,7 @@ use http::{Method, Version};
 use tollgate_record::Record;
 use tollgate_record::vocabulary::{AclDecision, AuthFailReason, MtlsVerify, WafAction};
 
-use crate::plan::{Plan, RoutePlan};
+use crate::plan::{RouteConfig, RuntimeConfig};
 use crate::transaction::ConnectionFacts;
 use crate::transaction::facts::RequestFacts;
 use crate::upstream::UpstreamFacts;
@@ -61,8 +61,8 @@ pub fn fill_request<'a>(record: &mut Record<'a>, request: &'a RequestFacts) {
 /// Fills the columns of the route, its service, and the target.
 pub fn fill_route<'a>(
     record: &mut Record<'a>,
-    plan: &'a Plan,
-    route: &'a RoutePlan,
+    plan: &'a RuntimeConfig,
+    route: &'a RouteConfig,
     request: &RequestFacts,
     upstream: &UpstreamFacts,
 ) {

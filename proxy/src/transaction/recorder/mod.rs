@@ -24,7 +24,7 @@ use tollgate_record::vocabulary::{
 use tollgate_record::{BatchHeader, Record, SealLimits};
 
 use crate::metrics::WorkerMetrics;
-use crate::plan::{Plan, RoutePlan};
+use crate::plan::{RouteConfig, RuntimeConfig};
 use crate::task::clock::now_us;
 use crate::transaction::facts::Ending;
 use crate::transaction::{ConnectionFacts, Transaction, WorkerConfig};
@@ -87,7 +87,7 @@ impl Recorder {
     /// The recorder of worker `index` of the process that started at `start_us`.
     #[must_use]
     pub fn new(
-        plan: &Plan,
+        plan: &RuntimeConfig,
         index: u32,
         start_us: i64,
         ports: Vec<u16>,
@@ -282,7 +282,7 @@ impl Recorder {
 
 impl Texts {
     /// Fills the columns whose texts are redacted or formatted for the row.
-    fn fill<'a>(&'a mut self, record: &mut Record<'a>, transaction: &Transaction, route: Option<&RoutePlan>) {
+    fn fill<'a>(&'a mut self, record: &mut Record<'a>, transaction: &Transaction, route: Option<&RouteConfig>) {
         let request = transaction.request();
         redaction::write_path(request.uri.path(), &mut self.path);
         record.path = Some(&self.path);
@@ -320,7 +320,7 @@ fn epoch_us(epoch: Instant) -> i64 {
     now_us() - epoch.elapsed().as_micros() as i64
 }
 
-fn batch_header(plan: &Plan, worker: u32, start_us: i64) -> BatchHeader {
+fn batch_header(plan: &RuntimeConfig, worker: u32, start_us: i64) -> BatchHeader {
     let config = &plan.config;
     let node_id = config.node_id.value.clone();
     BatchHeader {

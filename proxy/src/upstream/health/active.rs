@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::{Check, clock_ms};
 use crate::metrics::Metrics;
-use crate::plan::{Plan, UpstreamPlan};
+use crate::plan::{RuntimeConfig, UpstreamConfig};
 use crate::reload::InForce;
 use crate::upstream::UpstreamFacts;
 use crate::upstream::dial::LocalTasks;
@@ -66,7 +66,7 @@ struct Checker {
 
 /// Starts the checks of each plan that comes into force.
 async fn follow(checker: &Rc<Checker>, in_force: &InForce) {
-    let mut seen: Weak<Plan> = Weak::new();
+    let mut seen: Weak<RuntimeConfig> = Weak::new();
     let mut running: HashSet<*const Check> = HashSet::new();
     loop {
         {
@@ -95,7 +95,7 @@ async fn follow(checker: &Rc<Checker>, in_force: &InForce) {
 }
 
 /// Sets the gauges of targets that are out.
-fn count(plan: &Plan, metrics: &Metrics) {
+fn count(plan: &RuntimeConfig, metrics: &Metrics) {
     let now_ms = clock_ms();
     let (mut passive, mut active) = (0, 0);
     for target in plan.services.iter().flat_map(|service| &service.targets) {
@@ -107,7 +107,7 @@ fn count(plan: &Plan, metrics: &Metrics) {
 }
 
 /// Repeats a check until no plan has it.
-async fn repeat(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<UpstreamPlan>) {
+async fn repeat(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<UpstreamConfig>) {
     loop {
         let interval = {
             let (Some(check), Some(upstream)) = (check.upgrade(), upstream.upgrade()) else { return };
@@ -133,7 +133,7 @@ async fn repeat(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<Upstrea
 }
 
 /// Runs one check. The error says what was wrong.
-async fn run(resolver: &Resolver, check: &Check, upstream: &UpstreamPlan) -> Result<(), String> {
+async fn run(resolver: &Resolver, check: &Check, upstream: &UpstreamConfig) -> Result<(), String> {
     let header = encode::local(upstream.key.proxy_protocol);
     let deadline = Instant::now() + check.rule.timeout;
     let mut facts = UpstreamFacts::default();

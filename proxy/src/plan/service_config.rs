@@ -1,0 +1,63 @@
+//! A compiled service: its targets, and how they are chosen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HeaderValue;
+use tollgate_proxy_config::{AllOut, Balance};
+use tollgate_proxy_http::quota::ServiceQuota;
+
+use crate::health::Check;
+
+/// A proxied API.
+#[derive(Debug)]
+pub struct ServiceConfig {
+    /// Name in records.
+    pub name: String,
+    /// Owner.
+    pub app_id: Option<String>,
+    /// Its upstreams.
+    pub targets: Vec<TargetConfig>,
+    /// Whether upstreams see the client's Host.
+    pub client_host: bool,
+    /// Whether protocols can be switched, which only HTTP/1.1 allows (RFC 9113 section 8.6).
+    pub upgrades: bool,
+    /// Choice among the targets.
+    pub balance: Balance,
+    /// One whole round of turns: indices into `targets`, each as often as its weight says, evenly mixed.
+    pub round: Vec<u16>,
+    /// Rules by which a target is skipped.
+    pub health: HealthConfig,
+    /// Connections that each worker keeps ready for each target.
+    pub warm_connections: usize,
+    /// Quotas of its requests.
+    pub quota: ServiceQuota,
+}
+
+/// When targets of a service are passed over.
+#[derive(Debug, Clone)]
+pub struct HealthConfig {
+    /// Failures in a row that put a target out; 0 = never.
+    pub failures: u32,
+    /// Time that a target is out the first time.
+    pub ejection: Duration,
+    /// Longest time that a target is out.
+    pub ejection_max: Duration,
+    /// Targets that may be out at one time.
+    pub ejected_max: usize,
+    /// Behaviour when all targets are out.
+    pub all_out: AllOut,
+}
+
+/// One upstream of a service.
+#[derive(Debug)]
+pub struct TargetConfig {
+    /// Index into [`RuntimeConfig::upstreams`].
+    pub upstream: usize,
+    /// Host field for the target, with the port unless it is the scheme's own.
+    pub host: HeaderValue,
+    /// Share of the requests.
+    pub weight: u32,
+    /// What active checks say of it, if it is checked.
+    pub check: Option<Arc<Check>>,
+}
