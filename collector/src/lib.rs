@@ -25,13 +25,21 @@ mod error;
 mod ingest;
 mod metrics;
 mod retention;
+mod running;
+mod serving;
 mod start;
 mod store;
 
-pub use admin::status::RestartReport;
 pub use config::{AdminConfig, CollectorConfig, DeliveryConfig, IngestConfig, IngestTls, JournalConfig};
 pub use error::StartError;
-pub use start::{Parts, Running, start};
+pub use running::Running;
+pub use start::{Parts, start};
 pub use store::checkpoint::{CHECKPOINT_FILE, is_checkpoint, with_checkpoint_checksum};
 pub use store::cursor_file::{CURSOR_DIR, decode_cursor, encode_cursor};
 pub use store::journal_id::{JournalIdError, NoJournal, journal_folder, read_or_create as journal_id};
+pub use store::restart_report::RestartReport;
+
+/// Microseconds since the Unix epoch.
+pub(crate) fn now_us() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

@@ -10,7 +10,7 @@ use tollgate_telemetry::{
 
 /// Values of the label `outcome` of `tollgate_ingest_batches_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum PostOutcome {
     Accepted,
     Duplicate,
     Malformed,
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
     Unavailable,
 }
 
-impl Outcome {
+impl PostOutcome {
     pub(crate) const ALL: [Self; 6] =
         [Self::Accepted, Self::Duplicate, Self::Malformed, Self::TooLarge, Self::Forbidden, Self::Unavailable];
 
@@ -81,13 +81,13 @@ impl Metrics {
             deliver_seconds: histogram_vec(registry, names::SINK_DELIVER_SECONDS)?,
         };
         // Shown as 0 from the start, so that a rate over the first one is not missed.
-        for outcome in Outcome::ALL {
+        for outcome in PostOutcome::ALL {
             metrics.batches.with_label_values(&[outcome.as_str()]);
         }
         Ok(metrics)
     }
 
-    pub(crate) fn answered(&self, outcome: Outcome) {
+    pub(crate) fn answered(&self, outcome: PostOutcome) {
         self.batches.with_label_values(&[outcome.as_str()]).inc();
     }
 }

@@ -9,19 +9,21 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tollgate_journal::Journal;
-use tollgate_sink::{Position, Tail};
+use tollgate_sink::Position;
 
-use crate::delivery::sink_state::{SinkState, now_us};
-use crate::ingest::intake::Shared;
+use crate::delivery::sink_state::SinkState;
+use crate::ingest::intake::IntakeState;
+use crate::now_us;
 use crate::store::checkpoint;
+use crate::store::committed::Committed;
 
 /// What decides how long frames stay.
 #[derive(Clone)]
 pub(crate) struct Retention {
     pub journal: Arc<Journal>,
-    pub shared: Arc<Shared>,
+    pub intake: Arc<IntakeState>,
+    pub committed: Arc<Committed>,
     pub sinks: Vec<Arc<SinkState>>,
-    pub tail: Option<Arc<dyn Tail>>,
     pub data: PathBuf,
     /// Sinks that pass frames over rather than fill the journal.
     pub skipping: Vec<String>,
@@ -47,8 +49,8 @@ impl Retention {
 
     /// First position that somebody still needs.
     fn needed_from(&self) -> Position {
-        let committed = self.shared.committed.borrow().map_or(0, |last| last + 1);
-        let tail = self.tail.as_ref().map(|tail| tail.needs_from());
+        let committed = self.committed.last.borrow().map_or(0, |last| last + 1);
+        let tail = self.committed.tail.as_ref().map(|tail| tail.needs_from());
         self.sinks.iter().map(|sink| sink.needs_from()).chain(tail).fold(committed, Position::min)
     }
 
@@ -88,6 +90,6 @@ impl Retention {
     /// Stores which batches are known.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
         let remember_us = i64::try_from(self.remember.as_micros()).unwrap_or(i64::MAX);
-        checkpoint::write(&self.data, &self.shared.ledger(now_us().saturating_sub(remember_us)))
+        checkpoint::write(&self.data, &self.intake.ledger(now_us().saturating_sub(remember_us)))
     }
 }

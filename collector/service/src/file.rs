@@ -56,7 +56,7 @@ impl CollectorFile {
 
     /// Checks what types cannot express: within each section, and between them.
     pub(crate) fn check(&self, problems: &mut Diagnostics<'_>) {
-        problems.section("", self.collector().validate());
+        problems.section("", self.collector().check());
         self.check_skipping(problems);
         self.check_certificates(problems);
         self.sinks.check(problems);

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use prometheus::Registry;
 use serde::Serialize;
-use tollgate_journal::{Journal, Recovery};
+use tollgate_journal::Journal;
 
-use crate::delivery::sink_state::{SinkState, SinkStatus, now_us};
-use crate::ingest::intake::Shared;
-use crate::ingest::refused::{Refusals, Refused};
+use crate::delivery::sink_state::{SinkState, SinkStatus};
+use crate::ingest::intake::IntakeState;
+use crate::ingest::refused::{RefusedPost, RefusedPosts};
 use crate::metrics::Metrics;
+use crate::store::committed::Committed;
+use crate::store::restart_report::RestartReport;
 
 /// Where in its life the collector is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,79 +23,11 @@ pub(crate) enum Stage {
     Stopping,
 }
 
-/// What was found and done when the collector started.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct RestartReport {
-    /// Good frames in the journal.
-    pub frames: u64,
-    /// First position held.
-    pub first_position: u64,
-    /// Position of the next frame.
-    pub next_position: u64,
-    /// Frames put into the hot rows again before ingest answered.
-    pub frames_replayed: u64,
-    /// Bytes of a torn write that were cut off.
-    pub truncated_bytes: u64,
-    /// Runs of stored bytes that are damaged, kept in `quarantine/`.
-    pub quarantined: u64,
-    /// Each of them, and each torn write, in a sentence.
-    pub damage: Vec<String>,
-    /// Positions whose segment files were gone.
-    pub missing: Vec<String>,
-    /// Producers remembered.
-    pub producers: u64,
-    /// Cursors and checkpoints that were damaged, and what was done without them.
-    pub lost_state: Vec<String>,
-}
-
-impl RestartReport {
-    pub(crate) fn of(recovery: &Recovery) -> Self {
-        let damage = recovery.damage.iter().map(|damage| {
-            let kept = damage.file.as_deref().unwrap_or("no copy, the disk was full");
-            format!(
-                "{}: bytes {}..{} {:?}, positions {}..{} ({kept})",
-                damage.segment,
-                damage.bytes.start,
-                damage.bytes.end,
-                damage.kind,
-                damage.positions.start,
-                damage.positions.end
-            )
-        });
-        Self {
-            frames: recovery.frames,
-            first_position: recovery.first_position,
-            next_position: recovery.next_position,
-            truncated_bytes: recovery.truncated_bytes,
-            quarantined: recovery.quarantined,
-            damage: damage.collect(),
-            missing: recovery.missing.iter().map(|range| format!("{}..{}", range.start, range.end)).collect(),
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn log(&self) {
-        let report = self;
-        tracing::info!(
-            frames = report.frames,
-            first_position = report.first_position,
-            next_position = report.next_position,
-            frames_replayed = report.frames_replayed,
-            truncated_bytes = report.truncated_bytes,
-            quarantined = report.quarantined,
-            producers = report.producers,
-            "journal opened"
-        );
-        for lost in &report.lost_state {
-            tracing::error!("{lost}");
-        }
-    }
-}
-
 /// What is known once the journal is open.
 pub(crate) struct Opened {
     pub journal: Arc<Journal>,
-    pub shared: Arc<Shared>,
+    pub intake: Arc<IntakeState>,
+    pub committed: Arc<Committed>,
     pub sinks: Vec<Arc<SinkState>>,
     pub restart: RestartReport,
 }
@@ -102,7 +36,7 @@ pub(crate) struct Opened {
 pub(crate) struct Overview {
     pub registry: Registry,
     pub metrics: Metrics,
-    pub refusals: Arc<Refusals>,
+    pub refused: Arc<RefusedPosts>,
     stage: AtomicU8,
     opened: std::sync::OnceLock<Opened>,
     started_us: i64,
@@ -130,7 +64,7 @@ struct Status<'a> {
     journal: Option<JournalStatus>,
     sinks: Vec<SinkStatus>,
     /// Posts refused for good, oldest first.
-    refused: Vec<Refused>,
+    refused: Vec<RefusedPost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<&'a RestartReport>,
 }
@@ -141,10 +75,10 @@ impl Overview {
         Self {
             registry,
             metrics,
-            refusals: Arc::default(),
+            refused: Arc::default(),
             stage,
             opened: std::sync::OnceLock::new(),
-            started_us: now_us(),
+            started_us: crate::now_us(),
         }
     }
 
@@ -174,13 +108,13 @@ impl Overview {
         match self.stage() {
             Stage::Starting => Some("starting: the journal is being read".to_owned()),
             Stage::Stopping => Some("stopping".to_owned()),
-            Stage::Serving => self.opened().and_then(|opened| opened.shared.refusal()),
+            Stage::Serving => self.opened().and_then(|opened| opened.intake.refusal()),
         }
     }
 
     fn sinks(&self) -> Vec<SinkStatus> {
         let Some(opened) = self.opened() else { return Vec::new() };
-        let committed = *opened.shared.committed.borrow();
+        let committed = *opened.committed.last.borrow();
         opened.sinks.iter().map(|sink| sink.status(committed)).collect()
     }
 
@@ -220,7 +154,7 @@ impl Overview {
             refusing: self.not_ready(),
             journal,
             sinks: self.sinks(),
-            refused: self.refusals.list(),
+            refused: self.refused.list(),
             restart: self.opened().map(|opened| &opened.restart),
         })
     }

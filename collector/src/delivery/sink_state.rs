@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tokio::sync::Notify;
 use tollgate_sink::Position;
+
+use crate::now_us;
 
 /// What a runner is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,7 +22,7 @@ pub(crate) enum Phase {
 
 /// A frame that the sink was given and has not yet stored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
+pub(crate) struct HeldFrame {
     pub position: Position,
     pub received_us: i64,
     pub rows: u64,
@@ -32,20 +33,21 @@ pub(crate) struct SinkState {
     pub name: &'static str,
     /// Next position to store, as it stands in the cursor file: what is before it may be trimmed.
     cursor: AtomicU64,
-    /// Whether the sink has said how far it is: until then it may need what is before the cursor.
+    /// Whether the sink was recovered. Until then it may need what is before the cursor.
     recovered: AtomicBool,
     /// Positions before this are to be passed over.
     skip_to: AtomicU64,
     pub skip_asked: Notify,
-    told: Mutex<Told>,
+    progress: Mutex<Progress>,
 }
 
+/// What changes with every delivery.
 #[derive(Debug, Clone)]
-struct Told {
+struct Progress {
     phase: Phase,
     last_error: Option<String>,
     last_error_us: i64,
-    held: VecDeque<Held>,
+    held: VecDeque<HeldFrame>,
     waiting_since_us: Option<i64>,
 }
 
@@ -65,7 +67,7 @@ pub(crate) struct SinkStatus {
 
 impl SinkState {
     pub(crate) fn new(name: &'static str, cursor: Position) -> Self {
-        let told = Told {
+        let progress = Progress {
             phase: Phase::Recovering,
             last_error: None,
             last_error_us: 0,
@@ -78,12 +80,12 @@ impl SinkState {
             recovered: AtomicBool::new(false),
             skip_to: AtomicU64::new(0),
             skip_asked: Notify::new(),
-            told: Mutex::new(told),
+            progress: Mutex::new(progress),
         }
     }
 
-    fn told<T>(&self, change: impl FnOnce(&mut Told) -> T) -> T {
-        change(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_progress<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn cursor(&self) -> Position {
@@ -113,57 +115,52 @@ impl SinkState {
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        self.told(|told| told.phase = phase);
+        self.with_progress(|progress| progress.phase = phase);
     }
 
     pub(crate) fn set_error(&self, error: &str) {
-        self.told(|told| {
-            told.last_error = Some(error.to_owned());
-            told.last_error_us = now_us();
+        self.with_progress(|progress| {
+            progress.last_error = Some(error.to_owned());
+            progress.last_error_us = now_us();
         });
     }
 
-    pub(crate) fn hold(&self, frames: impl Iterator<Item = Held>) {
-        self.told(|told| told.held.extend(frames));
+    pub(crate) fn hold(&self, frames: impl Iterator<Item = HeldFrame>) {
+        self.with_progress(|progress| progress.held.extend(frames));
     }
 
-    /// Frames waiting to be given, if any, and since when.
+    /// Notes since when frames wait to be given; `None` if none do.
     pub(crate) fn set_waiting(&self, since_us: Option<i64>) {
-        self.told(|told| told.waiting_since_us = since_us);
+        self.with_progress(|progress| progress.waiting_since_us = since_us);
     }
 
-    /// Drops what is stored now and answers its records.
+    /// Forgets held frames before this position, which are stored now. Returns their records.
     pub(crate) fn release(&self, before: Position) -> u64 {
-        self.told(|told| {
-            let stored = told.held.partition_point(|held| held.position < before);
-            told.held.drain(..stored).map(|held| held.rows).sum()
+        self.with_progress(|progress| {
+            let stored = progress.held.partition_point(|held| held.position < before);
+            progress.held.drain(..stored).map(|held| held.rows).sum()
         })
     }
 
     pub(crate) fn forget_held(&self) {
-        self.told(|told| told.held.clear());
+        self.with_progress(|progress| progress.held.clear());
     }
 
     pub(crate) fn status(&self, committed: Option<Position>) -> SinkStatus {
         let cursor = self.cursor();
         let lag_frames = committed.map_or(0, |last| (last + 1).saturating_sub(cursor));
-        self.told(|told| {
-            let oldest = told.held.front().map(|held| held.received_us).or(told.waiting_since_us);
+        self.with_progress(|progress| {
+            let oldest = progress.held.front().map(|held| held.received_us).or(progress.waiting_since_us);
             let age_us = oldest.filter(|_| lag_frames > 0).map_or(0, |since| (now_us() - since).max(0));
             SinkStatus {
                 name: self.name,
-                phase: told.phase,
+                phase: progress.phase,
                 next_position: cursor,
                 lag_frames,
                 lag_age_seconds: age_us as f64 / 1e6,
-                last_error: told.last_error.clone(),
-                last_error_us: told.last_error.is_some().then_some(told.last_error_us),
+                last_error: progress.last_error.clone(),
+                last_error_us: progress.last_error.is_some().then_some(progress.last_error_us),
             }
         })
     }
-}
-
-/// Microseconds since the Unix epoch.
-pub(crate) fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

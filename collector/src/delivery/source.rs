@@ -8,8 +8,8 @@ use tollgate_journal::{Frame, Journal, JournalError, Reader};
 use tollgate_record::decode;
 use tollgate_sink::{Delivery, Position};
 
-use crate::ingest::intake::Shared;
 use crate::store::READ_LIMITS;
+use crate::store::committed::Committed;
 
 /// How much is taken at once.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,9 @@ pub(crate) struct Portion {
 
 /// Reads for one sink.
 pub(crate) struct Source {
-    shared: Arc<Shared>,
+    committed: Arc<Committed>,
     journal: Arc<Journal>,
-    /// Away while a blocking thread reads with it.
+    /// `None` while a blocking thread reads with it.
     reader: Option<Reader>,
     portion: Portion,
 }
@@ -43,8 +43,8 @@ impl Taken {
 }
 
 impl Source {
-    pub(crate) fn new(shared: Arc<Shared>, journal: Arc<Journal>, portion: Portion) -> Self {
-        Self { shared, journal, reader: None, portion }
+    pub(crate) fn new(committed: Arc<Committed>, journal: Arc<Journal>, portion: Portion) -> Self {
+        Self { committed, journal, reader: None, portion }
     }
 
     /// First position that the journal holds, and the one that comes next.
@@ -54,11 +54,11 @@ impl Source {
 
     /// Frames from `next` on that are durable, in order; none if there is none yet.
     pub(crate) async fn take(&mut self, next: Position) -> Result<Vec<Taken>, JournalError> {
-        let Some(last) = *self.shared.committed.borrow() else { return Ok(Vec::new()) };
+        let Some(last) = *self.committed.last.borrow() else { return Ok(Vec::new()) };
         let mut taken = Vec::new();
         let mut rows = 0;
         for position in next..=last {
-            let Some(delivery) = self.shared.recent.get(position) else { break };
+            let Some(delivery) = self.committed.recent.get(position) else { break };
             rows += delivery.batch.records.num_rows();
             taken.push(Taken::Delivery(delivery));
             if taken.len() >= self.portion.frames_max || rows >= self.portion.rows_max {

@@ -16,9 +16,9 @@ pub(crate) struct Budget {
     bytes_max: u64,
 }
 
-/// Gives its bytes back when it is dropped.
+/// Bytes taken from two budgets, that of all connections and that of one; given back on drop.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldBytes {
     budgets: [Budget; 2],
     bytes: u64,
 }
@@ -38,7 +38,7 @@ impl Budget {
     }
 }
 
-impl Held {
+impl HeldBytes {
     /// Nothing yet, of these budgets.
     pub(crate) fn of(budgets: [Budget; 2]) -> Self {
         Self { budgets, bytes: 0 }
@@ -59,7 +59,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.budgets.iter().for_each(|budget| budget.give_back(self.bytes));
     }
@@ -83,7 +83,7 @@ pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(
     mut body: B,
     bytes_max: u64,
     time_max: Duration,
-    held: &mut Held,
+    held: &mut HeldBytes,
 ) -> Result<Bytes, BodyError> {
     // What is announced and too large is not read at all.
     if body.size_hint().lower() > bytes_max {
@@ -118,7 +118,7 @@ mod tests {
     async fn a_body_within_its_limits_is_read_and_its_bytes_given_back() {
         let (all, own) = (Budget::new(10), Budget::new(10));
         {
-            let mut held = Held::of([all.clone(), own.clone()]);
+            let mut held = HeldBytes::of([all.clone(), own.clone()]);
             let body = read(Full::from("0123456789"), 10, SOON, &mut held).await;
             assert_eq!(body.as_deref(), Ok(&b"0123456789"[..]));
             assert_eq!(all.used.load(Ordering::Relaxed), 10);
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn limits_refuse() {
         let (all, own) = (Budget::new(10), Budget::new(4));
-        let mut held = Held::of([all.clone(), own.clone()]);
+        let mut held = HeldBytes::of([all.clone(), own.clone()]);
         assert_eq!(read(Full::from("0123"), 3, SOON, &mut held).await, Err(BodyError::TooLarge));
         assert_eq!(read(Full::from("01234"), 9, SOON, &mut held).await, Err(BodyError::NoRoom));
         assert_eq!(all.used.load(Ordering::Relaxed), 0);

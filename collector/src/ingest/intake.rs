@@ -6,6 +6,13 @@
 //!               duplicate   waits for the original's fsync          ledger, recent batches, hot rows, sinks, answer
 //! ```
 //! Once a batch is queued its fate does not depend on the post that brought it: a client that leaves does not undo it.
+//!
+//! **Why two tasks and two queues.** Batches must become visible in the order of their positions, and many must be on their
+//! way to the same fsync. One task can do either: if it awaited each fsync before it enqueued the next batch, no two would
+//! share an fsync; if every post awaited its own, they would publish in any order. So the first task hands batches to the
+//! journal, which gives positions in that order, and the second awaits them in the same order. The journal's own queue is the
+//! third. A callback from the journal's writer for every frame that became durable would need neither the second task nor its
+//! queue; the journal has none, because its writer must never wait for a reader.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,16 +21,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tollgate_journal::{AppendError, Entry, Journal, Ticket};
 use tollgate_record::Batch;
-use tollgate_sink::{Delivery, Position, Tail};
+use tollgate_sink::{Delivery, Position};
 
-use crate::ingest::Held;
+use super::HeldBytes;
 use crate::metrics::Metrics;
+use crate::store::committed::Committed;
 use crate::store::ledger::Ledger;
-use crate::store::recent::Recent;
 
 /// Batches between the ledger and the journal's own queue.
 const QUEUE_BATCHES_MAX: usize = 256;
-/// How long a refusal makes the collector not ready.
+/// How long a refusal of the journal makes the collector not ready.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(5);
 
 /// A decoded batch and the bytes it came in.
@@ -31,12 +38,12 @@ pub(crate) struct Submission {
     pub entry: Entry,
     pub batch: Arc<Batch>,
     /// What it takes up of the bytes in flight, until it is settled.
-    pub held: Held,
+    pub held: HeldBytes,
 }
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum BatchOutcome {
     /// On stable storage at this position.
     Stored(Position),
     /// It was already.
@@ -45,43 +52,36 @@ pub(crate) enum Fate {
     Refused(AppendError),
 }
 
-type Verdict = Option<Result<Position, AppendError>>;
+/// Where a batch is stored, or why it is not; `None` while its fsync is under way.
+type Durability = Option<Result<Position, AppendError>>;
+/// Producer and batch number.
 type Identity = (Arc<str>, u64);
 
 struct Accounts {
     ledger: Ledger,
-    in_flight: HashMap<Identity, watch::Receiver<Verdict>>,
+    in_flight: HashMap<Identity, watch::Receiver<Durability>>,
 }
 
 /// Takes batches; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Intake {
-    shared: Arc<Shared>,
+    state: Arc<IntakeState>,
     queue: mpsc::Sender<Queued>,
 }
 
-pub(crate) struct Shared {
+/// Which batches are stored and on their way, shared by the intake, the retention and the status page.
+pub(crate) struct IntakeState {
     accounts: Mutex<Accounts>,
-    /// Last position that sinks may take.
-    pub committed: watch::Sender<Option<Position>>,
-    pub recent: Recent,
-    /// Why and when the journal refused the last batch; none if it took it.
+    committed: Arc<Committed>,
+    /// Why and when the journal refused the last batch; `None` if it took it.
     refusal: Mutex<Option<(Instant, String)>>,
-    pub tail: Option<Arc<dyn Tail>>,
     metrics: Metrics,
 }
 
-impl Shared {
-    pub(crate) fn new(
-        ledger: Ledger,
-        committed: Option<Position>,
-        recent: Recent,
-        tail: Option<Arc<dyn Tail>>,
-        metrics: Metrics,
-    ) -> Self {
+impl IntakeState {
+    pub(crate) fn new(ledger: Ledger, committed: Arc<Committed>, metrics: Metrics) -> Self {
         let accounts = Mutex::new(Accounts { ledger, in_flight: HashMap::new() });
-        let committed = watch::Sender::new(committed);
-        Self { accounts, committed, recent, refusal: Mutex::new(None), tail, metrics }
+        Self { accounts, committed, refusal: Mutex::new(None), metrics }
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -95,13 +95,14 @@ impl Shared {
         accounts.ledger.clone()
     }
 
-    /// Why the journal refused the last batch, if that was just now: a sender that was told to come back later must
-    /// be let through to find out whether it is over.
+    /// Why the journal refused the last batch, if that was just now. It is forgotten after a while: a sender that was told to come
+    /// back later must be let through to find out whether it is over.
     pub(crate) fn refusal(&self) -> Option<String> {
         let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
         refusal.filter(|(at, _)| at.elapsed() < REFUSAL_SHOWN).map(|(_, reason)| reason)
     }
 
+    /// Ends what [`Intake::look_up`] began for a new batch.
     fn settle(&self, submission: Submission, outcome: &Result<Position, AppendError>) {
         let Submission { entry, batch, held } = submission;
         let identity = (Arc::clone(&entry.producer), entry.batch_seq);
@@ -112,83 +113,79 @@ impl Shared {
             return;
         };
         {
+            // In one step: between the two, a resend would be taken for a new batch.
             let mut accounts = self.accounts();
             accounts.ledger.insert(position, &entry.producer, entry.batch_seq, entry.received_us);
             accounts.in_flight.remove(&identity);
         }
         self.metrics.durable_records.inc_by(u64::from(entry.rows));
-        let delivery = Delivery { position, received_us: entry.received_us, batch };
-        if let Some(tail) = &self.tail {
-            tail.append(delivery.clone());
-        }
-        self.recent.insert(delivery);
+        self.committed.publish(Delivery { position, received_us: entry.received_us, batch });
         drop(held);
-        self.committed.send_replace(Some(position));
     }
 }
 
 /// What the ledger says of a batch that just came.
-enum Seen {
+enum Lookup {
     Stored,
-    InFlight(watch::Receiver<Verdict>),
-    New(watch::Receiver<Verdict>),
+    InFlight(watch::Receiver<Durability>),
+    New(watch::Receiver<Durability>),
 }
 
 impl Intake {
     /// Starts the two tasks that bring batches into the journal. They end when every clone of the intake is gone.
-    pub(crate) fn start(shared: Arc<Shared>, journal: Arc<Journal>, tasks: &mut tokio::task::JoinSet<()>) -> Self {
+    pub(crate) fn start(state: Arc<IntakeState>, journal: Arc<Journal>, tasks: &mut tokio::task::JoinSet<()>) -> Self {
         let (queue, submissions) = mpsc::channel(QUEUE_BATCHES_MAX);
         let (tickets, awaited) = mpsc::channel(QUEUE_BATCHES_MAX);
         tasks.spawn(enqueue(journal, submissions, tickets));
-        tasks.spawn(settle(Arc::clone(&shared), awaited));
-        Self { shared, queue }
+        tasks.spawn(settle(Arc::clone(&state), awaited));
+        Self { state, queue }
     }
 
     /// Answers once the batch is on stable storage, or is known not to be.
-    pub(crate) async fn submit(&self, submission: Submission) -> Fate {
-        let Ok(permit) = self.queue.reserve().await else { return Fate::Refused(AppendError::Closed) };
+    pub(crate) async fn submit(&self, submission: Submission) -> BatchOutcome {
+        let Ok(permit) = self.queue.reserve().await else { return BatchOutcome::Refused(AppendError::Closed) };
         // From here to the queue nothing waits, so nothing can be cancelled half way.
         match self.look_up(submission, permit) {
-            Seen::Stored => Fate::Duplicate,
-            Seen::InFlight(verdict) => match wait(verdict).await {
-                Ok(_) => Fate::Duplicate,
-                Err(error) => Fate::Refused(error),
+            Lookup::Stored => BatchOutcome::Duplicate,
+            Lookup::InFlight(durability) => match wait(durability).await {
+                Ok(_) => BatchOutcome::Duplicate,
+                Err(error) => BatchOutcome::Refused(error),
             },
-            Seen::New(verdict) => match wait(verdict).await {
-                Ok(position) => Fate::Stored(position),
-                Err(error) => Fate::Refused(error),
+            Lookup::New(durability) => match wait(durability).await {
+                Ok(position) => BatchOutcome::Stored(position),
+                Err(error) => BatchOutcome::Refused(error),
             },
         }
     }
 
-    fn look_up(&self, submission: Submission, permit: mpsc::Permit<'_, Queued>) -> Seen {
+    fn look_up(&self, submission: Submission, permit: mpsc::Permit<'_, Queued>) -> Lookup {
         let entry = &submission.entry;
         let identity = (Arc::clone(&entry.producer), entry.batch_seq);
-        let mut accounts = self.shared.accounts();
+        let mut accounts = self.state.accounts();
         if accounts.ledger.contains(&entry.producer, entry.batch_seq) {
-            return Seen::Stored;
+            return Lookup::Stored;
         }
-        if let Some(verdict) = accounts.in_flight.get(&identity) {
-            return Seen::InFlight(verdict.clone());
+        if let Some(durability) = accounts.in_flight.get(&identity) {
+            return Lookup::InFlight(durability.clone());
         }
-        let (answer, verdict) = watch::channel(None);
-        accounts.in_flight.insert(identity, verdict.clone());
+        let (answer, durability) = watch::channel(None);
+        accounts.in_flight.insert(identity, durability.clone());
         permit.send((submission, answer));
-        Seen::New(verdict)
+        Lookup::New(durability)
     }
 }
 
-async fn wait(mut verdict: watch::Receiver<Verdict>) -> Result<Position, AppendError> {
-    match verdict.wait_for(Option::is_some).await {
-        Ok(verdict) => verdict.clone().unwrap_or(Err(AppendError::Closed)),
+async fn wait(mut durability: watch::Receiver<Durability>) -> Result<Position, AppendError> {
+    match durability.wait_for(Option::is_some).await {
+        Ok(durability) => durability.clone().unwrap_or(Err(AppendError::Closed)),
         Err(_) => Err(AppendError::Closed),
     }
 }
 
-type Queued = (Submission, watch::Sender<Verdict>);
-type Awaited = (Submission, watch::Sender<Verdict>, Result<Ticket, AppendError>);
+type Queued = (Submission, watch::Sender<Durability>);
+type Awaited = (Submission, watch::Sender<Durability>, Result<Ticket, AppendError>);
 
-/// Frames get their positions in the order of this queue.
+/// Hands batches to the journal, which gives positions in the order of this queue.
 async fn enqueue(journal: Arc<Journal>, mut submissions: mpsc::Receiver<Queued>, tickets: mpsc::Sender<Awaited>) {
     while let Some((submission, answer)) = submissions.recv().await {
         let ticket = journal.enqueue(submission.entry.clone()).await;
@@ -198,14 +195,14 @@ async fn enqueue(journal: Arc<Journal>, mut submissions: mpsc::Receiver<Queued>,
     }
 }
 
-/// Frames are shown to the hot rows and the sinks in the order of their positions.
-async fn settle(shared: Arc<Shared>, mut awaited: mpsc::Receiver<Awaited>) {
+/// Publishes batches to the hot rows and the sinks in the order of their positions, then answers their posts.
+async fn settle(state: Arc<IntakeState>, mut awaited: mpsc::Receiver<Awaited>) {
     while let Some((submission, answer, ticket)) = awaited.recv().await {
         let outcome = match ticket {
             Ok(ticket) => ticket.stored().await,
             Err(error) => Err(error),
         };
-        shared.settle(submission, &outcome);
+        state.settle(submission, &outcome);
         answer.send_replace(Some(outcome));
     }
 }

@@ -10,6 +10,6 @@ mod post;
 pub(crate) mod refused;
 mod server;
 
-pub(crate) use body::{Budget, Held};
-pub(crate) use post::Door;
+pub(crate) use body::{Budget, HeldBytes};
+pub(crate) use post::IngestService;
 pub(crate) use server::serve;

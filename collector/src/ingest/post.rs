@@ -21,12 +21,12 @@ use tollgate_record::id::ProducerName;
 use tollgate_record::{Batch, DecodeLimits, decode};
 use tollgate_tls::PeerCertificate;
 
-use super::body::{self, BodyError, Budget, Held};
+use super::body::{self, BodyError, Budget, HeldBytes};
+use super::intake::{BatchOutcome, Intake, Submission};
+use super::refused::{RefusedPost, RefusedPosts};
 use crate::config::IngestConfig;
-use crate::delivery::sink_state::now_us;
-use crate::ingest::intake::{Fate, Intake, Submission};
-use crate::ingest::refused::{Refusals, Refused};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Metrics, PostOutcome};
+use crate::now_us;
 use crate::store::recent::memory_bytes;
 
 const PATH: &str = "/v1/batches";
@@ -38,32 +38,32 @@ const DECODE_INLINE_BYTES_MAX: usize = 4 * 1024;
 const DECODE_INLINE_RAW_BYTES_MAX: u64 = 64 * 1024;
 
 /// Everything a post needs, shared by all connections.
-pub(crate) struct Door {
+pub(crate) struct IngestService {
     pub intake: Intake,
     pub metrics: Metrics,
     pub config: IngestConfig,
     pub limits: DecodeLimits,
     pub budget: Budget,
     pub decoders: Arc<Semaphore>,
-    pub refusals: Arc<Refusals>,
+    pub refused: Arc<RefusedPosts>,
 }
 
 /// Why a post was not acknowledged.
-struct Refusal {
+struct PostError {
     status: StatusCode,
-    outcome: Outcome,
+    outcome: PostOutcome,
     reason: String,
     /// Who the batch says it is from, once it is decoded.
     producer: Option<String>,
 }
 
-impl Refusal {
-    fn new(status: StatusCode, outcome: Outcome, reason: impl Into<String>) -> Self {
+impl PostError {
+    fn new(status: StatusCode, outcome: PostOutcome, reason: impl Into<String>) -> Self {
         Self { status, outcome, reason: reason.into(), producer: None }
     }
 
     fn malformed(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Outcome::Malformed, reason)
+        Self::new(StatusCode::BAD_REQUEST, PostOutcome::Malformed, reason)
     }
 
     fn of(self, batch: &Batch) -> Self {
@@ -71,11 +71,11 @@ impl Refusal {
     }
 
     fn unavailable(reason: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, Outcome::Unavailable, reason)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, PostOutcome::Unavailable, reason)
     }
 }
 
-impl Door {
+impl IngestService {
     /// Answers one request. `own` is what its connection may hold.
     pub(crate) async fn answer(
         &self,
@@ -85,25 +85,25 @@ impl Door {
     ) -> Response<Full<Bytes>> {
         let started = Instant::now();
         match self.take(request, peer, own).await {
-            Ok(fate) => {
-                let (outcome, body) = match fate {
-                    Fate::Stored(position) => (Outcome::Accepted, json!({ "position": position })),
-                    _ => (Outcome::Duplicate, json!({ "duplicate": true })),
+            Ok(stored) => {
+                let (outcome, body) = match stored {
+                    BatchOutcome::Stored(position) => (PostOutcome::Accepted, json!({ "position": position })),
+                    _ => (PostOutcome::Duplicate, json!({ "duplicate": true })),
                 };
                 self.metrics.answered(outcome);
                 self.metrics.ack_seconds.observe(started.elapsed().as_secs_f64());
                 response(StatusCode::OK, &body)
             }
-            Err(refusal) => {
-                self.metrics.answered(refusal.outcome);
-                self.note(&refusal, peer);
-                let mut response = response(refusal.status, &json!({ "error": refusal.reason }));
+            Err(error) => {
+                self.metrics.answered(error.outcome);
+                self.note(&error, peer);
+                let mut response = response(error.status, &json!({ "error": error.reason }));
                 let headers = response.headers_mut();
-                if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+                if error.status == StatusCode::SERVICE_UNAVAILABLE {
                     let seconds = self.config.retry_after.duration().as_secs().max(1);
                     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
                 }
-                if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+                if error.status == StatusCode::METHOD_NOT_ALLOWED {
                     headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
                 }
                 response
@@ -112,67 +112,72 @@ impl Door {
     }
 
     /// Keeps what is not to be sent again; the rest comes again and is counted.
-    fn note(&self, refusal: &Refusal, peer: &PeerCertificate) {
-        if refusal.outcome == Outcome::Unavailable {
+    fn note(&self, error: &PostError, peer: &PeerCertificate) {
+        if error.outcome == PostOutcome::Unavailable {
             return;
         }
-        self.refusals.note(Refused {
+        self.refused.note(RefusedPost {
             at_us: now_us(),
-            status: refusal.status.as_u16(),
-            outcome: refusal.outcome.as_str(),
+            status: error.status.as_u16(),
+            outcome: error.outcome.as_str(),
             peer: peer.subject.clone(),
-            producer: refusal.producer.clone(),
-            reason: refusal.reason.clone(),
+            producer: error.producer.clone(),
+            reason: error.reason.clone(),
         });
     }
 
-    async fn take(&self, request: Request<Incoming>, peer: &PeerCertificate, own: &Budget) -> Result<Fate, Refusal> {
+    async fn take(
+        &self,
+        request: Request<Incoming>,
+        peer: &PeerCertificate,
+        own: &Budget,
+    ) -> Result<BatchOutcome, PostError> {
         check_head(request.method(), request.uri().path(), request.headers())?;
-        let mut held = Held::of([self.budget.clone(), own.clone()]);
+        let mut held = HeldBytes::of([self.budget.clone(), own.clone()]);
         let bytes_max = self.config.batch_bytes_max;
         let body = body::read(request.into_body(), bytes_max.bytes(), self.config.body_timeout.duration(), &mut held);
         let payload = body.await.map_err(|error| match error {
             BodyError::TooLarge => {
                 let reason = format!("a batch may have {} bytes ({bytes_max})", bytes_max.bytes());
-                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, reason)
+                PostError::new(StatusCode::PAYLOAD_TOO_LARGE, PostOutcome::TooLarge, reason)
             }
-            BodyError::NoRoom => Refusal::unavailable("too many bytes are being received at once"),
-            BodyError::TimedOut => Refusal::unavailable("the body did not arrive in time"),
-            BodyError::Broken => Refusal::unavailable("the body broke off"),
+            BodyError::NoRoom => PostError::unavailable("too many bytes are being received at once"),
+            BodyError::TimedOut => PostError::unavailable("the body did not arrive in time"),
+            BodyError::Broken => PostError::unavailable("the body broke off"),
         })?;
         let received_us = now_us();
         let bytes = payload.len() as u64;
         let batch = self.decode(payload.clone()).await?;
-        let entry = entry(&batch, payload, received_us).map_err(|refusal| refusal.of(&batch))?;
-        check_producer(&batch, peer).map_err(|refusal| refusal.of(&batch))?;
+        let entry = entry(&batch, payload, received_us).map_err(|error| error.of(&batch))?;
+        check_producer(&batch, peer).map_err(|error| error.of(&batch))?;
         if !held.grow(memory_bytes(&batch.records) as u64) {
-            return Err(Refusal::unavailable("too many batches are being stored at once"));
+            return Err(PostError::unavailable("too many batches are being stored at once"));
         }
         self.metrics.bytes.inc_by(bytes);
         let rows = u64::from(entry.rows);
-        let fate = self.intake.submit(Submission { entry, batch: Arc::new(batch), held }).await;
-        match fate {
-            Fate::Refused(AppendError::TooLarge { bytes, bytes_max }) => {
+        let stored = self.intake.submit(Submission { entry, batch: Arc::new(batch), held }).await;
+        match stored {
+            BatchOutcome::Refused(AppendError::TooLarge { bytes, bytes_max }) => {
                 let reason = format!("a frame of {bytes} bytes is over the journal's limit of {bytes_max}");
-                Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, reason))
+                Err(PostError::new(StatusCode::PAYLOAD_TOO_LARGE, PostOutcome::TooLarge, reason))
             }
-            Fate::Refused(error) => Err(Refusal::unavailable(error.to_string())),
-            Fate::Stored(_) => {
+            BatchOutcome::Refused(error) => Err(PostError::unavailable(error.to_string())),
+            BatchOutcome::Stored(_) => {
                 self.metrics.records.inc_by(rows);
-                Ok(fate)
+                Ok(stored)
             }
-            Fate::Duplicate => Ok(fate),
+            BatchOutcome::Duplicate => Ok(stored),
         }
     }
 
     /// Decodes on a thread of its own, so that other posts are not kept waiting.
-    async fn decode(&self, payload: Bytes) -> Result<Batch, Refusal> {
+    async fn decode(&self, payload: Bytes) -> Result<Batch, PostError> {
         let limits = self.limits;
         let decoded = if stays_small(&payload) {
             decode(&payload, &limits)
         } else {
             let permit = Arc::clone(&self.decoders).acquire_owned().await;
-            let permit = permit.map_err(|_| Refusal::unavailable("the collector stops"))?;
+            let permit = permit.map_err(|_| PostError::unavailable("the collector stops"))?;
             // The permit is the thread's: a post that is cancelled does not stop the decoding that it began.
             let decoding = spawn_blocking(move || {
                 let decoded = decode(&payload, &limits);
@@ -181,10 +186,10 @@ impl Door {
             });
             decoding.await.map_err(|error| {
                 tracing::error!(%error, "decoding a batch panicked");
-                Refusal::malformed("the batch cannot be decoded")
+                PostError::malformed("the batch cannot be decoded")
             })?
         };
-        decoded.map_err(|error| Refusal::malformed(error.to_string()))
+        decoded.map_err(|error| PostError::malformed(error.to_string()))
     }
 }
 
@@ -195,41 +200,46 @@ fn stays_small(payload: &[u8]) -> bool {
     payload.len() <= DECODE_INLINE_BYTES_MAX && raw_bytes().is_some_and(|raw| raw <= DECODE_INLINE_RAW_BYTES_MAX)
 }
 
-fn check_head(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_head(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), PostError> {
     if path != PATH {
-        return Err(Refusal::new(StatusCode::NOT_FOUND, Outcome::Malformed, format!("batches are posted to {PATH}")));
+        return Err(PostError::new(
+            StatusCode::NOT_FOUND,
+            PostOutcome::Malformed,
+            format!("batches are posted to {PATH}"),
+        ));
     }
     if method != Method::POST {
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Outcome::Malformed, "batches are posted"));
+        return Err(PostError::new(StatusCode::METHOD_NOT_ALLOWED, PostOutcome::Malformed, "batches are posted"));
     }
     for (name, wanted) in [(header::CONTENT_TYPE, CONTENT_TYPE), (header::CONTENT_ENCODING, CONTENT_ENCODING)] {
         let is = headers.get(&name).and_then(|value| value.to_str().ok());
         if !is.is_some_and(|is| is.trim().eq_ignore_ascii_case(wanted)) {
             let reason = format!("{name} must be {wanted}");
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Outcome::Malformed, reason));
+            return Err(PostError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, PostOutcome::Malformed, reason));
         }
     }
     Ok(())
 }
 
 /// A certificate speaks for the nodes that it names.
-fn check_producer(batch: &Batch, peer: &PeerCertificate) -> Result<(), Refusal> {
-    let producer = ProducerName::parse(&batch.meta.producer).map_err(|error| Refusal::malformed(error.to_string()))?;
+fn check_producer(batch: &Batch, peer: &PeerCertificate) -> Result<(), PostError> {
+    let producer =
+        ProducerName::parse(&batch.meta.producer).map_err(|error| PostError::malformed(error.to_string()))?;
     if producer.node_id != batch.meta.node_id {
         let reason = format!("node_id {:?} is not the one in producer {:?}", batch.meta.node_id, batch.meta.producer);
-        return Err(Refusal::malformed(reason));
+        return Err(PostError::malformed(reason));
     }
     let named = peer.dns_names.iter().chain(&peer.common_name).any(|name| *name == producer.node_id);
     if named {
         return Ok(());
     }
     let reason = format!("the client certificate ({}) does not speak for node {:?}", peer.subject, producer.node_id);
-    Err(Refusal::new(StatusCode::FORBIDDEN, Outcome::Forbidden, reason))
+    Err(PostError::new(StatusCode::FORBIDDEN, PostOutcome::Forbidden, reason))
 }
 
-fn entry(batch: &Batch, payload: Bytes, received_us: i64) -> Result<Entry, Refusal> {
+fn entry(batch: &Batch, payload: Bytes, received_us: i64) -> Result<Entry, PostError> {
     let meta = &batch.meta;
-    let rows = u32::try_from(batch.records.num_rows()).map_err(|_| Refusal::malformed("too many records"))?;
+    let rows = u32::try_from(batch.records.num_rows()).map_err(|_| PostError::malformed("too many records"))?;
     Ok(Entry {
         producer: Arc::from(meta.producer.as_str()),
         batch_seq: meta.batch_seq,

@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// Refusals kept; the oldest is forgotten past that.
-pub(crate) const REFUSALS_MAX: usize = 64;
-/// Characters kept of each text of a refusal: a peer chose some of them.
+/// RefusedPosts kept; the oldest is forgotten past that.
+pub(crate) const REFUSED_MAX: usize = 64;
+/// Characters kept of each text: a peer chose some of them.
 pub(crate) const TEXT_CHARS_MAX: usize = 300;
 
-/// A post that was answered: never again.
+/// A post that was answered: do not send it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedPost {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     /// The HTTP status.
@@ -28,26 +28,26 @@ pub(crate) struct Refused {
     pub reason: String,
 }
 
-/// The last [`REFUSALS_MAX`].
+/// The last [`REFUSED_MAX`].
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<VecDeque<Refused>>);
+pub(crate) struct RefusedPosts(Mutex<VecDeque<RefusedPost>>);
 
-impl Refusals {
-    pub(crate) fn note(&self, mut refused: Refused) {
+impl RefusedPosts {
+    pub(crate) fn note(&self, mut refused: RefusedPost) {
         for text in [&mut refused.peer, &mut refused.reason].into_iter().chain(&mut refused.producer) {
             if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
                 text.truncate(end);
             }
         }
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= REFUSALS_MAX {
+        if held.len() >= REFUSED_MAX {
             held.pop_front();
         }
         held.push_back(refused);
     }
 
     /// Oldest first.
-    pub(crate) fn list(&self) -> Vec<Refused> {
+    pub(crate) fn list(&self) -> Vec<RefusedPost> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
@@ -58,14 +58,14 @@ mod tests {
 
     #[test]
     fn past_its_bounds_the_oldest_and_the_ends_of_texts_go() {
-        let refusals = Refusals::default();
-        for at_us in 0..=REFUSALS_MAX as i64 {
+        let posts = RefusedPosts::default();
+        for at_us in 0..=REFUSED_MAX as i64 {
             let long = "é".repeat(TEXT_CHARS_MAX + 1);
             let (peer, producer) = (long.clone(), Some(long.clone()));
-            refusals.note(Refused { at_us, status: 400, outcome: "malformed", peer, producer, reason: long });
+            posts.note(RefusedPost { at_us, status: 400, outcome: "malformed", peer, producer, reason: long });
         }
-        let held = refusals.list();
-        assert_eq!((held.len(), held[0].at_us), (REFUSALS_MAX, 1));
+        let held = posts.list();
+        assert_eq!((held.len(), held[0].at_us), (REFUSED_MAX, 1));
         let texts = [Some(&held[0].peer), held[0].producer.as_ref(), Some(&held[0].reason)];
         assert!(texts.iter().flatten().all(|text| text.chars().count() == TEXT_CHARS_MAX));
     }

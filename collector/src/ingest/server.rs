@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_tls::{PeerCertificate, Rotating, Rotation};
 
 use super::body::Budget;
-use super::post::Door;
+use super::post::IngestService;
 use crate::config::CONNECTION_SHARE;
 
 /// Flow-control windows: a batch fits into a stream's, a few into a connection's. What a peer may make us buffer unread
@@ -38,10 +38,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Rotating<ServerConfig>,
-    door: Arc<Door>,
+    service: Arc<IngestService>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(door.config.connections_max));
+    let slots = Arc::new(Semaphore::new(service.config.connections_max));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -51,9 +51,9 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((slot, stream)) => {
-                let (acceptor, door, stop) = (acceptor(&tls), Arc::clone(&door), stop.clone());
+                let (acceptor, service, stop) = (acceptor(&tls), Arc::clone(&service), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, &acceptor, door, stop).await;
+                    connection(stream, &acceptor, service, stop).await;
                     drop(slot);
                 });
             }
@@ -65,7 +65,7 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let drained =
-        timeout(door.config.drain_timeout.duration(), async { while connections.join_next().await.is_some() {} });
+        timeout(service.config.drain_timeout.duration(), async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(connections = connections.len(), "posts did not finish in time");
     }
@@ -131,24 +131,26 @@ impl Drop for Post {
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, door: Arc<Door>, stop: CancellationToken) {
+async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, service: Arc<IngestService>, stop: CancellationToken) {
     // Small answers must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let handshake = timeout(door.config.handshake_timeout.duration(), acceptor.accept(stream));
+    let handshake = timeout(service.config.handshake_timeout.duration(), acceptor.accept(stream));
     let Ok(Ok(stream)) = handshake.await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let Some(Ok(peer)) = certificate.map(|der| PeerCertificate::parse(der)) else { return };
     let peer = Arc::new(peer);
-    let own = Budget::new(door.config.inflight_bytes_max.bytes() / CONNECTION_SHARE);
+    let own = Budget::new(service.config.inflight_bytes_max.bytes() / CONNECTION_SHARE);
     let activity = Arc::new(Activity { born: Instant::now(), posts: AtomicUsize::new(0), last_ms: AtomicU64::new(0) });
-    let (idle_timeout, age_max) = (door.config.idle_timeout.duration(), door.config.connection_age_max.duration());
-    let builder = builder(door.config.posts_max);
+    let (idle_timeout, age_max) =
+        (service.config.idle_timeout.duration(), service.config.connection_age_max.duration());
+    let builder = builder(service.config.posts_max);
     let service = {
         let activity = Arc::clone(&activity);
         service_fn(move |request| {
-            let (door, peer, own, post) = (Arc::clone(&door), Arc::clone(&peer), own.clone(), Post::begin(&activity));
+            let (service, peer, own, post) =
+                (Arc::clone(&service), Arc::clone(&peer), own.clone(), Post::begin(&activity));
             async move {
-                let answer = door.answer(request, &peer, &own).await;
+                let answer = service.answer(request, &peer, &own).await;
                 drop(post);
                 Ok::<_, Infallible>(answer)
             }

@@ -1,12 +1,14 @@
 //! The data folder: what is in it besides the journal, and how it is opened.
 
 pub(crate) mod checkpoint;
+pub(crate) mod committed;
 pub(crate) mod cursor_file;
 pub(crate) mod durable_file;
 pub(crate) mod journal_id;
 pub(crate) mod ledger;
 pub(crate) mod open;
 pub(crate) mod recent;
+pub(crate) mod restart_report;
 
 use tollgate_journal::FRAME_BYTES_MAX;
 use tollgate_record::DecodeLimits;

@@ -9,7 +9,6 @@ use tollgate_journal::{Journal, Options, Recovery};
 use tollgate_record::decode;
 use tollgate_sink::{Delivery, Position, Tail};
 
-use crate::admin::status::RestartReport;
 use crate::config::{CollectorConfig, JournalConfig};
 use crate::error::StartError;
 use crate::metrics::Metrics;
@@ -20,6 +19,7 @@ use crate::store::durable_file;
 use crate::store::journal_id::holds_segments;
 use crate::store::ledger::Ledger;
 use crate::store::recent::Recent;
+use crate::store::restart_report::RestartReport;
 
 /// File that tries out the data folder.
 const PROBE_FILE: &str = "probe";

@@ -9,11 +9,11 @@ use tollgate_sink::{Delivery, Position};
 /// Bounded by the memory that the batches take.
 pub(crate) struct Recent {
     bytes_max: usize,
-    held: Mutex<Held>,
+    held: Mutex<Batches>,
 }
 
 #[derive(Default)]
-struct Held {
+struct Batches {
     /// In ascending order of position.
     deliveries: VecDeque<(Delivery, usize)>,
     bytes: usize,
