@@ -15,7 +15,10 @@ LEFT_OUT = {"target", ".cache", ".git", "node_modules"}
 def metadata(root):
     """Returns cargo's metadata of the workspace with the resolved dependencies. Cargo downloads the manifests that are missing."""
     command = ["cargo", "metadata", "--format-version", "1", "--filter-platform", "x86_64-unknown-linux-gnu", "--locked"]
-    return json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
 
 
 def folder_of(package, root):
