@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -63,11 +64,19 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves until `stop`. Blocks.
+    /// Starts the thread, which serves until `stop`.
     ///
     /// # Errors
-    /// No runtime could be started.
-    pub fn serve(self, listener: StdListener, stop: CancellationToken) -> std::io::Result<()> {
+    /// No thread could be started.
+    pub fn start(self, listener: StdListener, stop: CancellationToken) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("admin".into()).spawn(move || {
+            if let Err(error) = self.serve(listener, stop) {
+                tracing::error!(%error, "the admin endpoint ended");
+            }
+        })
+    }
+
+    fn serve(self, listener: StdListener, stop: CancellationToken) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener)?;

@@ -95,50 +95,46 @@ pub fn start_on(plan: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Runnin
     let sealer = Sealer::start(plan.workers, level, ring.clone()).map_err(StartError::Thread)?;
     let [leaving, end] = [(); 2].map(|()| CancellationToken::new());
     let [drain, cut] = [(); 2].map(|()| Shutdown::default());
-    let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start_us = now_us();
+    let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
+    let start = |index: usize, sockets, queries, adopts| worker::Start {
+        plan: plan.clone(),
+        index: index as u32,
+        start_us,
+        ports: ports.clone(),
+        metrics: metrics.clone(),
+        queue: sealer.queue(),
+        sockets,
+        queries,
+        adopts,
+        drain: drain.clone(),
+        cut: cut.clone(),
+    };
     let (mut workers, mut queries, mut adopters) = (Vec::new(), Vec::new(), Vec::new());
     for (index, sockets) in sockets.into_iter().enumerate() {
-        let (sender, receiver) = mpsc::channel(QUERIES_MAX);
-        queries.push(sender);
-        let (sender, adopts) = mpsc::channel(1);
-        adopters.push(sender);
-        let start = worker::Start {
-            plan: plan.clone(),
-            index: index as u32,
-            start_us,
-            ports: ports.clone(),
-            metrics: metrics.clone(),
-            queue: sealer.queue(),
-            sockets,
-            queries: receiver,
-            adopts,
-            drain: drain.clone(),
-            cut: cut.clone(),
-        };
+        let (query, queried) = mpsc::channel(QUERIES_MAX);
+        let (adopter, adopts) = mpsc::channel(1);
+        let start = start(index, sockets, queried, adopts);
         let worker = spawn_worker(index, move |runtime| worker::run(runtime, start));
         workers.push(worker.map_err(StartError::Thread)?);
+        queries.push(query);
+        adopters.push(adopter);
     }
-    let in_force = InForce::new(plan);
+    let in_force = InForce::new(plan.clone());
+    // From here on only what is in force holds the plan, so that a reload can free it.
+    drop(plan);
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
     let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
-    let (metrics_shown, reload) = (metrics.clone(), reloader.clone());
     let health_thread = active::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
     let served = Admin {
         in_force: in_force.clone(),
-        metrics: metrics_shown,
+        metrics: metrics.clone(),
         workers: queries,
         ring,
         leaving: leaving.clone(),
-        reloader: reload,
+        reloader: reloader.clone(),
     };
-    let stop = end.clone();
-    let body = move || {
-        if let Err(error) = served.serve(admin_socket, stop) {
-            tracing::error!(%error, "the admin endpoint ended");
-        }
-    };
-    let admin_thread = std::thread::Builder::new().name("admin".into()).spawn(body).map_err(StartError::Thread)?;
+    let admin_thread = served.start(admin_socket, end.clone()).map_err(StartError::Thread)?;
     let (drain_cut, metrics) = (metrics.drain_cut.clone(), metrics.registry.clone());
     Ok(Running {
         addresses,

@@ -298,3 +298,33 @@ fn reply(error: UpstreamError) -> LocalReply {
         Fault::Upstream => reply,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_becomes_a_status_and_says_who_ended_the_transaction() {
+        let table = [
+            (ErrorClass::ConnectRefused, Fault::Upstream, false, StatusCode::BAD_GATEWAY, Termination::Upstream),
+            (ErrorClass::UpstreamReset, Fault::Upstream, false, StatusCode::BAD_GATEWAY, Termination::Upstream),
+            (ErrorClass::Dns, Fault::Gateway, false, StatusCode::BAD_GATEWAY, Termination::Gateway),
+            (ErrorClass::Dns, Fault::Gateway, true, StatusCode::GATEWAY_TIMEOUT, Termination::Gateway),
+            (ErrorClass::UpstreamTls, Fault::Gateway, true, StatusCode::GATEWAY_TIMEOUT, Termination::Gateway),
+            (
+                ErrorClass::NoHealthyUpstream,
+                Fault::Gateway,
+                false,
+                StatusCode::SERVICE_UNAVAILABLE,
+                Termination::Gateway,
+            ),
+            (ErrorClass::Internal, Fault::Gateway, false, StatusCode::INTERNAL_SERVER_ERROR, Termination::Gateway),
+        ];
+        for (class, fault, timed_out, status, termination) in table {
+            let detail = "why".to_owned();
+            let reply = reply(UpstreamError { class, fault, retry: Retry::Unprocessed, timed_out, detail });
+            assert_eq!((reply.status, reply.class, reply.termination), (status, class, termination), "{class:?}");
+            assert_eq!(reply.detail, "why");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tollgate_proxy_config::ProxyConfig;
-use tollgate_proxy_http::header_flags::{self, RequestScan};
+use tollgate_proxy_http::header_flags::{self, HeaderFlags, RequestScan};
 use tollgate_proxy_http::local_reply::{LocalReply, X_REQUEST_ID};
 use tollgate_proxy_http::routing::KNOWN_METHODS;
 use tollgate_proxy_http::{forwarding, normalize};
@@ -71,8 +71,52 @@ async fn forward(
 ) -> Result<Answer, LocalReply> {
     let config = transaction.config().clone();
     let plan: &RuntimeConfig = &config;
+    let Accepted { route, host, upgrade } = accept(transaction, plan, &mut head, flags, named)?;
+    let upgrade = upgrade.filter(|_| upgradable && plan.services[route.service].upgrades);
+    let rates = rates_of(&plan.config, &head);
+    request::prepare(transaction, &mut head, flags, route, &host, upgrade.clone())?;
+    let bounds = RequestBounds { idle: route.body_idle, bytes_max: route.request_body_bytes_max, rate_min: rates.0 };
+    let (body, watch) = RequestBody::new(body, &transaction.connection().io, bounds);
+    if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // hyper assumes that a GET has no body, unless a field says otherwise.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    transaction.watch_body(watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone()));
+    let deadline = transaction.request().head_at + route.total;
+    transaction.abort_after(Some(deadline));
+    // A route's edits may have set what the client did not send.
+    let authorizes = flags.may_have(header_flags::AUTHORIZATION) || route.request_headers.is_some();
+    let for_connection = authorizes && credentials::is_of_connection(&head.headers, AUTHORIZATION);
+    let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
+    let (mut response, mut lease) = exchanged?;
+    let status = response.status();
+    transaction.upstream_mut().status = Some(status.as_u16());
+    let challenged = || credentials::is_of_connection(response.headers(), WWW_AUTHENTICATE);
+    if for_connection || (status == StatusCode::UNAUTHORIZED && challenged()) {
+        lease.poolable = false;
+    }
+    adopt(&mut response, route, upgrade.as_ref())?;
+    Ok(Answer { response, lease, bounds: ResponseBounds { idle: route.body_idle, deadline, rate_min: rates.1 } })
+}
+
+/// A request that may be sent upstream.
+struct Accepted<'a> {
+    route: &'a RouteConfig,
+    host: HeaderValue,
+    /// The protocol that the client offers to switch to.
+    upgrade: Option<HeaderValue>,
+}
+
+/// Normalizes and routes a request, and checks that it may be sent: quotas, host, credential, length.
+fn accept<'a>(
+    transaction: &mut Transaction,
+    plan: &'a RuntimeConfig,
+    head: &mut Parts,
+    flags: HeaderFlags,
+    named: Option<HeaderValue>,
+) -> Result<Accepted<'a>, LocalReply> {
     normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
-    let normal = normalize::scanned(&mut head, flags, named, plan.config.http2.header_list_bytes_max)?;
+    let normal = normalize::scanned(head, flags, named, plan.config.http2.header_list_bytes_max)?;
     transaction.normalized(normal.head_bytes, normal.host.clone());
     let connection = transaction.connection().clone();
     let client = forwarding::client(connection.client.ip(), &head.headers, &plan.trusted_hops);
@@ -88,7 +132,7 @@ async fn forward(
     if let Some(names) = &listener.tls {
         misdirected::check(names, &connection, &normal.host)?;
     }
-    let route = &plan.routes[find_route(plan, transaction, &head, &normal.host)?];
+    let route = &plan.routes[find_route(plan, transaction, head, &normal.host)?];
     transaction.show_in_flight();
     transaction.keep_headers(allowed_headers(&head.headers, &route.headers));
     if let Some(hash) = credentials::hash(plan.hmac.as_deref(), &head.headers) {
@@ -96,36 +140,23 @@ async fn forward(
     }
     authenticate(transaction, route)?;
     if flags.may_have(header_flags::CONTENT_LENGTH) {
-        check_length(&head, route)?;
+        check_length(head, route)?;
     }
     let service = &plan.services[route.service];
     transaction.hold(service.quota.take(&service.name, client_ip, transaction.request().head_at)?);
-    let upgrade = normal.upgrade.filter(|_| upgradable && service.upgrades);
-    let rates = rates_of(&plan.config, &head);
-    request::prepare(transaction, &mut head, flags, route, &normal.host, upgrade.clone())?;
-    let bounds = RequestBounds { idle: route.body_idle, bytes_max: route.request_body_bytes_max, rate_min: rates.0 };
-    let (body, watch) = RequestBody::new(body, &connection.io, bounds);
-    if watch.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
-        // hyper assumes that a GET has no body, unless a field says otherwise.
-        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    transaction.watch_body(watch.as_ref().map(|watch: &BodyWatch| watch.progress.clone()));
-    let deadline = transaction.request().head_at + route.total;
-    transaction.abort_after(Some(deadline));
-    // A route's edits may have set what the client did not send.
-    let authorizes = flags.may_have(header_flags::AUTHORIZATION) || route.request_headers.is_some();
-    let for_connection = authorizes && credentials::is_of_connection(&head.headers, AUTHORIZATION);
-    let exchanged = exchange::run(transaction, route, head, body, watch.as_ref(), upgrade.is_some(), deadline).await;
-    let (mut response, mut lease) = exchanged?;
-    let status = response.status();
-    let challenged = || credentials::is_of_connection(response.headers(), WWW_AUTHENTICATE);
-    if for_connection || (status == StatusCode::UNAUTHORIZED && challenged()) {
-        lease.poolable = false;
-    }
-    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    transaction.upstream_mut().status = Some(status.as_u16());
+    Ok(Accepted { route, host: normal.host, upgrade: normal.upgrade })
+}
+
+/// Makes the upstream's response fit to be passed on: a switch of protocols that was offered, normalized fields, the
+/// route's edits.
+fn adopt(
+    response: &mut Response<Incoming>,
+    route: &RouteConfig,
+    offered: Option<&HeaderValue>,
+) -> Result<(), LocalReply> {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let switched_to = if switches { response.headers().get(UPGRADE).cloned() } else { None };
-    if switches && !normalize::is_offered(switched_to.as_ref(), upgrade.as_ref()) {
+    if switches && !normalize::is_offered(switched_to.as_ref(), offered) {
         let detail = "the upstream switched to a protocol that it was not offered";
         return Err(LocalReply::upstream(ErrorClass::UpstreamProtocol, detail));
     }
@@ -138,7 +169,7 @@ async fn forward(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(UPGRADE, protocol);
     }
-    Ok(Answer { response, lease, bounds: ResponseBounds { idle: route.body_idle, deadline, rate_min: rates.1 } })
+    Ok(())
 }
 
 /// The slowest rates of the request's body and of the response's. gRPC has none: its streams last, and carry little.
