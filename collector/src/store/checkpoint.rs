@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tollgate_failpoint::Point;
+use tollgate_record::runs::{Run, Runs};
 
 use crate::store::durable_file;
 use crate::store::ledger::{Ledger, PRODUCERS_MAX, RUNS_MAX, Seen};
@@ -49,10 +50,10 @@ pub(crate) fn encode(ledger: &Ledger) -> Vec<u8> {
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(&seen.last_us.to_le_bytes());
-        out.extend_from_slice(&(seen.runs.len() as u32).to_le_bytes());
-        for (first, last) in &seen.runs {
-            out.extend_from_slice(&first.to_le_bytes());
-            out.extend_from_slice(&last.to_le_bytes());
+        out.extend_from_slice(&(seen.batches.runs().len() as u32).to_le_bytes());
+        for run in seen.batches.runs() {
+            out.extend_from_slice(&run.first.to_le_bytes());
+            out.extend_from_slice(&run.last.to_le_bytes());
         }
     }
     let crc = checksum(&out);
@@ -86,10 +87,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Ledger> {
         if count > RUNS_MAX || count * RUN_BYTES > rest.0.len() {
             return None;
         }
-        let runs = (0..count).map(|_| Some((rest.u64()?, rest.u64()?))).collect::<Option<Vec<_>>>()?;
-        let ordered = runs.iter().all(|run| run.0 <= run.1)
-            && runs.windows(2).all(|pair| pair[0].1.checked_add(1).is_some_and(|next| next < pair[1].0));
-        if !ordered || ledger.producers.insert(Arc::from(name), Seen { runs, last_us }).is_some() {
+        let runs =
+            (0..count).map(|_| Some(Run { first: rest.u64()?, last: rest.u64()? })).collect::<Option<Vec<_>>>()?;
+        let batches = Runs::from_canonical(runs)?;
+        if ledger.producers.insert(Arc::from(name), Seen { batches, last_us }).is_some() {
             return None;
         }
     }

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tollgate_record::runs::Runs;
+
 /// Runs kept for one producer; the lowest is forgotten past that.
 pub const RUNS_MAX: usize = 256;
 /// Producers kept; past that the one that was silent the longest is forgotten, of the same node if it has any.
@@ -17,36 +19,16 @@ pub const NODE_PRODUCERS_MAX: usize = 4096;
 /// What is stored of one producer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Inclusive runs of batch numbers, ascending, not touching.
-    pub runs: Vec<(u64, u64)>,
+    pub batches: Runs<u64>,
     /// When a batch of it was last stored, in microseconds since the Unix epoch.
     pub last_us: i64,
 }
 
 impl Seen {
-    pub(crate) fn contains(&self, batch_seq: u64) -> bool {
-        let after = self.runs.partition_point(|run| run.0 <= batch_seq);
-        after > 0 && self.runs[after - 1].1 >= batch_seq
-    }
-
-    pub(crate) fn insert(&mut self, batch_seq: u64) {
-        if self.contains(batch_seq) {
-            return;
-        }
-        let after = self.runs.partition_point(|run| run.0 <= batch_seq);
-        let extends_before = after > 0 && self.runs[after - 1].1.checked_add(1) == Some(batch_seq);
-        let extends_after = self.runs.get(after).is_some_and(|run| batch_seq.checked_add(1) == Some(run.0));
-        match (extends_before, extends_after) {
-            (true, true) => {
-                self.runs[after - 1].1 = self.runs[after].1;
-                self.runs.remove(after);
-            }
-            (true, false) => self.runs[after - 1].1 = batch_seq,
-            (false, true) => self.runs[after].0 = batch_seq,
-            (false, false) => self.runs.insert(after, (batch_seq, batch_seq)),
-        }
-        if self.runs.len() > RUNS_MAX {
-            self.runs.remove(0);
+    /// Adds a batch. Past [`RUNS_MAX`] runs the lowest is forgotten.
+    fn insert(&mut self, batch_seq: u64) {
+        if self.batches.insert(batch_seq) && self.batches.runs().len() > RUNS_MAX {
+            self.batches.remove_first();
         }
     }
 }
@@ -61,7 +43,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn contains(&self, producer: &str, batch_seq: u64) -> bool {
-        self.producers.get(producer).is_some_and(|seen| seen.contains(batch_seq))
+        self.producers.get(producer).is_some_and(|seen| seen.batches.contains(batch_seq))
     }
 
     /// Notes a stored frame. Frames come in order of position.
@@ -105,36 +87,7 @@ fn node_of(producer: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn runs_hold_what_a_set_holds(numbers in prop::collection::vec(0u64..200, 0..300)) {
-            let mut seen = Seen::default();
-            let mut set = BTreeSet::new();
-            for number in numbers {
-                seen.insert(number);
-                set.insert(number);
-            }
-            for number in 0..200 {
-                prop_assert_eq!(seen.contains(number), set.contains(&number));
-            }
-            prop_assert!(seen.runs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
-        }
-    }
-
-    #[test]
-    fn the_ends_of_the_numbers() {
-        let mut seen = Seen::default();
-        for number in [u64::MAX, 0, u64::MAX - 1, 1] {
-            seen.insert(number);
-        }
-        assert_eq!(seen.runs, [(0, 1), (u64::MAX - 1, u64::MAX)]);
-    }
 
     #[test]
     fn past_its_bound_the_lowest_run_is_forgotten() {
@@ -142,8 +95,8 @@ mod tests {
         for number in 0..=RUNS_MAX as u64 {
             seen.insert(number * 2);
         }
-        assert_eq!(seen.runs.len(), RUNS_MAX);
-        assert!(!seen.contains(0) && seen.contains(2));
+        assert_eq!(seen.batches.runs().len(), RUNS_MAX);
+        assert!(!seen.batches.contains(0) && seen.batches.contains(2));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tollgate_record::runs::{Run, Runs};
 use tollgate_record::vocabulary::GapReason;
 use tollgate_record::{BatchHeader, Gap, SealedBatch};
 
@@ -37,9 +38,8 @@ pub struct HeldBatch {
 impl HeldBatch {
     /// Returns the bytes of memory that the batch takes.
     fn bytes(&self) -> u64 {
-        let runs = self.batch.ranges.capacity() * size_of::<(i64, i64)>();
         let gaps = self.gaps.as_ref().map_or(0, |gaps| size_of_val(&**gaps));
-        HELD_BYTES + (self.batch.bytes.len() + runs + gaps) as u64
+        HELD_BYTES + (self.batch.bytes.len() + self.batch.seqs.heap_bytes() + gaps) as u64
     }
 
     /// Returns the number of records that are no gap records.
@@ -178,7 +178,7 @@ impl Ring {
             }
             None => {
                 self.metrics.records_shed.with_label_values(&[reason.as_str()]).inc_by(held.records());
-                state.note_gaps(held.worker, &held.batch.ranges, reason);
+                state.note_gaps(held.worker, &held.batch.seqs, reason);
             }
         }
     }
@@ -313,13 +313,13 @@ impl Ring {
 }
 
 impl State {
-    fn note_gaps(&mut self, worker: usize, ranges: &[(i64, i64)], reason: GapReason) {
+    fn note_gaps(&mut self, worker: usize, seqs: &Runs, reason: GapReason) {
         let (waiting, time_us) = (&mut self.gaps[worker], now_us());
-        for (first, last) in ranges {
+        for Run { first, last } in seqs.runs().iter().copied() {
             let count = last - first + 1;
             match waiting.last_mut() {
-                Some(gap) if gap.seq + gap.count == *first && gap.reason == reason => gap.count += count,
-                _ => waiting.push(Gap { time_us, seq: *first, count, reason }),
+                Some(gap) if gap.seq + gap.count == first && gap.reason == reason => gap.count += count,
+                _ => waiting.push(Gap { time_us, seq: first, count, reason }),
             }
         }
         bound(waiting);

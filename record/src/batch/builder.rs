@@ -9,6 +9,7 @@ use super::rows::Rows;
 use super::{RAW_BYTES_MAX, ROWS_MAX, SealedBatch};
 use crate::id::{ProducerName, SEQ_MAX};
 use crate::record::Record;
+use crate::runs::{Run, Runs};
 use crate::vocabulary::Kind;
 
 /// When a batch is worth sealing: whichever comes first.
@@ -38,8 +39,8 @@ pub struct BatchBuilder {
     producer: Arc<str>,
     limits: SealLimits,
     rows: Rows,
-    /// The `seq`s covered, as inclusive runs in order of arrival; neighbours are joined as they come.
-    runs: Vec<(i64, i64)>,
+    /// The `seq`s covered, in order of arrival; neighbours are joined as they come.
+    runs: Vec<Run>,
     len: usize,
     raw_bytes: usize,
     refused: u64,
@@ -84,10 +85,9 @@ impl BatchBuilder {
             Kind::Gap => record.gap_count.unwrap_or(1),
             _ => 1,
         };
-        let last = record.seq.saturating_add(covered.max(1) - 1);
-        match self.runs.last_mut() {
-            Some(run) if run.1.checked_add(1) == Some(record.seq) => run.1 = last,
-            _ => self.runs.push((record.seq, last)),
+        let run = Run { first: record.seq, last: record.seq.saturating_add(covered.max(1) - 1) };
+        if !self.runs.last_mut().is_some_and(|before| before.append(run)) {
+            self.runs.push(run);
         }
     }
 
@@ -160,18 +160,13 @@ impl BatchBuilder {
         let rows = std::mem::take(&mut self.len);
         self.raw_bytes = 0;
         self.first_append_at = None;
-        let ranges = ranges(&mut self.runs);
+        let seqs = seqs(&mut self.runs);
         let arrays = self.rows.finish(&self.header, rows)?;
         if rows == 0 {
             return Err(EncodeError::Empty);
         }
-        let mut sealed = SealedBatch {
-            producer: self.producer.clone(),
-            batch_seq,
-            rows,
-            ranges: ranges?,
-            bytes: bytes::Bytes::new(),
-        };
+        let mut sealed =
+            SealedBatch { producer: self.producer.clone(), batch_seq, rows, seqs: seqs?, bytes: bytes::Bytes::new() };
         let producer = ProducerName::parse(&self.header.producer)?;
         if producer.node_id != self.header.node_id {
             return Err(EncodeError::NodeId(self.header.node_id.clone()));
@@ -181,20 +176,9 @@ impl BatchBuilder {
     }
 }
 
-/// The runs in ascending order, neighbours joined; `runs` is emptied.
-fn ranges(runs: &mut Vec<(i64, i64)>) -> Result<Vec<(i64, i64)>, EncodeError> {
-    runs.sort_unstable();
-    let mut joined: Vec<(i64, i64)> = Vec::with_capacity(1);
-    let mut wrong = None;
-    for (first, last) in runs.drain(..) {
-        if first < 1 || last > SEQ_MAX {
-            wrong = Some(EncodeError::Seq(first));
-        }
-        match joined.last_mut() {
-            Some(run) if first <= run.1 => wrong = Some(EncodeError::DuplicateSeq(first)),
-            Some(run) if first == run.1 + 1 => run.1 = last,
-            _ => joined.push((first, last)),
-        }
-    }
-    wrong.map_or(Ok(joined), Err)
+/// The set of `seq`s that arrived; `arrived` is emptied.
+fn seqs(arrived: &mut Vec<Run>) -> Result<Runs, EncodeError> {
+    let out_of_range = arrived.iter().find(|run| run.first < 1 || run.last > SEQ_MAX).map(|run| run.first);
+    let seqs = Runs::disjoint(arrived).map_err(EncodeError::DuplicateSeq);
+    out_of_range.map_or(seqs, |seq| Err(EncodeError::Seq(seq)))
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::runs::Runs;
+
 /// The most rows of a batch, whatever its [`SealLimits`] are.
 pub const ROWS_MAX: usize = 65_536;
 /// A builder refuses rows past this many bytes before compression, whatever its [`SealLimits`] are.
@@ -30,8 +32,8 @@ pub struct SealedBatch {
     pub batch_seq: u64,
     /// How many rows it holds.
     pub rows: usize,
-    /// The `seq`s it covers, as inclusive runs in ascending order. A gap row covers all that were shed.
-    pub ranges: Vec<(i64, i64)>,
+    /// The `seq`s it covers. A gap row covers all that were shed.
+    pub seqs: Runs,
     /// One zstd frame around one Arrow IPC stream.
     pub bytes: Bytes,
 }
@@ -39,11 +41,11 @@ pub struct SealedBatch {
 impl SealedBatch {
     /// The smallest `seq` covered.
     pub fn first_seq(&self) -> i64 {
-        self.ranges.first().map_or(0, |run| run.0)
+        self.seqs.first().unwrap_or(0)
     }
 
     /// The largest `seq` covered.
     pub fn last_seq(&self) -> i64 {
-        self.ranges.last().map_or(0, |run| run.1)
+        self.seqs.last().unwrap_or(0)
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use arrow_array::Array;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use tollgate_record::BatchMeta;
+use tollgate_record::runs::Run;
 use tollgate_record::vocabulary::Kind;
 
 use crate::columns::Columns;
@@ -23,9 +24,8 @@ struct Followed {
 
 /// Numbers that follow each other, of records or declared by one gap.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Run {
-    first: i64,
-    end: i64,
+struct Covered {
+    run: Run,
     is_gap: bool,
 }
 
@@ -39,7 +39,8 @@ pub(crate) struct Producers {
     grace: Duration,
     idle: Duration,
     swept: Option<Instant>,
-    runs: Vec<Run>,
+    /// The numbers of the batch at hand; kept for its memory.
+    covered: Vec<Covered>,
 }
 
 impl Producers {
@@ -53,7 +54,7 @@ impl Producers {
             grace: config.missing_grace.duration(),
             idle: config.producer_idle.duration(),
             swept: None,
-            runs: Vec::new(),
+            covered: Vec::new(),
         }
     }
 
@@ -62,8 +63,8 @@ impl Producers {
         if columns.rows == 0 {
             return true;
         }
-        self.collect_runs(columns);
-        let first = if meta.batch_seq == 1 { 1 } else { self.runs.first().map_or(1, |run| run.first) };
+        self.collect(columns);
+        let first = if meta.batch_seq == 1 { 1 } else { self.covered.first().map_or(1, |covered| covered.run.first) };
         if !self.followed.contains_key(&meta.producer) && !self.follow(&meta.producer, first, now) {
             return false;
         }
@@ -72,34 +73,34 @@ impl Producers {
         if meta.batch_seq == 1 {
             producer.sequence.begins_at_one(now);
         }
-        for run in &self.runs {
-            let again = producer.sequence.cover(run.first, run.end, now);
+        for Covered { run, is_gap } in &self.covered {
+            let again = producer.sequence.cover(*run, now);
             // A gap may declare what arrived all the same, when its acknowledgement was lost: that is no double.
-            if !run.is_gap {
+            if !is_gap {
                 self.doubled.inc_by(again.max(0) as u64);
             }
         }
         true
     }
 
-    /// The batch's numbers as runs, ascending; a gap row stands for all the numbers that it covers.
-    fn collect_runs(&mut self, columns: &Columns<'_>) {
+    /// Collects the batch's numbers as ascending runs; a gap row stands for all the numbers that it covers.
+    fn collect(&mut self, columns: &Columns<'_>) {
         let gaps = columns.gap_count;
         let no_gaps = gaps.null_count() == gaps.len();
-        let run = |row: usize, first: i64| {
+        let covered = |row: usize, first: i64| {
             let is_gap = !no_gaps && gaps.is_valid(row) && columns.kind.text(row) == Some(Kind::Gap.as_str());
             let count = if is_gap { gaps.value(row).max(1) } else { 1 };
-            Run { first, end: first.saturating_add(count), is_gap }
+            Covered { run: Run { first, last: first.saturating_add(count - 1) }, is_gap }
         };
-        self.runs.clear();
+        self.covered.clear();
         for (row, seq) in columns.seq.values().iter().enumerate() {
-            let run = run(row, *seq);
-            match self.runs.last_mut() {
-                Some(last) if last.end == run.first && last.is_gap == run.is_gap => last.end = run.end,
-                _ => self.runs.push(run),
+            let next = covered(row, *seq);
+            let same_kind = self.covered.last_mut().filter(|before| before.is_gap == next.is_gap);
+            if !same_kind.is_some_and(|before| before.run.append(next.run)) {
+                self.covered.push(next);
             }
         }
-        self.runs.sort_unstable();
+        self.covered.sort_unstable();
     }
 
     fn follow(&mut self, producer: &str, first: i64, now: Instant) -> bool {

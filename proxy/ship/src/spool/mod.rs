@@ -235,6 +235,7 @@ mod model;
 mod tests {
     use bytes::Bytes;
     use tollgate_record::id::ProducerName;
+    use tollgate_record::runs::Runs;
 
     use super::*;
     use crate::batch_file::{ReadError, read};
@@ -246,7 +247,7 @@ mod tests {
             producer: ProducerName { node_id: node.into(), start_us: start, worker: 3 }.to_string().into(),
             batch_seq,
             rows: 7,
-            ranges: vec![(1, 7)],
+            seqs: Runs::between(1, 7),
             bytes: Bytes::from(format!("batch {node} {start} {batch_seq}")),
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use tollgate_record::runs::Runs;
 use tollgate_storage::simulated::{Dice, Disk};
 
 use super::*;
@@ -100,7 +101,7 @@ impl Model {
         let mut bytes = vec![0; usize::from(size)];
         bytes.iter_mut().for_each(|byte| *byte = self.dice.roll(256) as u8);
         let producer = format!("gate-{}/{:x}/{}", producer % 2, 100 + producer, producer);
-        SealedBatch { producer: producer.into(), batch_seq, rows: 3, ranges: vec![(1, 3)], bytes: bytes.into() }
+        SealedBatch { producer: producer.into(), batch_seq, rows: 3, seqs: Runs::between(1, 3), bytes: bytes.into() }
     }
 
     /// As the shipper does: only what fits is written, and counted once it is.

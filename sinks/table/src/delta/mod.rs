@@ -130,8 +130,8 @@ impl Log {
     }
 
     fn holds_any(&self, batches: &BatchSet) -> bool {
-        let published = || self.published.read().unwrap_or_else(PoisonError::into_inner).meets(batches);
-        self.unpublished.meets(batches) || published()
+        let published = || self.published.read().unwrap_or_else(PoisonError::into_inner).intersects(batches);
+        self.unpublished.intersects(batches) || published()
     }
 
     /// The active files by ascending time.
