@@ -22,7 +22,7 @@ quick: fmt ## formatting and the tests of the crates without heavy dependencies:
 test: deps-test build rules ## install what is missing and run every test
 	CI=true $(CARGO) test --workspace --no-fail-fast
 
-check: fmt lint doc deny pages ## formatting, lints, documentation, licences and advisories
+check: fmt unused lint doc deny pages ## formatting, unused dependencies, lints, documentation, licences and advisories
 
 build:
 	$(CARGO) build --workspace

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::little_endian::{u32_at, u64_at};
 use crate::segment::Seed;
 
 /// Bytes before the producer's name. Frames start at multiples of [`FRAME_ALIGN`].
@@ -175,14 +176,6 @@ pub(crate) fn parse(bytes: &[u8], seed: Seed) -> Option<Parsed<'_>> {
         payload: &frame[producer_end..],
         padded_bytes: padded(length),
     })
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@
 
 mod error;
 mod frame;
+mod little_endian;
 pub mod offline;
 mod options;
 mod quarantine;

@@ -1,7 +1,7 @@
 //! Names and headers of segment files.
 
 use crate::error::JournalError;
-use crate::frame::{u32_at, u64_at};
+use crate::little_endian::{u32_at, u64_at};
 
 /// Bytes before the first frame of a segment.
 pub const SEGMENT_HEADER_BYTES: usize = 64;

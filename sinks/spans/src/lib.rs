@@ -33,6 +33,7 @@
 mod attributes;
 mod config;
 mod counters;
+mod flags;
 mod post;
 mod request;
 mod row;

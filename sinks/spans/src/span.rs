@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use tollgate_record::columns::index_of;
 
 use crate::row::Row;
-use crate::{attributes, stages};
+use crate::{attributes, flags, stages};
 
 const METHOD: usize = index_of("method").unwrap();
 const HTTP_ROUTE: usize = index_of("http_route").unwrap();
@@ -15,27 +15,15 @@ const ERROR_DETAIL: usize = index_of("error_detail").unwrap();
 /// Method of the record for all that are not known; the span's name then says `HTTP`.
 const OTHER_METHOD: &str = "_OTHER";
 
-/// Flag of the trace context: the trace is sampled (W3C Trace Context, section 3.2.2.5.1).
-const FLAG_SAMPLED: u32 = 0x01;
-/// It is known whether the parent is in another process (`SpanFlags` of OTLP).
-pub(crate) const FLAG_HAS_IS_REMOTE: u32 = 0x100;
-/// It is.
-const FLAG_IS_REMOTE: u32 = 0x200;
-
-/// The flags of the trace context.
-pub(crate) fn flags(row: &Row<'_>) -> u32 {
-    if row.sampled() == Some(true) { FLAG_SAMPLED } else { 0 }
-}
-
 /// Appends the span of a transaction, and those of its stages.
 pub(crate) fn append(row: &Row<'_>, spans: &mut Vec<Span>) {
     let (begin, end) = row.times_ns();
-    let remote = if row.parent().is_some() { FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE } else { 0 };
+    let remote = if row.parent().is_some() { flags::HAS_IS_REMOTE | flags::IS_REMOTE } else { 0 };
     spans.push(Span {
         trace_id: row.trace_id.to_vec(),
         span_id: row.span_id.to_vec(),
         parent_span_id: row.parent().unwrap_or_default().to_vec(),
-        flags: flags(row) | remote,
+        flags: flags::of(row) | remote,
         name: name(row),
         kind: SpanKind::Server.into(),
         start_time_unix_nano: begin.unsigned_abs(),

@@ -17,8 +17,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tollgate_record::columns::index_of;
 
+use crate::flags;
 use crate::row::Row;
-use crate::span::{FLAG_HAS_IS_REMOTE, flags};
 
 /// Spans that one transaction has at most: itself and its stages.
 pub(crate) const SPANS_OF_ONE_MAX: usize = 1 + BEFORE.len() + AFTER.len();
@@ -66,7 +66,7 @@ fn stage(row: &Row<'_>, number: u64, name: &str, from: i64, to: i64) -> Span {
         trace_id: row.trace_id.to_vec(),
         span_id: id(row.span_id, number),
         parent_span_id: row.span_id.to_vec(),
-        flags: flags(row) | FLAG_HAS_IS_REMOTE,
+        flags: flags::of(row) | flags::HAS_IS_REMOTE,
         name: name.to_owned(),
         kind: SpanKind::Internal.into(),
         start_time_unix_nano: from.unsigned_abs(),
