@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use tollgate_proxy_ship::{Answer, BatchName, Link, Quarantine, QuarantinedBatch, ShipOptions};
+use tollgate_proxy_ship::{BatchName, Link, PostOutcome, Quarantine, QuarantinedBatch, ShipOptions};
 use tollgate_record::{DecodeLimits, decode, json};
 
 /// Tries for one batch, while the collector asks to wait or cannot be reached.
@@ -127,10 +127,10 @@ pub async fn replay(
         let (mut tries, mut wait) = (1, options.backoff_min);
         let answer = loop {
             match link.post(bytes.clone()).await {
-                Answer::Again { cause, .. } if tries == TRIES_MAX => {
+                PostOutcome::Again { cause, .. } if tries == TRIES_MAX => {
                     return Err(QuarantineError::NotNow { name: name.to_string(), cause: cause.into() });
                 }
-                Answer::Again { after, .. } => tokio::time::sleep(after.unwrap_or(wait)).await,
+                PostOutcome::Again { after, .. } => tokio::time::sleep(after.unwrap_or(wait)).await,
                 answer => break answer,
             }
             (tries, wait) = (tries + 1, (wait * 2).min(backoff_max));
@@ -144,18 +144,20 @@ pub async fn replay(
 fn settle(
     quarantine: &Quarantine,
     name: &BatchName,
-    answer: Answer,
+    answer: PostOutcome,
     out: &mut dyn Write,
 ) -> Result<bool, QuarantineError> {
     match answer {
-        Answer::Acknowledged => {
+        PostOutcome::Acknowledged => {
             quarantine.remove(name)?;
             writeln!(out, "{name}\ttaken")?;
             return Ok(true);
         }
-        Answer::Refused { status, reason } => writeln!(out, "{name}\trefused again: {} {reason}", status.as_u16())?,
-        Answer::Forbidden { reason } => writeln!(out, "{name}\tthe certificate does not speak for it: {reason}")?,
-        Answer::Again { cause, .. } => writeln!(out, "{name}\tnot taken: {cause}")?,
+        PostOutcome::Refused { status, reason } => {
+            writeln!(out, "{name}\trefused again: {} {reason}", status.as_u16())?
+        }
+        PostOutcome::Forbidden { reason } => writeln!(out, "{name}\tthe certificate does not speak for it: {reason}")?,
+        PostOutcome::Again { cause, .. } => writeln!(out, "{name}\tnot taken: {cause}")?,
     }
     Ok(false)
 }

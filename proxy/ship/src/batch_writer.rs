@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tollgate_record::{BatchHeader, Record, SealLimits, gap_batch};
 
 use crate::ring::Ring;
-use crate::sealer::{Job, Numbered, SealQueue};
+use crate::sealer::{Job, NumberedBuilder, SealQueue};
 
 /// Fewer rows than this are sealed at once: handing them to another thread would take longer.
 const ROWS_MIN: usize = 256;
@@ -18,8 +18,8 @@ const ROWS_MIN: usize = 256;
 /// The batches of one worker.
 pub struct BatchWriter {
     worker: usize,
-    current: Numbered,
-    other: Arc<Mutex<Option<Numbered>>>,
+    current: NumberedBuilder,
+    other: Arc<Mutex<Option<NumberedBuilder>>>,
     next_batch_seq: u64,
     level: i32,
     ring: Arc<Ring>,
@@ -31,8 +31,8 @@ impl BatchWriter {
     /// Begins without rows.
     #[must_use]
     pub fn new(worker: usize, header: BatchHeader, limits: SealLimits, level: i32, jobs: SealQueue) -> Self {
-        let other = Arc::new(Mutex::new(Some(Numbered::new(header.clone(), limits))));
-        let current = Numbered::new(header, limits);
+        let other = Arc::new(Mutex::new(Some(NumberedBuilder::new(header.clone(), limits))));
+        let current = NumberedBuilder::new(header, limits);
         Self { worker, current, other, next_batch_seq: 1, level, ring: jobs.ring.clone(), jobs: Some(jobs) }
     }
 

@@ -34,7 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use batch_file::promises;
 pub use batch_file::{BatchName, ReadError};
 pub use batch_writer::BatchWriter;
-pub use link::{Answer, Link};
+pub use link::{Link, PostOutcome};
 pub use metrics::ShipMetrics;
 pub use options::{Collector, LinkOptions, ShipOptions};
 pub use quarantine::{Quarantine, QuarantineLimits, QuarantinedBatch, RefusalNote};

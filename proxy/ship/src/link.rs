@@ -38,7 +38,7 @@ const BATCH_TYPE: &str = "application/vnd.apache.arrow.stream";
 
 /// The result of a post.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum PostOutcome {
     /// The batch is on stable storage.
     Acknowledged,
     /// The batch must never be sent again.
@@ -69,41 +69,41 @@ pub struct Link(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     options: LinkOptions,
-    at_hand: Mutex<AtHand>,
+    state: Mutex<LinkState>,
 }
 
 #[derive(Debug)]
-struct AtHand {
+struct LinkState {
     /// Number of the connection: a post that failed drops only the connection that it used.
     generation: u64,
     connection: Option<Connection>,
     /// The time until which each collector is skipped.
-    away_until: Vec<Option<Instant>>,
+    skipped_until: Vec<Option<Instant>>,
     /// Whether a connection to a better collector is being tried.
-    trying: bool,
+    switching: bool,
 }
 
 #[derive(Debug)]
 struct Connection {
     collector: usize,
     sender: SendRequest<Full<Bytes>>,
-    born: Instant,
+    opened_at: Instant,
     /// Whether a post was answered on the connection.
-    proved: bool,
+    has_answered: bool,
 }
 
-impl AtHand {
+impl LinkState {
     /// Returns the collector to use: the first that is not skipped, else the one whose time ends first.
     fn best(&self, now: Instant) -> usize {
-        let waits = self.away_until.iter().map(|until| until.map_or(Duration::ZERO, |until| until - now));
+        let waits = self.skipped_until.iter().map(|until| until.map_or(Duration::ZERO, |until| until - now));
         // `min_by_key` returns the first of equals, which is the preferred collector.
         waits.enumerate().min_by_key(|(_, wait)| *wait).map_or(0, |(index, _)| index)
     }
 
     fn install(&mut self, collector: usize, sender: SendRequest<Full<Bytes>>) {
         self.generation += 1;
-        self.away_until[collector] = None;
-        self.connection = Some(Connection { collector, sender, born: Instant::now(), proved: false });
+        self.skipped_until[collector] = None;
+        self.connection = Some(Connection { collector, sender, opened_at: Instant::now(), has_answered: false });
     }
 }
 
@@ -113,14 +113,14 @@ impl Link {
     /// Begins without a connection; the first post makes one.
     #[must_use]
     pub fn new(options: LinkOptions) -> Self {
-        let away_until = vec![None; options.collectors.len()];
-        let at_hand = AtHand { generation: 0, connection: None, away_until, trying: false };
-        Self(Arc::new(Shared { options, at_hand: Mutex::new(at_hand) }))
+        let skipped_until = vec![None; options.collectors.len()];
+        let state = LinkState { generation: 0, connection: None, skipped_until, switching: false };
+        Self(Arc::new(Shared { options, state: Mutex::new(state) }))
     }
 
     /// Posts one batch, and returns what became of it. It does not retry.
-    pub async fn post(&self, batch: Bytes) -> Answer {
-        let again = |cause| Answer::Again { cause, after: None };
+    pub async fn post(&self, batch: Bytes) -> PostOutcome {
+        let again = |cause| PostOutcome::Again { cause, after: None };
         let (mut sender, authority, generation) = match self.connected().await {
             Ok(connected) => connected,
             Err(cause) => return again(cause),
@@ -149,45 +149,46 @@ impl Link {
         }
     }
 
-    async fn answered(&self, generation: u64, answer: Answer) -> Answer {
-        let mut at_hand = self.0.at_hand.lock().await;
-        let AtHand { generation: current, connection, away_until, .. } = &mut *at_hand;
+    async fn answered(&self, generation: u64, answer: PostOutcome) -> PostOutcome {
+        let mut state = self.0.state.lock().await;
+        let LinkState { generation: current, connection, skipped_until, .. } = &mut *state;
         let Some(connection) = connection.as_mut().filter(|_| *current == generation) else { return answer };
-        connection.proved = true;
-        if let Answer::Again { cause: "status_503", after } = &answer
+        connection.has_answered = true;
+        if let PostOutcome::Again { cause: "status_503", after } = &answer
             && self.0.options.collectors.len() > 1
         {
             let wait = after.unwrap_or_default().max(self.0.options.failback_after);
-            away_until[connection.collector] = Some(Instant::now() + wait);
-            at_hand.connection = None;
+            skipped_until[connection.collector] = Some(Instant::now() + wait);
+            state.connection = None;
             // Retry-After is the wait of this collector; the next post goes to another at once.
-            return Answer::Again { cause: "status_503", after: None };
+            return PostOutcome::Again { cause: "status_503", after: None };
         }
         answer
     }
 
     async fn connected(&self) -> Result<Connected, &'static str> {
-        let mut at_hand = self.0.at_hand.lock().await;
-        let (now, best) = (Instant::now(), at_hand.best(Instant::now()));
-        let usable = at_hand.connection.as_ref().filter(|connection| {
-            !connection.sender.is_closed() && now - connection.born < self.0.options.connection_age_max
+        let mut state = self.0.state.lock().await;
+        let (now, best) = (Instant::now(), state.best(Instant::now()));
+        let usable = state.connection.as_ref().filter(|connection| {
+            !connection.sender.is_closed() && now - connection.opened_at < self.0.options.connection_age_max
         });
         if let Some(connection) = usable {
             let (sender, collector) = (connection.sender.clone(), connection.collector);
-            if best < collector && !at_hand.trying {
-                at_hand.trying = true;
-                tokio::spawn(self.0.clone().go_over(best));
+            if best < collector && !state.switching {
+                state.switching = true;
+                tokio::spawn(self.0.clone().switch_to(best));
             }
-            return Ok((sender, self.0.options.collectors[collector].authority.clone(), at_hand.generation));
+            return Ok((sender, self.0.options.collectors[collector].authority.clone(), state.generation));
         }
+        // The lock is held while connecting: the other posters wait for this connection instead of making their own.
         match self.0.connect(best).await {
             Ok(sender) => {
-                at_hand.install(best, sender.clone());
-                Ok((sender, self.0.options.collectors[best].authority.clone(), at_hand.generation))
+                state.install(best, sender.clone());
+                Ok((sender, self.0.options.collectors[best].authority.clone(), state.generation))
             }
             Err(cause) => {
-                at_hand.connection = None;
-                at_hand.away_until[best] = Some(Instant::now() + self.0.options.failback_after);
+                state.connection = None;
+                state.skipped_until[best] = Some(Instant::now() + self.0.options.failback_after);
                 Err(cause)
             }
         }
@@ -196,32 +197,32 @@ impl Link {
 
 impl Shared {
     /// Connects to a better collector beside the current connection, and replaces it.
-    async fn go_over(self: Arc<Self>, collector: usize) {
+    async fn switch_to(self: Arc<Self>, collector: usize) {
         let connected = self.connect(collector).await;
-        let mut at_hand = self.at_hand.lock().await;
-        at_hand.trying = false;
+        let mut state = self.state.lock().await;
+        state.switching = false;
         match connected {
             Ok(sender) => {
                 tracing::info!(
                     collector = self.options.collectors[collector].authority,
                     "records go to this collector again"
                 );
-                at_hand.install(collector, sender);
+                state.install(collector, sender);
             }
-            Err(_) => at_hand.away_until[collector] = Some(Instant::now() + self.options.failback_after),
+            Err(_) => state.skipped_until[collector] = Some(Instant::now() + self.options.failback_after),
         }
     }
 
     /// Drops the connection. Its collector is skipped if the post `failed`, or if the connection closed without any answer.
     async fn drop_connection(&self, generation: u64, failed: bool) {
-        let mut at_hand = self.at_hand.lock().await;
-        if at_hand.generation != generation {
+        let mut state = self.state.lock().await;
+        if state.generation != generation {
             return;
         }
-        if let Some(connection) = at_hand.connection.take()
-            && (failed || !connection.proved)
+        if let Some(connection) = state.connection.take()
+            && (failed || !connection.has_answered)
         {
-            at_hand.away_until[connection.collector] = Some(Instant::now() + self.options.failback_after);
+            state.skipped_until[connection.collector] = Some(Instant::now() + self.options.failback_after);
         }
     }
 
@@ -259,19 +260,19 @@ async fn connect(collector: &Collector, tls: &Arc<ClientConfig>) -> Result<SendR
     Ok(sender)
 }
 
-async fn answer_of(response: Response<Incoming>) -> Answer {
+async fn answer_of(response: Response<Incoming>) -> PostOutcome {
     let status = response.status();
     let after = || {
         let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
         Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
     };
     match status.as_u16() {
-        200..=299 => Answer::Acknowledged,
-        429 => Answer::Again { cause: "status_429", after: after() },
-        503 => Answer::Again { cause: "status_503", after: after() },
-        403 => Answer::Forbidden { reason: reason(response.into_body()).await },
-        400 | 413 | 415 | 422 => Answer::Refused { status, reason: reason(response.into_body()).await },
-        _ => Answer::Again { cause: "status_other", after: after() },
+        200..=299 => PostOutcome::Acknowledged,
+        429 => PostOutcome::Again { cause: "status_429", after: after() },
+        503 => PostOutcome::Again { cause: "status_503", after: after() },
+        403 => PostOutcome::Forbidden { reason: reason(response.into_body()).await },
+        400 | 413 | 415 | 422 => PostOutcome::Refused { status, reason: reason(response.into_body()).await },
+        _ => PostOutcome::Again { cause: "status_other", after: after() },
     }
 }
 

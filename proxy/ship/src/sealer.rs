@@ -13,12 +13,12 @@ use tollgate_record::{BatchBuilder, BatchHeader, SealLimits};
 use crate::ring::Ring;
 
 /// A batch builder, and the number that its next batch would have.
-pub(crate) struct Numbered {
+pub(crate) struct NumberedBuilder {
     pub builder: BatchBuilder,
     next: u64,
 }
 
-impl Numbered {
+impl NumberedBuilder {
     pub fn new(header: BatchHeader, limits: SealLimits) -> Self {
         Self { builder: BatchBuilder::new(header, limits), next: 1 }
     }
@@ -57,8 +57,8 @@ pub struct SealQueue {
 
 pub(crate) struct Job {
     pub worker: usize,
-    pub full: Numbered,
-    pub back: Arc<Mutex<Option<Numbered>>>,
+    pub full: NumberedBuilder,
+    pub back: Arc<Mutex<Option<NumberedBuilder>>>,
     /// Raw bytes of the rows.
     pub bytes: u64,
 }

@@ -180,7 +180,7 @@ async fn post_all(shared: Arc<Shared>) {
     loop {
         let work = shared.ring.work.notified();
         match shared.next() {
-            Some(load) => shared.ship(load).await,
+            Some(batch) => shared.ship(batch).await,
             None => tokio::select! {
                 () = work => {}
                 () = shared.forbidden.next_try() => {}

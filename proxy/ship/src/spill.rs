@@ -10,8 +10,8 @@ use tollgate_record::vocabulary::GapReason;
 use tollgate_storage::Storage;
 
 use crate::batch_file;
-use crate::delivery::Load;
-use crate::link::Answer;
+use crate::delivery::QueuedBatch;
+use crate::link::PostOutcome;
 use crate::ring::{FinalGaps, HeldBatch, SpoolState};
 use crate::shipper::{Shared, blocking};
 use crate::spool::{self, SpoolFile};
@@ -57,7 +57,7 @@ impl Shared {
                 () = tokio::time::sleep(SPOOL_RETRY) => {}
                 () = self.stop.cancelled() => {}
             }
-            self.hand_back(Load::Disk(file.clone()));
+            self.hand_back(QueuedBatch::Disk(file.clone()));
             return None;
         }
         tracing::warn!(%error, name = %file.name, "a spooled batch cannot be read back and is set aside");
@@ -138,7 +138,7 @@ impl Shared {
             let kept = match (self.storage(), &self.link) {
                 (Some(storage), _) => blocking(move || spool::write_last(&*storage, worker, &batch).map(drop)).await,
                 (None, Some(link)) => match tokio::time::timeout(FINAL_GAPS_MAX, link.post(batch.bytes)).await {
-                    Ok(Answer::Acknowledged) => Ok(()),
+                    Ok(PostOutcome::Acknowledged) => Ok(()),
                     _ => Err(io::Error::other("there is no spool, and the collector did not take the report")),
                 },
                 (None, None) => Ok(()),

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use http::header::HeaderName;
 use tollgate_config::{ConfigError, Diagnostics, Loaded, Spanned};
 use tollgate_proxy_config::{AcceptProxyProtocol, Hmac, KeyPair, ProxyConfig};
+use tollgate_proxy_http::cidr::Cidr;
+use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
 use tollgate_record::redact::{QueryPolicy, TokenHasher};
 use tollgate_tls::Identity;
 
@@ -20,8 +22,6 @@ use super::compile_route::routes;
 use super::compile_upstream::{Upstreams, services};
 use super::{HmacConfig, ListenerConfig, RuntimeConfig};
 use super::{compile_tls, fixed};
-use tollgate_proxy_http::cidr::Cidr;
-use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
 
 /// Most workers.
 const WORKERS_MAX: usize = 1_024;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tollgate_config::{Diagnostics, Spanned};
 use tollgate_proxy_config::{ListenerCaps, ServiceCaps};
-
-use super::RuntimeConfig;
 use tollgate_proxy_http::quota::clients::{ClientConnections, ClientRates, ROW};
 use tollgate_proxy_http::quota::rate::{Pace, Rate};
 use tollgate_proxy_http::quota::{ListenerQuota, RequestQuota, ServiceQuota};
+
+use super::RuntimeConfig;
 
 /// Requests a second.
 const RATE: std::ops::RangeInclusive<f64> = 0.001..=1e6;

@@ -6,13 +6,13 @@ use http::Method;
 use http::header::{HeaderName, HeaderValue};
 use tollgate_config::{Diagnostics, Spanned};
 use tollgate_proxy_config::{HeaderEditing, HeaderMatch, ProxyConfig, Route};
+use tollgate_proxy_http::header_edits::{self, HeaderEdits};
+use tollgate_proxy_http::rewrite::Rewrite;
+use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Reach, Router, Wanted};
 use tollgate_record::redact::{Headers, QueryPolicy};
 
 use super::compile::noted;
 use super::{PathConfig, RouteConfig};
-use tollgate_proxy_http::header_edits::{self, HeaderEdits};
-use tollgate_proxy_http::rewrite::Rewrite;
-use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Reach, Router, Wanted};
 
 /// Conditions of one route, and edits of one message.
 const FIELDS_MAX: usize = 32;

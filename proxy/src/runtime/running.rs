@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
 use tollgate_proxy_ship::{self as ship, Ring, Sealer, Shipper};
 
 use crate::admin::Admin;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tollgate_proxy_config::Http2;
+use tollgate_proxy_http::h2_flood::FloodMeter;
 
 use crate::socket::IoFacts;
 use crate::socket::read_readiness::ReadReadiness;
 use crate::task::timer::Deadline;
-use tollgate_proxy_config::Http2;
-use tollgate_proxy_http::h2_flood::FloodMeter;
 
 /// A socket that notes what is read, and fails once a write makes no progress for too long.
 #[derive(Debug)]

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{HeaderName, HeaderValue};
+use tollgate_proxy_http::quota::Admitted;
 use tollgate_record::vocabulary::ClientIpSource;
 use tollgate_tls::{PeerCertificate, ServerPolicy};
 
 use crate::socket::IoFacts;
 use crate::task::cancel::Abort;
 use crate::task::stream;
-use tollgate_proxy_http::quota::Admitted;
 
 /// Facts of one client connection.
 #[derive(Debug)]

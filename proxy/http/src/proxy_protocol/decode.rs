@@ -10,8 +10,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{SIGNATURE, TCP4, TCP6, VERSION_LOCAL, VERSION_PROXY};
 use tollgate_proxy_config::AcceptedVersion;
+
+use super::{SIGNATURE, TCP4, TCP6, VERSION_LOCAL, VERSION_PROXY};
 
 /// Longest header of version 1, with its end (section 2.1).
 pub const V1_BYTES_MAX: usize = 107;

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{SIGNATURE, TCP4, TCP6, VERSION_LOCAL, VERSION_PROXY};
 use tollgate_proxy_config::ProxyProtocol;
+
+use super::{SIGNATURE, TCP4, TCP6, VERSION_LOCAL, VERSION_PROXY};
 
 /// Returns the header of a connection that serves `source`, a client that connected to `destination`. Empty for
 /// [`ProxyProtocol::None`].

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
-
 use tollgate_proxy_config::ProxyProtocol;
 
 use super::decode::*;

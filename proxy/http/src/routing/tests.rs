@@ -1,5 +1,6 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 fn pattern(hosts: &[&str], paths: &[&str], methods: &[&str]) -> Pattern {
     asking(hosts, paths, methods, &[])

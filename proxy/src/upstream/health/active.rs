@@ -17,6 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
+use tollgate_proxy_config::Protocol;
+use tollgate_proxy_http::proxy_protocol::encode;
 
 use crate::health::{Check, clock_ms};
 use crate::metrics::Metrics;
@@ -26,8 +28,6 @@ use crate::upstream::UpstreamFacts;
 use crate::upstream::dial::LocalTasks;
 use crate::upstream::dns::Resolver;
 use crate::upstream::reach::{Socket, reach};
-use tollgate_proxy_config::Protocol;
-use tollgate_proxy_http::proxy_protocol::encode;
 
 /// Checks that run at one time.
 const CHECKS_AT_ONE_TIME_MAX: usize = 64;
