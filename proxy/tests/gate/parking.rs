@@ -74,7 +74,7 @@ trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
 #[test]
-fn it_serves_whatever_comes_next() {
+fn a_parked_connection_serves_whatever_comes_next() {
     let gate = gate("http1_rest: 10ms");
     let mut served = 0;
     each_kind(&gate, |mut stream| {
@@ -113,7 +113,7 @@ fn it_serves_whatever_comes_next() {
 }
 
 #[test]
-fn it_rests_before_its_first_request() {
+fn a_connection_is_parked_before_its_first_request() {
     let gate = gate("http1_rest: 10ms");
     let mut stream = gate.connect();
     until(&gate, RESTING, 1.0);
@@ -139,7 +139,7 @@ fn half_a_head_behind_a_request_is_not_lost() {
 }
 
 #[test]
-fn who_works_does_not_rest() {
+fn a_busy_connection_is_not_parked() {
     let upstream = Upstream::start(|mut stream, _| {
         crate::rig::read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
@@ -169,7 +169,7 @@ fn who_works_does_not_rest() {
 }
 
 #[test]
-fn the_time_for_the_next_head_goes_on_while_it_rests() {
+fn the_time_for_the_next_head_goes_on_while_parked() {
     let gate = gate("header_read: 3s, http1_rest: 1500ms");
     let mut begun = gate.connect();
     let mut silent = tls(gate.tls, &config(&gate.ca, &rustls::version::TLS13));
@@ -191,7 +191,7 @@ fn the_time_for_the_next_head_goes_on_while_it_rests() {
 }
 
 #[test]
-fn it_ends_with_its_client() {
+fn a_parked_connection_ends_with_its_client() {
     let gate = gate("http1_rest: 10ms");
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         for clean in [true, false] {
@@ -219,7 +219,7 @@ fn it_ends_with_its_client() {
 }
 
 #[test]
-fn records_of_tls_without_a_request_are_answered_and_it_rests_on() {
+fn tls_records_without_a_request_are_answered_while_parked() {
     let gate = gate("http1_rest: 10ms");
     let mut stream = tls(gate.tls, &config(&gate.ca, &rustls::version::TLS13));
     say(&mut stream, GET);
@@ -237,7 +237,7 @@ fn records_of_tls_without_a_request_are_answered_and_it_rests_on() {
 }
 
 #[test]
-fn garbage_is_what_it_was_before() {
+fn garbage_is_refused_as_on_an_active_connection() {
     let gate = gate("http1_rest: 10ms");
     let mut secure = tls(gate.tls, &config(&gate.ca, &rustls::version::TLS13));
     say(&mut secure, GET);
@@ -259,7 +259,7 @@ fn garbage_is_what_it_was_before() {
 }
 
 #[test]
-fn a_drain_closes_it_at_once() {
+fn a_drain_closes_a_parked_connection_at_once() {
     let mut gate = gate("http1_rest: 10ms, drain_first_request: 20s");
     let mut stream = tls(gate.tls, &config(&gate.ca, &rustls::version::TLS13));
     say(&mut stream, GET);
