@@ -15,7 +15,7 @@
 //! admin    client          the endpoint of operators; listeners, TLS and protocols of clients
 //!     transaction          one request and its record
 //!     upstream             connections to upstreams; generic over the body
-//!     reload, metrics      the plan in force; counters
+//!     reload, metrics      the configuration in force; counters
 //!     plan                 the configuration, compiled
 //! health, socket, task     state of upstreams; sockets that note what they carry; cancellation and deadlines
 //! ```

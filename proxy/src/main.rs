@@ -1,7 +1,7 @@
 //! The proxy as a program.
 //!
-//! Exit status: 0 after a drain; 1 if it could not start, or `top` got no answer; 2 if the configuration or the command line
-//! is wrong.
+//! Exit status: 0 after a drain; 1 if it could not start, or `top` got no answer; 2 if the configuration or the command
+//! line is wrong.
 
 mod commands;
 
@@ -85,18 +85,18 @@ fn main() -> ExitCode {
     if let Some(Command::Check { format, deny_warnings, .. }) = arguments.command {
         return check::run(&file, format, deny_warnings);
     }
-    let plan = match RuntimeConfig::load(&file) {
-        Ok(plan) => plan,
+    let config = match RuntimeConfig::load(&file) {
+        Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     let outcome = match arguments.command {
-        Some(Command::PrintConfig { .. }) => print_config::run(&plan),
-        Some(Command::Quarantine { action }) => quarantine::run(&plan, action),
+        Some(Command::PrintConfig { .. }) => print_config::run(&config),
+        Some(Command::Quarantine { action }) => quarantine::run(&config, action),
         Some(Command::Check { .. } | Command::Diff { .. } | Command::Top(_)) => Ok(()),
-        None => run(plan),
+        None => run(config),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,11 +108,11 @@ fn main() -> ExitCode {
 }
 
 /// Runs until SIGTERM or SIGINT, then drains; SIGHUP reads the configuration again.
-fn run(plan: RuntimeConfig) -> anyhow::Result<()> {
+fn run(config: RuntimeConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything runs, so that an early signal does not end the process.
     let mut signals = runtime.block_on(async { Signals::new() }).context("signals cannot be waited for")?;
-    let running = start_on(plan, inherited_sockets()?)?;
+    let running = start_on(config, inherited_sockets()?)?;
     for (name, address) in &running.addresses {
         tracing::info!(listener = name, %address, "listening");
     }

@@ -97,7 +97,7 @@ impl Metrics {
         named.contains(service) || (named.len() < SERVICES_MAX && named.insert(service.to_owned()))
     }
 
-    /// Notes that another plan is in force, and ends the time series of services that it lacks.
+    /// Notes that another configuration is in force, and ends the time series of services that it lacks.
     pub fn reloaded(&self, before: &RuntimeConfig, now: &RuntimeConfig) {
         if before.revision != now.revision {
             let _absent = self.config_info.remove_label_values(&[&before.revision]);
@@ -170,11 +170,12 @@ impl WorkerMetrics {
     }
 }
 
-/// One worker's counts of the services of one plan since its last flush.
+/// One worker's counts of the services of one configuration since its last flush.
 pub struct ServiceCounts {
     shared: Arc<Metrics>,
-    plan: Arc<RuntimeConfig>,
-    /// By index into [`RuntimeConfig::services`], and one more for transactions without a route. Created at the first count.
+    config: Arc<RuntimeConfig>,
+    /// By index into [`RuntimeConfig::services`], and one more for transactions without a route. Created at the first
+    /// count.
     services: RefCell<Vec<Option<Box<ServiceMetrics>>>>,
     touched: RefCell<Vec<usize>>,
 }
@@ -193,14 +194,14 @@ impl std::fmt::Debug for ServiceCounts {
 
 impl ServiceCounts {
     #[must_use]
-    pub fn new(shared: Arc<Metrics>, plan: Arc<RuntimeConfig>) -> Self {
-        let services = std::iter::repeat_with(|| None).take(plan.services.len() + 1).collect();
-        Self { shared, plan, services: RefCell::new(services), touched: RefCell::default() }
+    pub fn new(shared: Arc<Metrics>, config: Arc<RuntimeConfig>) -> Self {
+        let services = std::iter::repeat_with(|| None).take(config.services.len() + 1).collect();
+        Self { shared, config, services: RefCell::new(services), touched: RefCell::default() }
     }
 
     /// Counts a transaction that has ended.
     pub fn transaction(&self, service: Option<usize>, status: Option<u16>, took: Duration, class: Option<ErrorClass>) {
-        let index = service.unwrap_or(self.plan.services.len());
+        let index = service.unwrap_or(self.config.services.len());
         let mut services = self.services.borrow_mut();
         let metrics = services[index].get_or_insert_with(|| Box::new(self.service(index)));
         if let Some(status) = status {
@@ -216,7 +217,7 @@ impl ServiceCounts {
     }
 
     fn service(&self, index: usize) -> ServiceMetrics {
-        let name = match self.plan.services.get(index) {
+        let name = match self.config.services.get(index) {
             None => NO_SERVICE,
             Some(service) if self.shared.admits(&service.name) => &service.name,
             Some(_) => OVERFLOW,

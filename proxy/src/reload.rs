@@ -1,15 +1,16 @@
-//! Changes the plan while the proxy runs: for all workers, or for none.
+//! Changes the configuration while the proxy runs: for all workers, or for none.
 //!
 //! ```text
 //! SIGHUP, POST /reload ─▶ queue ─▶ reload thread: read, check and compile everything ─▶ adopt ─▶ worker 0 … N-1
-//!                                       └─ wrong: the plan in force stays                 └─ cannot fail
+//!                                       └─ wrong: the one in force stays                  └─ cannot fail
 //! ```
 //! One thread does it, because reading 11,000 services takes longer than a worker may be away, and so that two reloads
-//! cannot cross. It answers once every worker has adopted the new plan: a request sent after the answer is served under it.
-//! It also frees old plans, once the last transaction that began under one has ended, so that no worker spends its time on
-//! that.
+//! cannot cross. It answers once every worker has adopted the new configuration: a request sent after the answer is
+//! served under it. It also frees old configurations, once the last transaction that began under one has ended, so that
+//! no worker spends its time on that.
 //!
-//! Bounds: [`REQUESTS_MAX`] reloads that wait; [`CONFIGS_MAX`] plans in memory; [`ADOPT_MAX`] for a worker to adopt.
+//! Bounds: [`REQUESTS_MAX`] reloads that wait; [`CONFIGS_MAX`] configurations in memory; [`ADOPT_MAX`] for a worker to
+//! adopt.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,39 +25,39 @@ use crate::plan::RuntimeConfig;
 
 /// Reloads that wait for their turn. More would be of no use.
 const REQUESTS_MAX: usize = 4;
-/// Plans in memory: the plan in force, and earlier ones that transactions began under.
+/// Configurations in memory: the one in force, and earlier ones that transactions began under.
 pub const CONFIGS_MAX: usize = 32;
-/// Wait for a worker to adopt a plan. A worker that takes longer is busy, and adopts it later.
+/// Wait for a worker to adopt a configuration. A worker that takes longer is busy, and adopts it later.
 const ADOPT_MAX: Duration = Duration::from_secs(10);
-/// How often old plans are freed.
+/// How often old configurations are freed.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// A plan for a worker to adopt.
+/// A configuration for a worker to adopt.
 #[derive(Debug)]
 pub struct Adopt {
-    pub plan: Arc<RuntimeConfig>,
-    /// Gets a message once the plan is in force there.
+    pub config: Arc<RuntimeConfig>,
+    /// Gets a message once the configuration is in force there.
     pub adopted: SyncSender<()>,
 }
 
-/// The plan in force, for threads other than workers.
+/// The configuration in force, for threads other than workers.
 #[derive(Debug, Clone)]
 pub struct InForce(Arc<RwLock<Arc<RuntimeConfig>>>);
 
 impl InForce {
     #[must_use]
-    pub fn new(plan: Arc<RuntimeConfig>) -> Self {
-        Self(Arc::new(RwLock::new(plan)))
+    pub fn new(config: Arc<RuntimeConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
     }
 
-    /// The plan in force. Do not keep it.
+    /// The configuration in force. Do not keep it.
     #[must_use]
-    pub fn plan(&self) -> Arc<RuntimeConfig> {
+    pub fn config(&self) -> Arc<RuntimeConfig> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn replace(&self, plan: Arc<RuntimeConfig>) -> Arc<RuntimeConfig> {
-        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), plan)
+    fn replace(&self, config: Arc<RuntimeConfig>) -> Arc<RuntimeConfig> {
+        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), config)
     }
 }
 
@@ -69,13 +70,13 @@ pub struct Reloaded {
     pub new: String,
 }
 
-/// Why the plan in force stays.
+/// Why the configuration in force stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The configuration is wrong, or changes what only a restart can.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Too many earlier plans are in use.
+    /// Too many earlier configurations are in use.
     #[error(
         "{CONFIGS_MAX} earlier configurations are still in use by transactions that go on; wait for them to end, or start the proxy again"
     )]
@@ -110,7 +111,7 @@ impl Reloader {
         Ok((Self(requests), thread))
     }
 
-    /// Asks for a reload. The result comes once every worker has adopted the plan.
+    /// Asks for a reload. The result comes once every worker has adopted the configuration.
     ///
     /// # Errors
     /// Too many wait already, or the proxy is stopping.
@@ -156,13 +157,13 @@ impl Reloads {
         if self.old.len() + 1 >= CONFIGS_MAX {
             return Err(ReloadError::ConfigsInUse);
         }
-        let before = self.in_force.plan();
-        let plan = Arc::new(before.reload()?);
-        self.in_force.replace(plan.clone());
+        let before = self.in_force.config();
+        let config = Arc::new(before.reload()?);
+        self.in_force.replace(config.clone());
         let (adopted, all) = sync_channel(self.workers.len());
         let asked = |worker: &&mpsc::Sender<Adopt>| {
-            // A worker that has ended adopts no plan.
-            worker.blocking_send(Adopt { plan: plan.clone(), adopted: adopted.clone() }).is_ok()
+            // A worker that has ended adopts no configuration.
+            worker.blocking_send(Adopt { config: config.clone(), adopted: adopted.clone() }).is_ok()
         };
         let asked = self.workers.iter().filter(asked).count();
         drop(adopted);
@@ -172,8 +173,8 @@ impl Reloads {
                 break;
             }
         }
-        let reloaded = Reloaded { old: before.revision.clone(), new: plan.revision.clone() };
-        self.metrics.reloaded(&before, &plan);
+        let reloaded = Reloaded { old: before.revision.clone(), new: config.revision.clone() };
+        self.metrics.reloaded(&before, &config);
         self.old.push(before);
         self.sweep();
         Ok(reloaded)
@@ -193,9 +194,9 @@ impl Reloads {
         self.metrics.reloads.with_label_values(&[label]).inc();
     }
 
-    /// Frees the plans that no transaction holds. No transaction can take a hold of them again.
+    /// Frees the configurations that no transaction holds. No transaction can take a hold of them again.
     fn sweep(&mut self) {
-        self.old.retain(|plan| Arc::strong_count(plan) > 1);
+        self.old.retain(|config| Arc::strong_count(config) > 1);
         self.metrics.plans_in_use.set(1 + self.old.len() as i64);
     }
 }

@@ -1,8 +1,8 @@
 //! The admin endpoint, on a thread of its own so that a scrape costs no transaction.
 //!
-//! `/metrics` `/metrics.json` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no secret)
-//! `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each
-//! service and their health). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
+//! `/metrics` `/metrics.json` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no
+//! secret) `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each service
+//! and their health). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
@@ -138,18 +138,18 @@ impl Admin {
                 let why = "requests wait: no room for records, and records.overflow is block\n";
                 text(StatusCode::SERVICE_UNAVAILABLE, why.into())
             }
-            // Ready in spite of troubles: traffic is served, and records that do not arrive must not take a fleet out of its
-            // load balancer.
+            // Ready in spite of troubles: traffic is served, and records that do not arrive must not take a fleet out
+            // of its load balancer.
             "/readyz" => {
                 let troubles = self.ring.troubles();
                 let told: String = troubles.iter().map(|trouble| format!("records: {trouble}\n")).collect();
                 text(StatusCode::OK, format!("ready\n{told}"))
             }
-            "/config" => match tollgate_config::to_yaml(&self.in_force.plan().config) {
+            "/config" => match tollgate_config::to_yaml(&self.in_force.config().file) {
                 Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },
-            "/upstreams" => answer(StatusCode::OK, "application/json", upstreams_view::json(&self.in_force.plan())),
+            "/upstreams" => answer(StatusCode::OK, "application/json", upstreams_view::json(&self.in_force.config())),
             "/inflight" => answer(StatusCode::OK, "application/json", self.inflight().await),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -173,7 +173,7 @@ impl Admin {
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-                let revision = &self.in_force.plan().revision;
+                let revision = &self.in_force.config().revision;
                 (status, serde_json::json!({ "errors": errors, "in_force": revision }))
             }
         };
@@ -215,8 +215,8 @@ impl Admin {
     }
 }
 
-/// Whether a page in a browser made the request. Any page may send a POST to any address that its reader can reach, this
-/// machine included; the browser then sets one of these fields.
+/// Whether a page in a browser made the request. Any page may send a POST to any address that its reader can reach,
+/// this machine included; the browser then sets one of these fields.
 fn is_of_page(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }

@@ -7,19 +7,19 @@ use crate::plan::{RuntimeConfig, ServiceConfig, TargetConfig};
 
 /// Every service with its targets, as JSON.
 #[must_use]
-pub fn json(plan: &RuntimeConfig) -> String {
+pub fn json(config: &RuntimeConfig) -> String {
     let now_ms = clock_ms();
-    let services: Vec<Value> = plan.services.iter().map(|service| service_json(plan, service, now_ms)).collect();
+    let services: Vec<Value> = config.services.iter().map(|service| service_json(config, service, now_ms)).collect();
     Value::Array(services).to_string() + "\n"
 }
 
-fn service_json(plan: &RuntimeConfig, service: &ServiceConfig, now_ms: u64) -> Value {
-    let targets: Vec<Value> = service.targets.iter().map(|target| target_json(plan, target, now_ms)).collect();
+fn service_json(config: &RuntimeConfig, service: &ServiceConfig, now_ms: u64) -> Value {
+    let targets: Vec<Value> = service.targets.iter().map(|target| target_json(config, target, now_ms)).collect();
     json!({"service": service.name, "balance": service.balance, "targets": targets})
 }
 
-fn target_json(plan: &RuntimeConfig, target: &TargetConfig, now_ms: u64) -> Value {
-    let state = &plan.upstreams[target.upstream].state;
+fn target_json(config: &RuntimeConfig, target: &TargetConfig, now_ms: u64) -> Value {
+    let state = &config.upstreams[target.upstream].state;
     let (failures, ejections) = state.failures();
     let checked_out = target.check.as_ref().is_some_and(|check| check.is_out());
     let condition = match (state.is_ejected(now_ms), checked_out) {

@@ -18,8 +18,8 @@ use crate::transaction::TlsFacts;
 /// Room for a read of the client's hello, which has a few hundred bytes most of the time.
 const HELLO_BYTES: usize = 4_096;
 
-/// Shakes hands under the policy of the name that the client asks for. The name is noted in `facts` as soon as it is known, so
-/// that the record of a failure has it; the rest once the handshake is done.
+/// Shakes hands under the policy of the name that the client asks for. The name is noted in `facts` as soon as it is
+/// known, so that the record of a failure has it; the rest once the handshake is done.
 ///
 /// # Errors
 /// The handshake failed; [`tollgate_tls::handshake_failure_reason`] names the reason.

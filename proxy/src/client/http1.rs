@@ -36,8 +36,8 @@ impl Server {
         }
     }
 
-    /// Serves requests until the connection ends, or may be parked. Returns the socket then. `waited_since` is when the wait for
-    /// its first head began, if that is not now.
+    /// Serves requests until the connection ends, or may be parked. Returns the socket then. `waited_since` is when the
+    /// wait for its first head began, if that is not now.
     async fn serve_active<IO>(
         &self,
         io: Box<Watched<IO>>,
@@ -63,9 +63,9 @@ impl Server {
                 biased;
                 ended = &mut connection => Some(ended),
                 () = Cancelled::of(context.drain()) => {
-                    // The first request of a connection that was just accepted may be on its way, and hyper would close before
-                    // it reads that. While the worker drains, every response closes its connection by itself.
-                    let grace = context.config().config.timeouts.drain_first_request.0;
+                    // The first request of a connection that was just accepted may be on its way, and hyper would close
+                    // before it reads that. While the worker drains, every response closes its connection by itself.
+                    let grace = context.config().file.timeouts.drain_first_request.0;
                     if facts.io.read_bytes.load(Relaxed) == 0
                         && let Ok(ended) = tokio::time::timeout(grace, &mut connection).await
                     {
@@ -106,7 +106,7 @@ impl Server {
         let (until, parked) = {
             let context = &self.clients.context;
             let config = context.config();
-            let timeouts = &config.config.timeouts;
+            let timeouts = &config.file.timeouts;
             let parked = &context.metrics.shared().connections_resting;
             let until = Until {
                 deadline: facts.quiet_since.get() + timeouts.header_read.0,

@@ -29,13 +29,14 @@ impl Server {
         };
         let connection = self.clients.protocols().http2.serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
-        let idle = context.config().config.timeouts.http2_idle.0;
+        let idle = context.config().file.timeouts.http2_idle.0;
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
             () = Cancelled::of(context.drain()) => {
-                let grace = context.config().config.timeouts.drain_first_request.0;
-                // A connection that has served nothing may have its first request on the way. A GOAWAY now would refuse it.
+                let grace = context.config().file.timeouts.drain_first_request.0;
+                // A connection that has served nothing may have its first request on the way. A GOAWAY now would refuse
+                // it.
                 let begun = std::future::poll_fn(|cx| match connection.as_mut().poll(cx) {
                     Poll::Ready(ended) => Poll::Ready(Some(ended)),
                     Poll::Pending if facts.requests.get() > 0 => Poll::Ready(None),
@@ -66,8 +67,8 @@ impl Server {
         }
     }
 
-    /// Records an HTTP/2 connection that was cut because its frames asked for too much work. How any other connection ends
-    /// shows in the transactions that it carried.
+    /// Records an HTTP/2 connection that was cut because its frames asked for too much work. How any other connection
+    /// ends shows in the transactions that it carried.
     fn note_flood(&self, facts: &ConnectionFacts, error: &hyper::Error) {
         let engine = error.source().and_then(|source| source.downcast_ref::<h2::Error>()).filter(|error| {
             error.is_go_away() && error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)

@@ -1,8 +1,9 @@
 //! Parking: an HTTP/1.1 connection without a request frees what only a request needs.
 //!
-//! hyper's connection has 8 KiB of buffer for each direction, a parser, and room for a request's future: some 25 KiB, from its
-//! first byte to its last. A connection that waits for its client needs none of that. So it is taken apart once it was quiet
-//! for `timeouts.http1_rest`; the socket alone is waited for, and the next byte has hyper's connection built again:
+//! hyper's connection has 8 KiB of buffer for each direction, a parser, and room for a request's future: some 25 KiB,
+//! from its first byte to its last. A connection that waits for its client needs none of that. So it is taken apart
+//! once it was quiet for `timeouts.http1_rest`; the socket alone is waited for, and the next byte has hyper's
+//! connection built again:
 //! ```text
 //!          hyper's connection on the socket            the socket, and with TLS its session
 //!      ┌─────────────── active ────────────────┐  quiet  ┌────────── parked ───────────┐
@@ -13,15 +14,18 @@
 //! A request must not notice. So a connection is parked only if nothing is lost by it:
 //!
 //! * No transaction is open, and no byte was read that belongs to none.
-//! * hyper, polled twice, neither reads nor writes. So it has nothing left to write, and no request that it has not handed on.
-//! * Bytes that hyper has read and not parsed, as half a head behind the last request, are pushed back for its successor.
-//! * A read finds what TLS has decrypted already, and lets TLS answer records that bring nothing to read, as a key update.
+//! * hyper, polled twice, neither reads nor writes. So it has nothing left to write, and no request that it has not
+//!   handed on.
+//! * Bytes that hyper has read and not parsed, as half a head behind the last request, are pushed back for its
+//!   successor.
+//! * A read finds what TLS has decrypted already, and lets TLS answer records that bring nothing to read, as a key
+//!   update.
 //!
 //! The time for the next head goes on while a connection is parked: it counts from the end of the last request
 //! ([`HeadClock`]).
 //!
-//! [`ActiveConnections`] are scanned for quiet ones every now and then. A timer for each connection would have to be reset by
-//! each request.
+//! [`ActiveConnections`] are scanned for quiet ones every now and then. A timer for each connection would have to be
+//! reset by each request.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::pin::Pin;
@@ -91,7 +95,7 @@ impl ActiveConnections {
     /// Asks quiet connections to park, for ever.
     pub async fn park_quiet_ones(self: Rc<Self>, context: Rc<WorkerContext>) {
         loop {
-            let quiet_min = context.config().config.timeouts.http1_rest.0;
+            let quiet_min = context.config().file.timeouts.http1_rest.0;
             tokio::time::sleep((quiet_min / 2).clamp(SCAN_MIN, SCAN_MAX)).await;
             let mut from = 0;
             while self.scan(from, quiet_min) {
@@ -101,7 +105,8 @@ impl ActiveConnections {
         }
     }
 
-    /// Asks the connections of some places that were quiet for `quiet_min`. Returns whether there are places after those.
+    /// Asks the connections of some places that were quiet for `quiet_min`. Returns whether there are places after
+    /// those.
     fn scan(&self, from: usize, quiet_min: Duration) -> bool {
         let (watches, now) = (self.watches.borrow(), Instant::now());
         let to = from + SCAN_CONNECTIONS_MAX;
@@ -213,7 +218,8 @@ pub async fn park<IO: Parkable>(io: &mut Watched<IO>, until: Until<'_>) -> Optio
     .await
 }
 
-/// Strips the empty lines that some clients send behind a body (RFC 9112 section 2.2) from what hyper read and did not parse.
+/// Strips the empty lines that some clients send behind a body (RFC 9112 section 2.2) from what hyper read and did not
+/// parse.
 #[must_use]
 pub fn without_empty_lines(mut read: Bytes) -> Bytes {
     loop {

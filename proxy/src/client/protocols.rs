@@ -10,8 +10,8 @@ use crate::task::timer::DeadlineTimer;
 /// Fields of a head that hyper parses on the stack. For more, it allocates for each head.
 const PARSER_HEADERS: usize = 100;
 
-/// The size at which h2 itself refuses a header list, as a multiple of the configured one. h2's refusal leaves no record, so
-/// that lists between the two reach the proxy, and are refused and recorded as any request.
+/// The size at which h2 itself refuses a header list, as a multiple of the configured one. h2's refusal leaves no
+/// record, so that lists between the two reach the proxy, and are refused and recorded as any request.
 const HEADER_LIST_HEADROOM: u32 = 4;
 
 /// hyper's two protocols towards clients.

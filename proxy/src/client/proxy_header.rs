@@ -1,7 +1,7 @@
 //! Reads the PROXY header from a socket, and not one byte of what follows it.
 //!
-//! Bytes are peeked before they are read. While the header is incomplete, everything that has come belongs to it; once it
-//! is complete, its length is known.
+//! Bytes are peeked before they are read. While the header is incomplete, everything that has come belongs to it; once
+//! it is complete, its length is known.
 
 use std::io;
 use std::net::IpAddr;

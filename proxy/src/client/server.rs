@@ -100,7 +100,7 @@ impl Server {
     /// Takes the connection's share of the quotas; an error names the quota that is used up.
     fn admit(&self, peer: SocketAddr) -> Result<Admitted, &'static str> {
         let config = self.clients.context.config();
-        if self.clients.open.get() >= config.config.limits.connections_max {
+        if self.clients.open.get() >= config.file.limits.connections_max {
             return Err("worker");
         }
         let ip = peer.ip().to_canonical();
@@ -111,8 +111,8 @@ impl Server {
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, counted: Counted) {
-        // Boxed, because a task keeps room for the largest future that it ever awaits: greeting is over before the connection
-        // is, and HTTP/2 is larger than HTTP/1.
+        // Boxed, because a task keeps room for the largest future that it ever awaits: greeting is over before the
+        // connection is, and HTTP/2 is larger than HTTP/1.
         let greeted = Box::pin(self.greet(stream, peer, counted)).await;
         match greeted {
             None => {}
@@ -128,7 +128,7 @@ impl Server {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let mut ends = Ends { peer, client: peer, source: ClientIpSource::Peer, local: stream.local_addr().ok() };
         let config = self.clients.context.config();
-        let mut handshake = config.config.timeouts.handshake.0;
+        let mut handshake = config.file.timeouts.handshake.0;
         let proxy_headers = config.listeners[self.listener].proxy_headers.clone();
         // Not held while the header is waited for.
         drop(config);
@@ -204,7 +204,7 @@ impl Server {
             _ => return None,
         }
         let mut tls = TlsFacts::default();
-        let fields = context.config().config.forwarding.client_cert;
+        let fields = context.config().file.forwarding.client_cert;
         let shaken = tokio::time::timeout_at(deadline.into(), handshake::shake(stream, &names, fields, &mut tls)).await;
         let failure = match shaken {
             Ok(Ok(stream)) => {
@@ -246,8 +246,8 @@ impl Server {
     pub(super) fn watched<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO, facts: &ConnectionFacts) -> Watched<IO> {
         let context = &self.clients.context;
         let config = context.config();
-        let write_max = Some(config.config.timeouts.client_write.0);
+        let write_max = Some(config.file.timeouts.client_write.0);
         let watched = Watched::new(io, facts.io.clone(), context.epoch(), write_max);
-        if facts.http2 { watched.metered(&config.config.http2) } else { watched }
+        if facts.http2 { watched.metered(&config.file.http2) } else { watched }
     }
 }

@@ -1,23 +1,24 @@
 //! TLS towards a client, with buffers that exist only while something is in them.
 //!
-//! rustls' own buffers never shrink below 4 KiB once a byte was read, which is half the memory of a connection that waits for
-//! its client. So this is not tokio-rustls. rustls' unbuffered interface leaves the buffers to its user:
+//! rustls' own buffers never shrink below 4 KiB once a byte was read, which is half the memory of a connection that
+//! waits for its client. So this is not tokio-rustls. rustls' unbuffered interface leaves the buffers to its user:
 //! ```text
 //!             ┌──────────┐ records  ┌─────────┐ plaintext ┌───────┐
-//!  socket ──▶ │ incoming │ ───────▶ │ session │ ────────▶ │ plain │ ──▶ reader     the socket is read only when it is empty
+//!  socket ──▶ │ incoming │ ───────▶ │ session │ ────────▶ │ plain │ ──▶ reader     filled only when empty
 //!             └──────────┘          │         │           └───────┘
 //!             ┌──────────┐ records  │         │
-//!  socket ◀── │ outgoing │ ◀─────── │         │ ◀────────────────────── writer     accepts a write only when it is empty
+//!  socket ◀── │ outgoing │ ◀─────── │         │ ◀────────────────────── writer     filled only when empty
 //!             └──────────┘          └─────────┘
 //! ```
-//! * `incoming` holds part of a record, or of a handshake message of several: at most [`INCOMING_BYTES_MAX`] and one read.
+//! * `incoming` holds part of a record, or of a handshake message of several: at most [`INCOMING_BYTES_MAX`] and one
+//!   read.
 //! * `plain` holds the plaintext of what `incoming` held.
 //! * `outgoing` holds the records of one write of [`WRITE_BYTES_MAX`], and what the session sends by itself.
 //!
 //! Since each buffer must be empty before the stage before it runs again, none grows with what the peer does.
 //!
-//! The end of the socket without close_notify is an error: without it, an attacker could cut a body short unnoticed. So is
-//! everything that the session refuses; the alert about it is written as far as the socket has room.
+//! The end of the socket without close_notify is an error: without it, an attacker could cut a body short unnoticed. So
+//! is everything that the session refuses; the alert about it is written as far as the socket has room.
 
 use std::io;
 use std::pin::Pin;
@@ -36,8 +37,8 @@ const READ_BYTES: usize = 4_096;
 const HEADER_BYTES: usize = 5;
 /// A record with its header. In TLS 1.2 the ciphertext may be 2 KiB longer than the plaintext (RFC 5246 section 6.2.3).
 const RECORD_BYTES_MAX: usize = HEADER_BYTES + 16 * 1_024 + 2_048;
-/// Bytes of an incomplete handshake message. rustls' own buffers have the same bound. A message is no longer than this, but
-/// may come in records of one byte each.
+/// Bytes of an incomplete handshake message. rustls' own buffers have the same bound. A message is no longer than this,
+/// but may come in records of one byte each.
 const INCOMING_BYTES_MAX: usize = 64 * 1_024;
 /// Bytes of one write: four records.
 const WRITE_BYTES_MAX: usize = 64 * 1_024;
@@ -217,8 +218,8 @@ impl TlsStream {
         }
     }
 
-    /// Encodes the alert of a session that has failed. Only while the session has something to write: driven further, it would
-    /// read `incoming` and fail once more.
+    /// Encodes the alert of a session that has failed. Only while the session has something to write: driven further,
+    /// it would read `incoming` and fail once more.
     fn take_alert(&mut self) {
         while self.session.wants_write() {
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(&mut self.incoming);
@@ -361,8 +362,8 @@ impl AsyncWrite for TlsStream {
         }
         let part = &buf[..buf.len().min(WRITE_BYTES_MAX)];
         self.drive(Write::Plaintext(part))?;
-        // The rest is written before the next write, and by a flush. These bytes count as written: they are encrypted, and
-        // cannot be taken back.
+        // The rest is written before the next write, and by a flush. These bytes count as written: they are encrypted,
+        // and cannot be taken back.
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Err(error));
         }

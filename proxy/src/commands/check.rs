@@ -14,7 +14,7 @@ use super::{EXIT_CONFIG, Format};
 /// Checks a configuration with every file it names.
 pub fn run(path: &Path, format: Format, deny_warnings: bool) -> ExitCode {
     let (revision, errors, warnings) = match RuntimeConfig::check(path) {
-        Ok((plan, warnings)) => (Some(plan.revision), Vec::new(), warnings),
+        Ok((config, warnings)) => (Some(config.revision), Vec::new(), warnings),
         Err(error) => (None, error.diagnostics().to_vec(), Vec::new()),
     };
     match (format, &revision) {

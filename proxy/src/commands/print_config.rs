@@ -3,7 +3,7 @@
 use tollgate_proxy::plan::RuntimeConfig;
 
 /// Writes the configuration to standard output as YAML.
-pub fn run(plan: &RuntimeConfig) -> anyhow::Result<()> {
-    print!("{}", tollgate_config::to_yaml(&plan.config)?);
+pub fn run(config: &RuntimeConfig) -> anyhow::Result<()> {
+    print!("{}", tollgate_config::to_yaml(&config.file)?);
     Ok(())
 }

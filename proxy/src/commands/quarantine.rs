@@ -25,15 +25,15 @@ pub enum Action {
 }
 
 /// Lists, shows or replays batches.
-pub fn run(plan: &RuntimeConfig, action: Action) -> anyhow::Result<()> {
+pub fn run(config: &RuntimeConfig, action: Action) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match action {
-        Action::Ls => quarantine::list(&plan.records, &mut out)?,
-        Action::Show { name } => quarantine::show(&plan.records, &name, &mut out)?,
+        Action::Ls => quarantine::list(&config.records, &mut out)?,
+        Action::Show { name } => quarantine::show(&config.records, &name, &mut out)?,
         Action::Replay { names, all } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let names = if all { None } else { Some(names) };
-            runtime.block_on(quarantine::replay(&plan.records, names.as_deref(), &mut out))?;
+            runtime.block_on(quarantine::replay(&config.records, names.as_deref(), &mut out))?;
         }
     }
     Ok(())

@@ -46,7 +46,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Returns the check of an upstream under this rule: the running one, if there is one, so that it survives a reload.
+    /// Returns the check of an upstream under this rule: the running one, if there is one, so that it survives a
+    /// reload.
     #[must_use]
     pub fn of(state: &UpstreamState, rule: &CheckRule, host: &HeaderValue) -> Arc<Self> {
         let mut checks = state.checks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -60,7 +60,7 @@ fn compile(
     let mut listeners = listeners(config, before, &quotas, problems);
     let mut upstreams = Upstreams::after(before);
     if let Some(before) = before {
-        fixed::check(&before.config, config, problems);
+        fixed::check(&before.file, config, problems);
         // The workers know a socket by the index of its listener, which must not change.
         let place = |name: &String| before.listeners.iter().position(|listener| listener.name == *name);
         listeners.sort_by_key(|listener| place(&listener.name));
@@ -81,8 +81,8 @@ fn compile(
     let (upstreams, router, records, admin) = (upstreams.compiled, router?, records?, admin?);
     let query_policy = QueryPolicy::new(Vec::<String>::new());
     // The configuration of thousands of services is moved into it, not copied.
-    Some(move |config, revision, source| RuntimeConfig {
-        config,
+    Some(move |file, revision, source| RuntimeConfig {
+        file,
         revision,
         source,
         workers,

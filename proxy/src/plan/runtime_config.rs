@@ -19,8 +19,8 @@ use super::{RouteConfig, ServiceConfig, UpstreamConfig};
 /// A configuration that can run.
 #[derive(Debug)]
 pub struct RuntimeConfig {
-    /// The effective configuration.
-    pub config: ProxyConfig,
+    /// The file as it was read, with every default.
+    pub file: ProxyConfig,
     /// Path that it was read from, and that a reload reads again.
     pub source: PathBuf,
     /// Revision, which each record carries.

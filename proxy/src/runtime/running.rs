@@ -65,39 +65,39 @@ pub struct Running {
     end: CancellationToken,
 }
 
-/// Binds every address of the plan and starts the threads.
+/// Binds every address of the configuration and starts the threads.
 ///
 /// # Errors
 /// An address, folder or thread is not available. Nothing runs then.
-pub fn start(plan: RuntimeConfig) -> Result<Running, StartError> {
-    start_on(plan, Vec::new())
+pub fn start(config: RuntimeConfig) -> Result<Running, StartError> {
+    start_on(config, Vec::new())
 }
 
 /// As [`start`], on inherited sockets: each serves the listener, or the admin endpoint, whose address it is bound to.
 ///
 /// # Errors
-/// As [`start`]; or a socket is bound to an address that is not in the plan.
-pub fn start_on(plan: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Running, StartError> {
+/// As [`start`]; or a socket is bound to an address that is not in the configuration.
+pub fn start_on(config: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Running, StartError> {
     tollgate_tls::install_provider();
-    let plan = Arc::new(plan);
-    if !plan.config.records.enabled {
+    let config = Arc::new(config);
+    if !config.file.records.enabled {
         tracing::warn!("no records are written: `records.enabled` is false");
     }
-    let metrics = Metrics::new(&plan.revision)?;
+    let metrics = Metrics::new(&config.revision)?;
     let mut inherited = InheritedSockets::new(sockets)?;
-    let (sockets, addresses) = inherited.listeners(&plan)?;
-    let (admin, admin_socket) = inherited.one("admin", plan.admin)?;
+    let (sockets, addresses) = inherited.listeners(&config)?;
+    let (admin, admin_socket) = inherited.one("admin", config.admin)?;
     inherited.none_left()?;
-    let ring = Ring::new(&plan.records, metrics.ship.clone());
-    let shipper = Shipper::start(&plan.records, ring.clone(), metrics.ship.clone())?;
-    let level = plan.config.records.compression_level.value;
-    let sealer = Sealer::start(plan.workers, level, ring.clone()).map_err(StartError::Thread)?;
+    let ring = Ring::new(&config.records, metrics.ship.clone());
+    let shipper = Shipper::start(&config.records, ring.clone(), metrics.ship.clone())?;
+    let level = config.file.records.compression_level.value;
+    let sealer = Sealer::start(config.workers, level, ring.clone()).map_err(StartError::Thread)?;
     let [leaving, end] = [(); 2].map(|()| CancellationToken::new());
     let [drain, cut] = [(); 2].map(|()| Shutdown::default());
     let start_us = now_us();
     let ports: Vec<u16> = addresses.iter().map(|(_, address)| address.port()).collect();
     let start = |index: usize, sockets, queries, adopts| worker::Start {
-        plan: plan.clone(),
+        config: config.clone(),
         index: index as u32,
         start_us,
         ports: ports.clone(),
@@ -119,9 +119,9 @@ pub fn start_on(plan: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Runnin
         queries.push(query);
         adopters.push(adopter);
     }
-    let in_force = InForce::new(plan.clone());
-    // From here on only what is in force holds the plan, so that a reload can free it.
-    drop(plan);
+    let in_force = InForce::new(config.clone());
+    // From here on only what is in force holds the configuration, so that a reload can free it.
+    drop(config);
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
     let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
     let health_thread = active::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
@@ -159,7 +159,7 @@ impl Running {
     /// The configured time of the drain.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        self.in_force.plan().config.drain.0
+        self.in_force.config().file.drain.0
     }
 
     /// Reads the configuration again, and adopts it if all of it is right. Blocks until every worker has.
@@ -170,11 +170,11 @@ impl Running {
         self.reloader.ask()?.blocking_recv().unwrap_or(Err(ReloadError::Stopping))
     }
 
-    /// Stops: reports that it is not ready, serves on for `drain_delay`, accepts no more connections, lets transactions end
-    /// within `patience`, cuts the rest, and ships or spools every record. Blocks.
+    /// Stops: reports that it is not ready, serves on for `drain_delay`, accepts no more connections, lets transactions
+    /// end within `patience`, cuts the rest, and ships or spools every record. Blocks.
     pub fn stop(self, patience: Duration) {
         self.leaving.cancel();
-        std::thread::sleep(self.in_force.plan().config.drain_delay.0);
+        std::thread::sleep(self.in_force.config().file.drain_delay.0);
         self.drain.cancel();
         let until = Instant::now() + patience;
         while Instant::now() < until && self.workers.iter().any(|worker| !worker.is_finished()) {
@@ -191,7 +191,7 @@ impl Running {
         }
         // The workers are gone, so the sealer has every batch.
         self.sealer.stop();
-        self.shipper.stop(Instant::now() + self.in_force.plan().config.records.stop_timeout.0);
+        self.shipper.stop(Instant::now() + self.in_force.config().file.records.stop_timeout.0);
         self.end.cancel();
         if self.health_thread.join().is_err() {
             tracing::error!("the health checks panicked");
@@ -206,8 +206,8 @@ impl Running {
     }
 }
 
-/// Starts a worker's thread. `body` gets a runtime that was created there: a local runtime cannot move between threads, and is
-/// the cheaper for it.
+/// Starts a worker's thread. `body` gets a runtime that was created there: a local runtime cannot move between threads,
+/// and is the cheaper for it.
 fn spawn_worker(index: usize, body: impl FnOnce(LocalRuntime) + Send + 'static) -> io::Result<JoinHandle<()>> {
     let (built, told) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {

@@ -1,8 +1,8 @@
 //! Listening sockets: bound here, or inherited from the parent process.
 //!
-//! A parent that holds the sockets beyond the life of one process (systemd's socket units; any parent with the `LISTEN_FDS`
-//! protocol of sd_listen_fds(3)) lets another process take over without a lost connection: connections that are not accepted
-//! yet wait in the kernel for the process that accepts next.
+//! A parent that holds the sockets beyond the life of one process (systemd's socket units; any parent with the
+//! `LISTEN_FDS` protocol of sd_listen_fds(3)) lets another process take over without a lost connection: connections
+//! that are not accepted yet wait in the kernel for the process that accepts next.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -41,8 +41,8 @@ pub enum SocketError {
     Unwanted(SocketAddr),
 }
 
-/// Takes the sockets that this process inherited, by the environment variables `LISTEN_PID` and `LISTEN_FDS`. Each can be
-/// taken once.
+/// Takes the sockets that this process inherited, by the environment variables `LISTEN_PID` and `LISTEN_FDS`. Each can
+/// be taken once.
 ///
 /// # Errors
 /// One of them is no listening TCP socket.
@@ -88,15 +88,15 @@ impl InheritedSockets {
         named(name, address, socket.and_then(|socket| Ok((socket.local_addr()?, socket))))
     }
 
-    /// Makes a socket for each worker of each listener: one of its own on a shared address, or a duplicate of the inherited
-    /// one.
+    /// Makes a socket for each worker of each listener: one of its own on a shared address, or a duplicate of the
+    /// inherited one.
     ///
     /// # Errors
     /// An address cannot be bound.
-    pub fn listeners(&mut self, plan: &RuntimeConfig) -> Result<Sockets, SocketError> {
-        let mut sockets: Vec<Vec<TcpListener>> = (0..plan.workers).map(|_| Vec::new()).collect();
+    pub fn listeners(&mut self, config: &RuntimeConfig) -> Result<Sockets, SocketError> {
+        let mut sockets: Vec<Vec<TcpListener>> = (0..config.workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        for listener in &plan.listeners {
+        for listener in &config.listeners {
             let mut address = listener.address;
             let inherited = self.take(address);
             for worker in &mut sockets {

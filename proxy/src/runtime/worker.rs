@@ -1,4 +1,5 @@
-//! One worker: a thread with a runtime of its own, which shares nothing with the others but counters and the plan.
+//! One worker: a thread with a runtime of its own, which shares nothing with the others but counters and the
+//! configuration.
 
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
@@ -25,7 +26,7 @@ pub const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// What a worker is started with.
 pub struct Start {
-    pub plan: Arc<RuntimeConfig>,
+    pub config: Arc<RuntimeConfig>,
     pub index: u32,
     /// Microseconds since 1970 of the process' start.
     pub start_us: i64,
@@ -52,14 +53,14 @@ struct Worker {
 
 /// Runs a worker on this thread, from its first connection to its last record.
 pub fn run(runtime: LocalRuntime, start: Start) {
-    let Start { plan, index, start_us, ports, metrics, queue, sockets, queries, adopts, drain, cut } = start;
+    let Start { config, index, start_us, ports, metrics, queue, sockets, queries, adopts, drain, cut } = start;
     let worker_metrics = Rc::new(WorkerMetrics::new(metrics));
-    let recorder = Recorder::new(&plan, index, start_us, ports, worker_metrics.clone(), queue);
-    let context = Rc::new(WorkerContext::new(&plan, recorder, worker_metrics, drain, cut));
-    let clients = Clients::new(context.clone(), &plan.config);
-    let seal_period = (plan.config.records.batch_age_max.0 / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
+    let recorder = Recorder::new(&config, index, start_us, ports, worker_metrics.clone(), queue);
+    let context = Rc::new(WorkerContext::new(&config, recorder, worker_metrics, drain, cut));
+    let clients = Clients::new(context.clone(), &config.file);
+    let seal_period = (config.file.records.batch_age_max.0 / 8).clamp(Duration::from_millis(5), HOUSEKEEPING);
     // Dropped here, so that the first reload can free it.
-    drop(plan);
+    drop(config);
     let worker = Rc::new(Worker { context, clients, seal_period });
     runtime.block_on(worker.clone().serve(sockets, queries, adopts));
     // Dropping the runtime drops the connections, whose transactions ask who ended them.
@@ -96,9 +97,9 @@ impl Worker {
         });
         let worker = self.clone();
         tokio::task::spawn_local(async move {
-            while let Some(Adopt { plan, adopted }) = adopts.recv().await {
-                worker.clients.adopt(&plan.config);
-                worker.context.adopt(plan);
+            while let Some(Adopt { config, adopted }) = adopts.recv().await {
+                worker.clients.adopt(&config.file);
+                worker.context.adopt(config);
                 let _given_up = adopted.try_send(());
             }
         });

@@ -58,8 +58,8 @@ impl IoFacts {
         self.responding.store(false, Relaxed);
     }
 
-    /// Marks the body of the current request as read to its end. If a body is not read to its end, no request follows it,
-    /// unless hyper finds its rest in the buffer.
+    /// Marks the body of the current request as read to its end. If a body is not read to its end, no request follows
+    /// it, unless hyper finds its rest in the buffer.
     pub fn body_ended(&self) {
         self.receiving.store(false, Relaxed);
     }

@@ -1,16 +1,17 @@
 //! Spares the reads of a socket that has nothing to read.
 //!
-//! hyper polls a connection's socket each time that the connection's task runs, whatever it runs for: some eight times a
-//! request, in vain. Each poll costs a look at the runtime's budget, the socket's readiness and the waker. So the runtime
-//! is given a waker of this module. The waker notes that it was called, then wakes the task; until then there is nothing
-//! to read:
+//! hyper polls a connection's socket each time that the connection's task runs, whatever it runs for: some eight times
+//! a request, in vain. Each poll costs a look at the runtime's budget, the socket's readiness and the waker. So the
+//! runtime is given a waker of this module. The waker notes that it was called, then wakes the task; until then there
+//! is nothing to read:
 //!
 //! ```text
 //! runtime ─▶ WakeNote: quiet = false ─▶ the task's waker        poll: quiet? ─▶ Pending, for one atomic load
 //!                                                                     not? ───▶ poll the socket
 //! ```
-//! The note is kept in [`IoFacts`], where the task that drives the connection reads it too. A task that polls the socket
-//! directly replaces the waker in it, and must create another [`ReadReadiness`] before it polls through one again.
+//! The note is kept in [`IoFacts`], where the task that drives the connection reads it too. A task that polls the
+//! socket directly replaces the waker in it, and must create another [`ReadReadiness`] before it polls through one
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -44,8 +45,8 @@ pub struct ReadReadiness {
 }
 
 impl ReadReadiness {
-    /// Polls the socket by `read`, unless it had nothing and the runtime has not woken the task since. `read` must pass its
-    /// context on to the runtime.
+    /// Polls the socket by `read`, unless it had nothing and the runtime has not woken the task since. `read` must pass
+    /// its context on to the runtime.
     pub fn poll<T>(
         &mut self,
         facts: &Arc<IoFacts>,

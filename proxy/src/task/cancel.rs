@@ -1,7 +1,7 @@
 //! Cancellation that is cheap to poll.
 //!
-//! `CancellationToken` takes a lock each time it is asked or polled. A task that waits for several tokens while it serves
-//! requests would take that lock several times a request, for an event that happens once.
+//! `CancellationToken` takes a lock each time it is asked or polled. A task that waits for several tokens while it
+//! serves requests would take that lock several times a request, for an event that happens once.
 //!
 //! ```text
 //! Shutdown   stops all workers; cancelled by another thread     a token, and an atomic flag that mirrors it
@@ -43,8 +43,8 @@ impl Shutdown {
     }
 }
 
-/// A future that is ready once its [`Shutdown`] is cancelled. Only the first poll of each task registers with the token;
-/// later polls by the same task load the flag.
+/// A future that is ready once its [`Shutdown`] is cancelled. Only the first poll of each task registers with the
+/// token; later polls by the same task load the flag.
 #[derive(Debug)]
 pub struct Cancelled<'a> {
     shutdown: &'a Shutdown,
@@ -76,7 +76,8 @@ impl Future for Cancelled<'_> {
     }
 }
 
-/// Makes a task of this thread drop the connection or stream that it serves. Clones share one state; one task waits for it.
+/// Makes a task of this thread drop the connection or stream that it serves. Clones share one state; one task waits for
+/// it.
 #[derive(Debug, Clone, Default)]
 pub struct Abort(Rc<AbortState>);
 

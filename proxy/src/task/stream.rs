@@ -1,7 +1,7 @@
 //! Tasks of HTTP/2 streams, each of which can be aborted alone.
 //!
-//! hyper spawns one task for each stream, and does not say which task serves which request. So the executor puts the task's
-//! [`Abort`] into a task-local, where the transaction that begins in the task finds it.
+//! hyper spawns one task for each stream, and does not say which task serves which request. So the executor puts the
+//! task's [`Abort`] into a task-local, where the transaction that begins in the task finds it.
 
 use hyper::rt::Executor;
 

@@ -1,17 +1,18 @@
 //! Deadlines that are hardly ever reached, and hardly ever touch the runtime's timer wheel.
 //!
-//! A runtime timer enters the wheel under a lock when it is first polled, and leaves it when it is dropped. For a request
-//! with two deadlines that is a tenth of the request's cost. A [`Deadline`] instead reuses a timer that an earlier deadline
-//! left in the wheel:
+//! A runtime timer enters the wheel under a lock when it is first polled, and leaves it when it is dropped. For a
+//! request with two deadlines that is a tenth of the request's cost. A [`Deadline`] instead reuses a timer that an
+//! earlier deadline left in the wheel:
 //! ```text
 //! the spare timer fires before the deadline    it stays as it is; when it fires early, it is reset to the deadline
 //! the spare timer fires after the deadline     it is reset to the deadline at once
 //! ```
-//! Most deadlines of one kind have the same length, so a spare timer nearly always fires first, and one reset serves all the
-//! requests of that length of time. A deadline is as exact as a runtime timer. A spare timer may wake, once, a task that
-//! no longer waits for it. pingora-timeout has the same idea, and rounds to 10 ms.
+//! Most deadlines of one kind have the same length, so a spare timer nearly always fires first, and one reset serves
+//! all the requests of that length of time. A deadline is as exact as a runtime timer. A spare timer may wake, once, a
+//! task that no longer waits for it. pingora-timeout has the same idea, and rounds to 10 ms.
 //!
-//! Spare timers belong to the thread, and to the runtime that was entered when they were created: a thread runs one runtime.
+//! Spare timers belong to the thread, and to the runtime that was entered when they were created: a thread runs one
+//! runtime.
 
 use std::cell::RefCell;
 use std::pin::Pin;

@@ -35,15 +35,15 @@ impl WorkerContext {
     /// `drain` stops the accepting of connections; `cut` ends what still goes on after that.
     #[must_use]
     pub fn new(
-        plan: &Arc<RuntimeConfig>,
+        runtime_config: &Arc<RuntimeConfig>,
         recorder: Recorder,
         metrics: Rc<WorkerMetrics>,
         drain: Shutdown,
         cut: Shutdown,
     ) -> Self {
-        let timeouts = &plan.config.timeouts;
+        let timeouts = &runtime_config.file.timeouts;
         let mut random = SmallRng::from_os_rng();
-        let config = WorkerConfig::new(plan.clone(), None, &metrics.shared, random.random::<u32>() as usize);
+        let config = WorkerConfig::new(runtime_config.clone(), None, &metrics.shared, random.random::<u32>() as usize);
         let connector = Connector::new(recorder.epoch(), timeouts.dns_cache.0, timeouts.dns_stale.0);
         Self {
             recorder,
@@ -64,12 +64,12 @@ impl WorkerContext {
         self.config.borrow().clone()
     }
 
-    /// Puts another plan in force for every transaction that begins from now on.
-    pub fn adopt(&self, plan: Arc<RuntimeConfig>) {
+    /// Puts another configuration in force for every transaction that begins from now on.
+    pub fn adopt(&self, config: Arc<RuntimeConfig>) {
         let before = self.config();
         let turn = self.random.borrow_mut().random::<u32>() as usize;
-        self.connector.remember_names_for(plan.config.timeouts.dns_cache.0, plan.config.timeouts.dns_stale.0);
-        let next = WorkerConfig::new(plan, Some(&before), &self.metrics.shared, turn);
+        self.connector.remember_names_for(config.file.timeouts.dns_cache.0, config.file.timeouts.dns_stale.0);
+        let next = WorkerConfig::new(config, Some(&before), &self.metrics.shared, turn);
         self.config.replace(next);
     }
 

@@ -6,17 +6,17 @@ use crate::plan::HmacConfig;
 
 /// The keyed hash of the token in Authorization, else of the first API key header that is there.
 #[must_use]
-pub fn hash(plan: Option<&HmacConfig>, headers: &HeaderMap) -> Option<[u8; 32]> {
-    let plan = plan?;
+pub fn hash(config: Option<&HmacConfig>, headers: &HeaderMap) -> Option<[u8; 32]> {
+    let config = config?;
     let presented = match headers.get(AUTHORIZATION) {
         Some(value) => Some(token_of(value.as_bytes())),
-        None => plan.api_key_headers.iter().find_map(|name| headers.get(name)).map(|value| value.as_bytes()),
+        None => config.api_key_headers.iter().find_map(|name| headers.get(name)).map(|value| value.as_bytes()),
     };
-    presented.filter(|token| !token.is_empty()).map(|token| plan.hasher.hash(token))
+    presented.filter(|token| !token.is_empty()).map(|token| config.hasher.hash(token))
 }
 
-/// Whether a field's credential or challenge authenticates the connection, not the request alone: NTLM, and Negotiate with
-/// some servers (RFC 4559 section 6). The next client on that upstream connection would be taken for this one.
+/// Whether a field's credential or challenge authenticates the connection, not the request alone: NTLM, and Negotiate
+/// with some servers (RFC 4559 section 6). The next client on that upstream connection would be taken for this one.
 #[must_use]
 pub fn is_of_connection(headers: &HeaderMap, name: HeaderName) -> bool {
     let of_connection = |challenge: &[u8]| {

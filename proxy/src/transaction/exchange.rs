@@ -1,15 +1,15 @@
 //! Gets one response from a service: chooses the target, takes a connection, and decides when to try again.
 //!
-//! Sending a request twice is legal only where the upstream cannot act on it twice. [`crate::upstream::UpstreamError`] says
-//! what the upstream may have done; the policy is here:
+//! Sending a request twice is legal only where the upstream cannot act on it twice. [`crate::upstream::UpstreamError`]
+//! says what the upstream may have done; the policy is here:
 //!
 //! * Connecting may be tried again on another target: nothing was sent.
-//! * A request whose HTTP/1.1 connection breaks is sent again once, on a new connection, if the connection had served before,
-//!   no byte of a response was seen, and the request is provably unsent (hyper gave it back) or idempotent without a body.
-//!   That is the race with an upstream which closes an idle connection at the moment of use. On a new connection the same
-//!   break is the upstream's failure, and is reported.
-//! * A request that an HTTP/2 upstream says it has not processed (a GOAWAY below its stream, REFUSED_STREAM; RFC 9113 section
-//!   8.7) is sent again whatever its method, if its body can be sent again ([`crate::transaction::replay`]).
+//! * A request whose HTTP/1.1 connection breaks is sent again once, on a new connection, if the connection had served
+//!   before, no byte of a response was seen, and the request is provably unsent (hyper gave it back) or idempotent
+//!   without a body. That is the race with an upstream which closes an idle connection at the moment of use. On a new
+//!   connection the same break is the upstream's failure, and is reported.
+//! * A request that an HTTP/2 upstream says it has not processed (a GOAWAY below its stream, REFUSED_STREAM; RFC 9113
+//!   section 8.7) is sent again whatever its method, if its body can be sent again ([`crate::transaction::replay`]).
 //!
 //! All of it stays within `retries.attempts_max` for one request, and within the budget of the upstream
 //! ([`crate::upstream::budget`]), so that a failing upstream does not get its load doubled.
@@ -62,7 +62,8 @@ pub async fn run(
     deadline: Instant,
 ) -> Result<(Response<Incoming>, Box<Lease<RequestBody>>), LocalReply> {
     let config = transaction.config().clone();
-    // A body that streams through is gone once a part of it was sent: without a copy, only a request without one can be repeated.
+    // A body that streams through is gone once a part of it was sent: without a copy, only a request without one can be
+    // repeated.
     let repeatable = watch.is_none() && head.method.is_idempotent();
     let mut request = Request::from_parts(head, body);
     let mut rewind = None;
@@ -78,7 +79,7 @@ pub async fn run(
         adapt_for(&mut request, transaction, route, http2);
         // Only HTTP/2 says which requests it has not processed, so only there is a body worth keeping.
         if http2 && rewind.is_none() {
-            rewind = keep_body(&mut request, config.config.retries.replay_bytes_max.0 as usize);
+            rewind = keep_body(&mut request, config.file.retries.replay_bytes_max.0 as usize);
         }
         let copy = ((lease.reused && repeatable) || (http2 && (repeatable || watch.is_none() || rewind.is_some())))
             .then(|| HeadCopy::of(&request));
@@ -124,7 +125,7 @@ fn begin(transaction: &mut Transaction, lease: &Lease<RequestBody>) -> Instant {
     transaction.upstream_mut().sent(lease.addr.clone(), lease.reused, sent_at);
     transaction.context().metrics.upstream_connection(lease.reused);
     let config = transaction.config();
-    config.pool.slot(lease.upstream).budget.earn(&config.config.retries);
+    config.pool.slot(lease.upstream).budget.earn(&config.file.retries);
     sent_at
 }
 
@@ -140,7 +141,7 @@ fn unanswered(transaction: &mut Transaction, route: &RouteConfig, watch: Option<
 /// Whether the request may be tried once more, within its attempts and the upstream's budget.
 fn may_retry(transaction: &Transaction, upstream: usize) -> bool {
     let config = transaction.config();
-    let retries = &config.config.retries;
+    let retries = &config.file.retries;
     let may = transaction.upstream().attempts < retries.attempts_max.value as i32
         && config.pool.slot(upstream).budget.spend(retries, Instant::now());
     let outcome = if may { "made" } else { "denied" };
@@ -229,8 +230,8 @@ fn answered(transaction: &mut Transaction, route: &RouteConfig, status: StatusCo
     }
 }
 
-/// Waits for the head of the response. The upstream's time to respond restarts whenever more of the client's body has come:
-/// most upstreams respond only to a whole request.
+/// Waits for the head of the response. The upstream's time to respond restarts whenever more of the client's body has
+/// come: most upstreams respond only to a whole request.
 async fn wait<T>(
     sending: impl Future<Output = T>,
     mut since: Instant,

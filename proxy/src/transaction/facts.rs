@@ -1,5 +1,5 @@
-//! The facts of one transaction, in the groups of the registry of columns: request, auth, outcome. The group of the upstream
-//! is [`crate::upstream::UpstreamFacts`]; that of TLS belongs to the connection.
+//! The facts of one transaction, in the groups of the registry of columns: request, auth, outcome. The group of the
+//! upstream is [`crate::upstream::UpstreamFacts`]; that of TLS belongs to the connection.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -85,7 +85,8 @@ pub struct Outcome {
     pub source: Option<ResponseSource>,
     pub head_bytes: Option<i64>,
     pub body_bytes: u64,
-    /// Set by a local reply or a failing upstream. It wins over the `COMPLETE` that the end of the response's body reports.
+    /// Set by a local reply or a failing upstream. It wins over the `COMPLETE` that the end of the response's body
+    /// reports.
     pub verdict: Option<Ending>,
 }
 

@@ -40,7 +40,7 @@ pub async fn handle(
     let upgrade = seen.flags.may_have(header_flags::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let mut transaction = Transaction::begin(&context, &connection, &head, &mut seen, !body.is_end_stream());
-    let requests_max = transaction.config().config.limits.requests_per_connection_max;
+    let requests_max = transaction.config().file.limits.requests_per_connection_max;
     let is_last = connection.reached_request_limit(requests_max);
     context.recorder.room().await;
     let outcome = forward(&mut transaction, head, seen, body, upgrade.is_some()).await;
@@ -70,10 +70,9 @@ async fn forward(
     upgradable: bool,
 ) -> Result<Answer, LocalReply> {
     let config = transaction.config().clone();
-    let plan: &RuntimeConfig = &config;
-    let Accepted { route, host, upgrade } = accept(transaction, plan, &mut head, flags, named)?;
-    let upgrade = upgrade.filter(|_| upgradable && plan.services[route.service].upgrades);
-    let rates = rates_of(&plan.config, &head);
+    let Accepted { route, host, upgrade } = accept(transaction, &config, &mut head, flags, named)?;
+    let upgrade = upgrade.filter(|_| upgradable && config.services[route.service].upgrades);
+    let rates = rates_of(&config.file, &head);
     request::prepare(transaction, &mut head, flags, route, &host, upgrade.clone())?;
     let bounds = RequestBounds { idle: route.body_idle, bytes_max: route.request_body_bytes_max, rate_min: rates.0 };
     let (body, watch) = RequestBody::new(body, &transaction.connection().io, bounds);
@@ -110,39 +109,39 @@ struct Accepted<'a> {
 /// Normalizes and routes a request, and checks that it may be sent: quotas, host, credential, length.
 fn accept<'a>(
     transaction: &mut Transaction,
-    plan: &'a RuntimeConfig,
+    config: &'a RuntimeConfig,
     head: &mut Parts,
     flags: HeaderFlags,
     named: Option<HeaderValue>,
 ) -> Result<Accepted<'a>, LocalReply> {
-    normalize::check_count(&head.headers, plan.config.limits.headers_max.value)?;
-    let normal = normalize::scanned(head, flags, named, plan.config.http2.header_list_bytes_max)?;
+    normalize::check_count(&head.headers, config.file.limits.headers_max.value)?;
+    let normal = normalize::scanned(head, flags, named, config.file.http2.header_list_bytes_max)?;
     transaction.normalized(normal.head_bytes, normal.host.clone());
     let connection = transaction.connection().clone();
-    let client = forwarding::client(connection.client.ip(), &head.headers, &plan.trusted_hops);
+    let client = forwarding::client(connection.client.ip(), &head.headers, &config.trusted_hops);
     let client_ip = client.map_or(connection.client.ip(), |(ip, _)| ip);
     transaction.forwarded_for(client);
-    let sampling = plan.config.trace.sampling.value;
+    let sampling = config.file.trace.sampling.value;
     if sampling > 0.0 || flags.may_have(header_flags::TRACEPARENT) {
         let trace = transaction.context().trace(&head.headers, sampling);
         transaction.traced(trace);
     }
-    let listener = &plan.listeners[connection.listener];
+    let listener = &config.listeners[connection.listener];
     listener.quota.requests.take(("listener", &listener.name), client_ip, transaction.request().head_at)?;
     if let Some(names) = &listener.tls {
         misdirected::check(names, &connection, &normal.host)?;
     }
-    let route = &plan.routes[find_route(plan, transaction, head, &normal.host)?];
+    let route = &config.routes[find_route(config, transaction, head, &normal.host)?];
     transaction.show_in_flight();
     transaction.keep_headers(allowed_headers(&head.headers, &route.headers));
-    if let Some(hash) = credentials::hash(plan.hmac.as_deref(), &head.headers) {
+    if let Some(hash) = credentials::hash(config.hmac.as_deref(), &head.headers) {
         transaction.auth_mut().presented(hash);
     }
     authenticate(transaction, route)?;
     if flags.may_have(header_flags::CONTENT_LENGTH) {
         check_length(head, route)?;
     }
-    let service = &plan.services[route.service];
+    let service = &config.services[route.service];
     transaction.hold(service.quota.take(&service.name, client_ip, transaction.request().head_at)?);
     Ok(Accepted { route, host: normal.host, upgrade: normal.upgrade })
 }
@@ -173,8 +172,8 @@ fn adopt(
 }
 
 /// The slowest rates of the request's body and of the response's. gRPC has none: its streams last, and carry little.
-fn rates_of(config: &ProxyConfig, head: &Parts) -> (Option<MinRate>, Option<MinRate>) {
-    let (limits, grace) = (&config.limits, config.timeouts.rate_grace.0);
+fn rates_of(file: &ProxyConfig, head: &Parts) -> (Option<MinRate>, Option<MinRate>) {
+    let (limits, grace) = (&file.limits, file.timeouts.rate_grace.0);
     let rate = |least: u64| MinRate::new(least, grace);
     let rates = (rate(limits.request_bytes_per_second_min), rate(limits.response_bytes_per_second_min));
     let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
@@ -187,15 +186,15 @@ fn rates_of(config: &ProxyConfig, head: &Parts) -> (Option<MinRate>, Option<MinR
 
 /// Finds the route of a normalized request.
 fn find_route(
-    plan: &RuntimeConfig,
+    config: &RuntimeConfig,
     transaction: &mut Transaction,
     head: &Parts,
     host: &HeaderValue,
 ) -> Result<usize, LocalReply> {
     let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };
     let host = host.to_str().unwrap_or_default();
-    let Some(found) = plan.router.find(host, path, &transaction.request().method, &head.headers) else {
-        let methods = plan.router.methods(host, path, &head.headers);
+    let Some(found) = config.router.find(host, path, &transaction.request().method, &head.headers) else {
+        let methods = config.router.methods(host, path, &head.headers);
         if methods.is_empty() {
             let detail = "no route for this host, path and fields";
             return Err(LocalReply::gateway(StatusCode::NOT_FOUND, ErrorClass::NoRoute, detail));
@@ -203,7 +202,7 @@ fn find_route(
         return Err(not_allowed(&methods, "no route for this method, though for others"));
     };
     transaction.routed(found.route, found.path);
-    if !KNOWN_METHODS.contains(&transaction.request().method) && !plan.routes[found.route].methods_named {
+    if !KNOWN_METHODS.contains(&transaction.request().method) && !config.routes[found.route].methods_named {
         return Err(not_allowed(&KNOWN_METHODS, "the method is unknown and the route does not name it"));
     }
     Ok(found.route)
@@ -261,7 +260,7 @@ fn respond(mut transaction: Box<Transaction>, answer: Answer, upgrade: Option<On
 /// Replies in the upstream's place.
 fn refuse(mut transaction: Box<Transaction>, reply: &LocalReply) -> Response<ResponseBody> {
     transaction.refused(reply);
-    let write_max = transaction.config().config.timeouts.client_write.0;
+    let write_max = transaction.config().file.timeouts.client_write.0;
     transaction.abort_after(Some(Instant::now() + write_max));
     let (mut response, body) = reply.response(&transaction.identity().request_id);
     let head = transaction.request().method == Method::HEAD;

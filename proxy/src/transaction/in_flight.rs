@@ -9,8 +9,8 @@ use crate::task::cancel::Abort;
 use crate::transaction::WorkerConfig;
 use crate::transaction::facts::RequestFacts;
 
-/// A transaction that has not ended, as the admin endpoint shows it. What depends on the head is `None` until a route is
-/// found.
+/// A transaction that has not ended, as the admin endpoint shows it. What depends on the head is `None` until a route
+/// is found.
 #[derive(Debug, Clone)]
 pub struct LiveTransaction {
     pub seq: i64,

@@ -1,7 +1,8 @@
 //! The slowest rate at which a client may send or read a body: a grace, and one second more for each so many bytes.
 //!
-//! Only the time counts in which the proxy waits for the client alone: while the upstream would take more of a request body,
-//! and while the client does not take what it was given of a response body. So a slow upstream does not make a client slow.
+//! Only the time counts in which the proxy waits for the client alone: while the upstream would take more of a request
+//! body, and while the client does not take what it was given of a response body. So a slow upstream does not make a
+//! client slow.
 
 use std::time::{Duration, Instant};
 

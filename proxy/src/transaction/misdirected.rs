@@ -1,8 +1,8 @@
 //! Requests for another host than the connection's handshake was for (RFC 9110 section 15.5.20).
 //!
-//! The client's certificate, or its absence, was judged for the server name of the handshake. Another name may trust other
-//! authorities, or demand a certificate at all, so that judgement does not hold for it: 421, and the client opens another
-//! connection.
+//! The client's certificate, or its absence, was judged for the server name of the handshake. Another name may trust
+//! other authorities, or demand a certificate at all, so that judgement does not hold for it: 421, and the client opens
+//! another connection.
 
 use http::StatusCode;
 use http::header::HeaderValue;
@@ -13,8 +13,8 @@ use tollgate_tls::ServerNames;
 
 use crate::transaction::ConnectionFacts;
 
-/// Refuses a request if its host's policy may differ from the one that the connection was judged by. A connection without
-/// TLS is older than the listener's TLS.
+/// Refuses a request if its host's policy may differ from the one that the connection was judged by. A connection
+/// without TLS is older than the listener's TLS.
 ///
 /// # Errors
 /// 421. If the name's policy has changed since the handshake, or there was no handshake, the connection closes too.

@@ -1,8 +1,9 @@
 //! A request body that can be sent again from its beginning, as long as it is small and no response has begun.
 //!
-//! An HTTP/2 upstream that goes away, or refuses a stream, says which requests it has not processed (RFC 9113 sections 6.8
-//! and 8.7). Those may be sent again whatever their method, if their body can. So the frames that pass are kept until the
-//! response begins, up to a bound on the memory that this takes. Frames are shared with the connection, not copied.
+//! An HTTP/2 upstream that goes away, or refuses a stream, says which requests it has not processed (RFC 9113 sections
+//! 6.8 and 8.7). Those may be sent again whatever their method, if their body can. So the frames that pass are kept
+//! until the response begins, up to a bound on the memory that this takes. Frames are shared with the connection, not
+//! copied.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! The request as its upstream gets it: the head that the proxy makes out of the client's, and its form for the target and the
-//! protocol of each attempt.
+//! The request as its upstream gets it: the head that the proxy makes out of the client's, and its form for the target
+//! and the protocol of each attempt.
 
 use http::header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Scheme};
@@ -28,7 +28,7 @@ pub fn prepare(
     upgrade: Option<HeaderValue>,
 ) -> Result<(), LocalReply> {
     let connection = transaction.connection();
-    let plan: &RuntimeConfig = transaction.config();
+    let config: &RuntimeConfig = transaction.config();
     let rewrite = route.paths.get(transaction.request().path).and_then(|path| path.rewrite.as_ref());
     if let Some(uri) = upstream_uri(&head.uri, rewrite)? {
         head.uri = uri;
@@ -39,7 +39,7 @@ pub fn prepare(
     let (peer, peer_value) = (connection.client.ip(), &connection.client_value);
     let told = flags.may_have(header_flags::FORWARDED);
     let hop = Hop { peer, peer_value, secure: connection.tls.is_some(), host, told };
-    forwarding::write(headers, &hop, &plan.config.forwarding, &plan.trusted_hops);
+    forwarding::write(headers, &hop, &config.file.forwarding, &config.trusted_hops);
     if let Some(tls) = &connection.tls {
         client_cert::write(headers, &tls.client_fields);
     }
@@ -50,7 +50,7 @@ pub fn prepare(
     if let Some(trace) = &transaction.request().trace {
         headers.insert(trace::TRACEPARENT, trace.header());
     }
-    if plan.services[route.service].client_host {
+    if config.services[route.service].client_host {
         headers.insert(HOST, host.clone());
     }
     if let Some(protocol) = upgrade {
@@ -79,11 +79,11 @@ fn upstream_uri(uri: &Uri, rewrite: Option<&Rewrite>) -> Result<Option<Uri>, Loc
     Ok(Some(target.map_or_else(|| Uri::from_static("/"), Uri::from)))
 }
 
-/// Adapts a request to the target and the protocol of an attempt: Host or `:authority`, origin form or a whole URI. An earlier
-/// attempt may have adapted it to another protocol.
+/// Adapts a request to the target and the protocol of an attempt: Host or `:authority`, origin form or a whole URI. An
+/// earlier attempt may have adapted it to another protocol.
 pub fn adapt_for(request: &mut Request<RequestBody>, transaction: &Transaction, route: &RouteConfig, http2: bool) {
-    let plan: &RuntimeConfig = transaction.config();
-    let service = &plan.services[route.service];
+    let config: &RuntimeConfig = transaction.config();
+    let service = &config.services[route.service];
     let target: Option<&TargetConfig> = transaction.upstream().target.map(|target| &service.targets[target]);
     if let (false, Some(target)) = (service.client_host, target) {
         request.headers_mut().insert(HOST, target.host.clone());
@@ -99,7 +99,7 @@ pub fn adapt_for(request: &mut Request<RequestBody>, transaction: &Transaction, 
         }
         return;
     }
-    let secure = target.is_some_and(|target| plan.upstreams[target.upstream].tls.is_some());
+    let secure = target.is_some_and(|target| config.upstreams[target.upstream].tls.is_some());
     let headers = request.headers_mut();
     headers.remove(TRANSFER_ENCODING);
     let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());

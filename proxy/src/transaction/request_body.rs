@@ -1,9 +1,9 @@
-//! The request's body on its way upstream. It counts, times out, and notes how it ended. Frames pass through; nothing is
-//! collected.
+//! The request's body on its way upstream. It counts, times out, and notes how it ended. Frames pass through; nothing
+//! is collected.
 //!
-//! The body is polled by the upstream connection's task, and the transaction waits for the response meanwhile. They share
-//! [`RequestProgress`]. A body that fails there makes the exchange fail here, so the fault is noted before the error is
-//! returned: the record must blame the client, not the upstream.
+//! The body is polled by the upstream connection's task, and the transaction waits for the response meanwhile. They
+//! share [`RequestProgress`]. A body that fails there makes the exchange fail here, so the fault is noted before the
+//! error is returned: the record must blame the client, not the upstream.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -123,7 +123,8 @@ pub struct RequestBounds {
 }
 
 impl RequestBody {
-    /// Wraps what the client sends. With it returns what the side that waits for the response sees of the body, if there is one.
+    /// Wraps what the client sends. With it returns what the side that waits for the response sees of the body, if
+    /// there is one.
     #[must_use]
     pub fn new(inner: Incoming, client: &Arc<IoFacts>, bounds: RequestBounds) -> (Self, Option<BodyWatch>) {
         let RequestBounds { idle, bytes_max, rate_min } = bounds;

@@ -1,5 +1,5 @@
-//! The response's body on its way to the client. It counts, times out, and ends the transaction exactly once. Frames pass
-//! through; nothing is collected.
+//! The response's body on its way to the client. It counts, times out, and ends the transaction exactly once. Frames
+//! pass through; nothing is collected.
 //!
 //! How the end of a body shows, which hyper leaves to its poller to know:
 //!
@@ -102,7 +102,8 @@ impl ResponseBody {
         body
     }
 
-    /// Notes that the last byte of the response is here. The connection goes back to the pool, if the request is over too.
+    /// Notes that the last byte of the response is here. The connection goes back to the pool, if the request is over
+    /// too.
     fn upstream_ended(&mut self, now: Instant) {
         let Source::Upstream(body) = &mut self.source else { return };
         let (Some(transaction), Some(lease)) = (&mut self.transaction, body.lease.take()) else { return };
@@ -116,8 +117,8 @@ impl ResponseBody {
                 }
                 transaction.config().pool.give_back(lease, now);
             }
-            // An early response. The rest of the request cannot be taken back from the connection, and waiting for it would
-            // keep the connection from others: it is not passed on, and the connection is not used again.
+            // An early response. The rest of the request cannot be taken back from the connection, and waiting for it
+            // would keep the connection from others: it is not passed on, and the connection is not used again.
             Some(body) => body.unwanted.set(true),
         }
     }
@@ -139,8 +140,8 @@ impl ResponseBody {
         waiting.left(transaction.outcome().body_bytes).is_zero()
     }
 
-    /// Notes that the client has something to read. If it reads none of it, hyper does not poll again, and the worker aborts the
-    /// transaction.
+    /// Notes that the client has something to read. If it reads none of it, hyper does not poll again, and the worker
+    /// aborts the transaction.
     fn handed_on(&mut self, now: Instant) {
         let Source::Upstream(body) = &mut self.source else { return };
         if let (Some(waiting), Some(transaction)) = (&mut body.waiting, &self.transaction) {
@@ -156,7 +157,8 @@ impl ResponseBody {
         self.broken(Termination::Gateway, ErrorClass::UpstreamTimeout, detail)
     }
 
-    /// Ends the transaction because the upstream connection failed. If the client's body had failed before, that is why.
+    /// Ends the transaction because the upstream connection failed. If the client's body had failed before, that is
+    /// why.
     fn broke_off(&mut self, error: &hyper::Error) -> BrokenOff {
         let progress = self.transaction.as_ref().and_then(|transaction| transaction.request().body.as_ref());
         let (termination, class, detail) = match progress.and_then(|progress| progress.fault.get()) {
@@ -271,9 +273,9 @@ impl Body for ResponseBody {
 }
 
 impl Drop for ResponseBody {
-    /// Completes the transaction, if the body is at its end: hyper drops such a body without polling it again. A body that is
-    /// dropped before its end means that the client has left. One that is aborted has not reached the client, even if hyper
-    /// has taken all of it.
+    /// Completes the transaction, if the body is at its end: hyper drops such a body without polling it again. A body
+    /// that is dropped before its end means that the client has left. One that is aborted has not reached the client,
+    /// even if hyper has taken all of it.
     fn drop(&mut self) {
         let aborted = self.transaction.as_ref().is_some_and(|transaction| transaction.is_aborted());
         if aborted || !self.is_end_stream() {

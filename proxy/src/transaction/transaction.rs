@@ -2,8 +2,8 @@
 //!
 //! A [`Transaction`] begins when a request head is accepted, and takes its `seq` there. Its owner may
 //! [`Transaction::finish`] it: the handler, then the response body, or a tunnel. If it is dropped without that, `Drop`
-//! finishes it as ended by the client, or by the gateway while the worker is cutting connections. So the record exists by
-//! construction.
+//! finishes it as ended by the client, or by the gateway while the worker is cutting connections. So the record exists
+//! by construction.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -195,8 +195,8 @@ impl Transaction {
         self.request.body = body;
     }
 
-    /// Sets a deadline after which the worker aborts this transaction, if nothing else ends it; `None` = never. A client that
-    /// never reads its response is never polled, so no timer of the transaction's own would be.
+    /// Sets a deadline after which the worker aborts this transaction, if nothing else ends it; `None` = never. A
+    /// client that never reads its response is never polled, so no timer of the transaction's own would be.
     pub fn abort_after(&self, deadline: Option<Instant>) {
         self.context.in_flight.borrow_mut().abort_after(self.place, deadline);
     }
@@ -245,7 +245,8 @@ impl Transaction {
         self.outcome.body_bytes = response_bytes;
     }
 
-    /// Ends the transaction and writes its record. The end of a response's body reports `COMPLETE`; an earlier verdict wins.
+    /// Ends the transaction and writes its record. The end of a response's body reports `COMPLETE`; an earlier verdict
+    /// wins.
     pub fn finish(self: Box<Self>, ending: Ending) {
         self.finish_at(ending, Instant::now());
     }

@@ -1,5 +1,5 @@
-//! After a 101: bytes both ways, until either side ends or both are silent for too long. The record is written then. Without the
-//! bound on silence, a client that vanished would hold its connections and its plan for ever.
+//! After a 101: bytes both ways, until either side ends or both are silent for too long. The record is written then.
+//! Without the bound on silence, a client that vanished would hold its connections and its configuration for ever.
 
 use std::cell::Cell;
 use std::task::Poll;
@@ -37,7 +37,7 @@ pub async fn run(
     let Ok(client) = client.await else { return };
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     let mut copied = (Counted::default(), Counted::default());
-    let (idle, moved_at) = (transaction.config().config.timeouts.tunnel_idle.0, Cell::new(Instant::now()));
+    let (idle, moved_at) = (transaction.config().file.timeouts.tunnel_idle.0, Cell::new(Instant::now()));
     let ending = tokio::select! {
         ending = join(&mut client, &mut upstream, &mut copied, &moved_at) => ending,
         () = silence(&moved_at, idle) => {

@@ -1,8 +1,8 @@
 //! Chooses the target of a request. Reads the targets' health, and changes nothing.
 //!
-//! Round robin follows the round that the plan laid out ([`crate::plan::turns`]). A target that is out costs a turn, and
-//! the next one is drawn, so that the others share its part evenly. Least requests compares all targets and takes the one
-//! with the fewest requests in flight for its weight, over all workers; turns break ties.
+//! Round robin follows the round that the configuration laid out ([`crate::plan::turns`]). A target that is out costs a
+//! turn, and the next one is drawn, so that the others share its part evenly. Least requests compares all targets and
+//! takes the one with the fewest requests in flight for its weight, over all workers; turns break ties.
 
 use tollgate_proxy_config::{AllOut, Balance};
 
@@ -33,7 +33,7 @@ impl Tried {
 /// Returns the target for the next attempt of a request, or `None` if all were tried, or all are out and the service
 /// refuses then. `turn` draws the service's next number.
 pub fn choose(
-    plan: &RuntimeConfig,
+    config: &RuntimeConfig,
     service: &ServiceConfig,
     tried: &Tried,
     mut turn: impl FnMut() -> usize,
@@ -48,7 +48,7 @@ pub fn choose(
     let is_well = |target: usize| {
         let target = &targets[target];
         let checked_out = target.check.as_ref().is_some_and(|check| check.is_out());
-        !checked_out && !plan.upstreams[target.upstream].state.is_ejected(now_ms)
+        !checked_out && !config.upstreams[target.upstream].state.is_ejected(now_ms)
     };
     let mut among = |usable: &dyn Fn(usize) -> bool| match service.balance {
         Balance::RoundRobin => {
@@ -61,7 +61,7 @@ pub fn choose(
             let places = (0..targets.len()).map(|place| (start + place) % targets.len());
             places.filter(|target| usable(*target)).min_by_key(|target| {
                 let target = &targets[*target];
-                let in_flight = plan.upstreams[target.upstream].state.in_flight();
+                let in_flight = config.upstreams[target.upstream].state.in_flight();
                 // Scaled up, so that the integer quotient still tells small numbers apart.
                 (in_flight + 1).saturating_mul(1 << 20) / i64::from(target.weight.max(1))
             })

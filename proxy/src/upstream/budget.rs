@@ -1,8 +1,8 @@
 //! A bound on retries, so that a failing upstream does not get every request twice.
 //!
-//! Each request to an upstream identity pays a percentage of one retry into the budget; each retry takes a whole one out. A
-//! budget that is short also grows by time, so that an upstream with few requests gets retries too. Each worker has its own
-//! budgets.
+//! Each request to an upstream identity pays a percentage of one retry into the budget; each retry takes a whole one
+//! out. A budget that is short also grows by time, so that an upstream with few requests gets retries too. Each worker
+//! has its own budgets.
 
 use std::cell::Cell;
 use std::time::Instant;

@@ -26,8 +26,8 @@ use crate::upstream::{Connector, Lease, PeerAddr, Pool, SendBody, UpstreamError,
 
 /// Bytes of a response head.
 const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Streams begun on an HTTP/2 connection before the upstream's SETTINGS say how many it takes. The others wait for them,
-/// because a stream too many would be refused.
+/// Streams begun on an HTTP/2 connection before the upstream's SETTINGS say how many it takes. The others wait for
+/// them, because a stream too many would be refused.
 const STREAMS_BEFORE_SETTINGS: usize = 1;
 
 /// Opens a connection and leases it. An HTTP/2 connection is shared from then on.
@@ -64,7 +64,7 @@ pub async fn dial<B: SendBody>(
         epoch: connector.epoch,
         tunnel: wanted.tunnel,
     };
-    let http = &pool.plan.config.http2;
+    let http = &pool.config.file.http2;
     let opened = match (socket, http2) {
         (Socket::Tcp(io), false) => opening.http1(io, open).await,
         (Socket::Unix(io), false) => opening.http1(io, open).await,
@@ -98,8 +98,8 @@ impl Opening {
         let io = Arc::new(IoFacts::default());
         let watched = TokioIo::new(Watched::new(stream, io.clone(), self.epoch, None));
         let (sender, connection) =
-            // One buffer and one plain write a request: most have no body, and a vectored write of small parts costs more than
-            // copying them.
+            // One buffer and one plain write a request: most have no body, and a vectored write of small parts costs
+            // more than copying them.
             http1::Builder::new().max_buf_size(RESPONSE_HEAD_BYTES_MAX).writev(false).handshake(watched).await?;
         let (open, tunnel) = if self.tunnel { (None, Some(open)) } else { (Some(open), None) };
         let switches = tunnel.is_some();
@@ -163,7 +163,8 @@ impl Opening {
             // The result is dropped: the exchanges that the connection carried report how it ended.
             let _ended = std::future::poll_fn(|cx| {
                 let polled = connection.as_mut().poll(cx);
-                // An upstream's first frame is its SETTINGS (RFC 9113 section 3.4), so a first byte means that they are known.
+                // An upstream's first frame is its SETTINGS (RFC 9113 section 3.4), so a first byte means that they are
+                // known.
                 if facts.read_bytes.load(Relaxed) > 0 {
                     streams_max.set(Some(connection.current_max_send_streams()));
                 }
@@ -179,8 +180,8 @@ impl Opening {
     }
 }
 
-/// Drives an HTTP/1.1 connection. hyper wakes the task once more when the last of a response is taken, and has nothing to
-/// do then. A connection that is idle on both sides is not polled, which spares hyper's checks on every request.
+/// Drives an HTTP/1.1 connection. hyper wakes the task once more when the last of a response is taken, and has nothing
+/// to do then. A connection that is idle on both sides is not polled, which spares hyper's checks on every request.
 async fn drive<C: Future + Unpin>(mut connection: C, idle: &IdleFlag, io: &IoFacts) -> C::Output {
     std::future::poll_fn(|cx| match idle.is_set() && io.quiet.load(Acquire) {
         true => Poll::Pending,

@@ -1,8 +1,8 @@
 //! Names to addresses, cached for a while.
 //!
-//! The system's resolver is used (getaddrinfo, on the blocking pool), so that `/etc/hosts`, search domains and the rest of
-//! this machine's resolution apply to the proxy as they do to `curl`. It reports no time to live: an answer is used for a
-//! configured time, which bounds how long a change goes unseen.
+//! The system's resolver is used (getaddrinfo, on the blocking pool), so that `/etc/hosts`, search domains and the rest
+//! of this machine's resolution apply to the proxy as they do to `curl`. It reports no time to live: an answer is used
+//! for a configured time, which bounds how long a change goes unseen.
 //!
 //! ```text
 //! age of an answer   0 ……… cache ……… 2 × cache ……… stale
@@ -10,8 +10,9 @@
 //!                           looked    used if the resolver fails
 //!                           up again
 //! ```
-//! Each name has one lookup at a time, which all its requests wait for. There are [`LOOKUPS_MAX`] lookups in all, so that a
-//! hanging resolver does not take all blocking threads. A lookup goes on after the request that started it has left.
+//! Each name has one lookup at a time, which all its requests wait for. There are [`LOOKUPS_MAX`] lookups in all, so
+//! that a hanging resolver does not take all blocking threads. A lookup goes on after the request that started it has
+//! left.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -101,8 +101,8 @@ fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
     error.source()?.downcast_ref()
 }
 
-/// Whether the upstream says that it has not looked at the request: by GOAWAY below its stream, or by REFUSED_STREAM (RFC
-/// 9113 section 8.7).
+/// Whether the upstream says that it has not looked at the request: by GOAWAY below its stream, or by REFUSED_STREAM
+/// (RFC 9113 section 8.7).
 fn is_unprocessed(error: &hyper::Error) -> bool {
     h2_error(error).is_some_and(|error| error.is_remote() && error.is_go_away()) || is_refused_stream(error)
 }

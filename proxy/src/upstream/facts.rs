@@ -42,7 +42,8 @@ pub struct UpstreamFacts {
     pub connect: Option<Duration>,
     /// TLS handshake, summed over all attempts.
     pub tls: Option<Duration>,
-    /// The current step and when it began. It is kept here so that the record of a client that leaves in it has its time.
+    /// The current step and when it began. It is kept here so that the record of a client that leaves in it has its
+    /// time.
     stage: Option<(Stage, Instant)>,
     /// When the head was handed to the connection.
     pub sent_at: Option<Instant>,

@@ -70,7 +70,7 @@ pub struct Lease<B> {
     pub sender: Sender<B>,
     /// Facts of the connection's socket.
     pub io: Arc<IoFacts>,
-    /// Index of the upstream identity, in the plan of the transaction that has the lease.
+    /// Index of the upstream identity, in the configuration of the transaction that has the lease.
     pub upstream: usize,
     pub addr: PeerAddr,
     /// Whether the connection served requests before.
@@ -95,8 +95,8 @@ pub struct Lease<B> {
 }
 
 impl<B: SendBody> Lease<B> {
-    /// Sends a request and waits for the head of the response. On an error, a shared connection leaves `slot`, unless the
-    /// error is of this stream alone.
+    /// Sends a request and waits for the head of the response. On an error, a shared connection leaves `slot`, unless
+    /// the error is of this stream alone.
     ///
     /// # Errors
     /// No response; with the request, if it is provably unsent.
@@ -126,8 +126,8 @@ impl<B: SendBody> Lease<B> {
         }
     }
 
-    /// Marks the connection idle: nothing of its exchange is left to send or to read. Only where hyper, too, waits for the
-    /// next request; with HTTP/2 the other streams go on.
+    /// Marks the connection idle: nothing of its exchange is left to send or to read. Only where hyper, too, waits for
+    /// the next request; with HTTP/2 the other streams go on.
     pub fn mark_idle(&self) {
         self.idle.flag().set(!self.sender.is_http2() && self.sender.is_ready());
     }
@@ -145,8 +145,8 @@ impl<B: SendBody> Lease<B> {
     }
 }
 
-/// Whether an HTTP/1.1 connection has nothing to do until something is read, or its lease is used or dropped. Clones share
-/// one flag: the lease sets it, and the connection's task reads it.
+/// Whether an HTTP/1.1 connection has nothing to do until something is read, or its lease is used or dropped. Clones
+/// share one flag: the lease sets it, and the connection's task reads it.
 #[derive(Debug, Clone, Default)]
 pub struct IdleFlag(Rc<Cell<bool>>);
 
@@ -161,7 +161,8 @@ impl IdleFlag {
     }
 }
 
-/// The lease's side of an [`IdleFlag`]. Clears the flag on drop, so that the connection's task sees that its lease is gone.
+/// The lease's side of an [`IdleFlag`]. Clears the flag on drop, so that the connection's task sees that its lease is
+/// gone.
 #[derive(Debug, Default)]
 pub struct IdleGuard(IdleFlag);
 

@@ -7,8 +7,8 @@
 //!      └─▶ all places are taken: wait for one, up to a bound in number and time
 //! ```
 //! The wing knows neither workers nor transactions: it is generic over the request's body ([`SendBody`]), writes what
-//! happened into [`UpstreamFacts`], and answers an [`UpstreamError`] that says whether a retry is legal. Whether there is
-//! one, the caller decides.
+//! happened into [`UpstreamFacts`], and answers an [`UpstreamError`] that says whether a retry is legal. Whether there
+//! is one, the caller decides.
 
 pub mod balance;
 pub mod budget;

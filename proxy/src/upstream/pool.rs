@@ -1,17 +1,17 @@
-//! Upstream connections of one worker. For each upstream identity: the idle HTTP/1.1 connections (last in, first out), the
-//! shared HTTP/2 connections, and the requests that wait for one.
+//! Upstream connections of one worker. For each upstream identity: the idle HTTP/1.1 connections (last in, first out),
+//! the shared HTTP/2 connections, and the requests that wait for one.
 //!
-//! Identities are interned when the plan is compiled ([`crate::plan::UpstreamKey`], equal by value). So a lookup is an
-//! index, and two identities never share a socket. The most recently used connection is leased first, so that the others
-//! age and are closed.
+//! Identities are interned when the configuration is compiled ([`crate::plan::UpstreamKey`], equal by value). So a
+//! lookup is an index, and two identities never share a socket. The most recently used connection is leased first, so
+//! that the others age and are closed.
 //!
-//! A pool belongs to one plan. The next plan's pool takes over the slots of the upstreams that both have. The other slots
-//! close: their idle connections end at once, and leased ones end with their exchange. A slot is created at its first use,
-//! so that thousands of upstreams which a worker never meets cost it neither memory nor time.
+//! A pool belongs to one configuration. The next one's pool takes over the slots of the upstreams that both have. The
+//! other slots close: their idle connections end at once, and leased ones end with their exchange. A slot is created at
+//! its first use, so that thousands of upstreams which a worker never meets cost it neither memory nor time.
 //!
-//! A connection is reused only after an exchange that is complete on both sides, and only while it is young, has requests
-//! left, and leads to an address that its name still has. A connection that began with a PROXY header serves the client
-//! connection that the header names ([`Ends`]), and no other.
+//! A connection is reused only after an exchange that is complete on both sides, and only while it is young, has
+//! requests left, and leads to an address that its name still has. A connection that began with a PROXY header serves
+//! the client connection that the header names ([`Ends`]), and no other.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -25,15 +25,15 @@ use crate::upstream::lease::Ends;
 use crate::upstream::slot::{Bounds, OpenConnection, Slot};
 use crate::upstream::{Lease, SendBody};
 
-/// The connections of one worker to the upstreams of one plan.
+/// The connections of one worker to the upstreams of one configuration.
 #[derive(Debug)]
 pub struct Pool<B> {
-    pub(super) plan: Arc<RuntimeConfig>,
+    pub(super) config: Arc<RuntimeConfig>,
     /// By index into [`RuntimeConfig::upstreams`].
     slots: Vec<OnceCell<Rc<Slot<B>>>>,
     /// Indices of the slots that exist.
     created: RefCell<Vec<usize>>,
-    /// Whether another plan is in force.
+    /// Whether another configuration is in force.
     is_past: Cell<bool>,
     bounds: Bounds,
     /// Services that want connections kept ready, as indices into [`RuntimeConfig::services`].
@@ -41,17 +41,18 @@ pub struct Pool<B> {
 }
 
 impl<B: SendBody> Pool<B> {
-    /// The pool of `plan`. It takes over the connections of `before` to the upstreams that both plans have.
+    /// The pool of `config`. It takes over the connections of `before` to the upstreams that both configurations have.
     #[must_use]
-    pub fn new(plan: &Arc<RuntimeConfig>, before: Option<&Self>) -> Self {
-        let mut slots: Vec<OnceCell<Rc<Slot<B>>>> = plan.upstreams.iter().map(|_| OnceCell::new()).collect();
+    pub fn new(config: &Arc<RuntimeConfig>, before: Option<&Self>) -> Self {
+        let mut slots: Vec<OnceCell<Rc<Slot<B>>>> = config.upstreams.iter().map(|_| OnceCell::new()).collect();
         let mut created = Vec::new();
         if let Some(before) = before {
             before.is_past.set(true);
-            // Equal upstreams of consecutive plans are one Arc, so their addresses tell. `before` keeps those alive.
+            // Equal upstreams of consecutive configurations are one Arc, so their addresses tell. `before` keeps those
+            // alive.
             let mut old: HashMap<*const UpstreamConfig, Rc<Slot<B>>> =
                 before.created().into_iter().map(|slot| (Arc::as_ptr(slot.upstream()), slot)).collect();
-            for (index, upstream) in plan.upstreams.iter().enumerate() {
+            for (index, upstream) in config.upstreams.iter().enumerate() {
                 if let Some(slot) = old.remove(&Arc::as_ptr(upstream)) {
                     slots[index] = OnceCell::from(slot);
                     created.push(index);
@@ -59,7 +60,7 @@ impl<B: SendBody> Pool<B> {
             }
             old.values().for_each(|slot| slot.close());
         }
-        let (limits, timeouts) = (&plan.config.limits, &plan.config.timeouts);
+        let (limits, timeouts) = (&config.file.limits, &config.file.timeouts);
         let bounds = Bounds {
             idle_max: limits.upstream_idle_max,
             open_max: limits.upstream_connections_max,
@@ -70,9 +71,10 @@ impl<B: SendBody> Pool<B> {
             pending_max: limits.upstream_pending_max,
             pending: timeouts.upstream_pending.0,
         };
-        let prewarmed = (0..plan.services.len()).filter(|index| plan.services[*index].warm_connections > 0).collect();
+        let prewarmed =
+            (0..config.services.len()).filter(|index| config.services[*index].warm_connections > 0).collect();
         let (created, is_past) = (RefCell::new(created), Cell::new(false));
-        Self { plan: plan.clone(), slots, created, is_past, bounds, prewarmed }
+        Self { config: config.clone(), slots, created, is_past, bounds, prewarmed }
     }
 
     fn created(&self) -> Vec<Rc<Slot<B>>> {
@@ -89,8 +91,9 @@ impl<B: SendBody> Pool<B> {
     pub fn slot(&self, upstream: usize) -> &Rc<Slot<B>> {
         self.slots[upstream].get_or_init(|| {
             self.created.borrow_mut().push(upstream);
-            // A slot that a transaction of a past plan creates is unknown to the pool in force, and must keep nothing.
-            Rc::new(Slot::new(self.plan.upstreams[upstream].clone(), self.is_past.get()))
+            // A slot that a transaction of a past configuration creates is unknown to the pool in force, and must keep
+            // nothing.
+            Rc::new(Slot::new(self.config.upstreams[upstream].clone(), self.is_past.get()))
         })
     }
 

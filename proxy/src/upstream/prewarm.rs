@@ -15,7 +15,7 @@ const AT_ONE_TIME_MAX: usize = 32;
 /// Starts one more connection to each target that has fewer idle ones than its service asks for.
 pub fn prewarm<B: SendBody>(connector: &Rc<Connector>, pool: &Rc<Pool<B>>) {
     let mut begun = 0;
-    for service in pool.prewarmed.iter().map(|index| &pool.plan.services[*index]) {
+    for service in pool.prewarmed.iter().map(|index| &pool.config.services[*index]) {
         for target in &service.targets {
             let slot = pool.slot(target.upstream);
             let wanted = service.warm_connections.min(pool.bounds().idle_max);
@@ -34,7 +34,7 @@ pub fn prewarm<B: SendBody>(connector: &Rc<Connector>, pool: &Rc<Pool<B>>) {
 
 async fn open_one<B: SendBody>(connector: Rc<Connector>, pool: Rc<Pool<B>>, upstream: usize) {
     let slot = pool.slot(upstream);
-    let patience = pool.plan.config.timeouts.connect.0;
+    let patience = pool.config.file.timeouts.connect.0;
     let nobody = ([0, 0, 0, 0], 0).into();
     let wanted = Wanted { fresh: true, tunnel: false, client: (nobody, nobody), patience, now: Instant::now() };
     if let Some(open) = pool.open(upstream) {

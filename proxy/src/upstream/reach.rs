@@ -1,7 +1,7 @@
 //! The socket to an upstream: resolve, connect, PROXY header, TLS.
 //!
-//! Several addresses of a name are tried in the order of [`dns::order`], each [`ATTEMPT_DELAY`] after the one before or as
-//! soon as that one fails (RFC 8305 section 5). The first to answer is kept.
+//! Several addresses of a name are tried in the order of [`dns::order`], each [`ATTEMPT_DELAY`] after the one before or
+//! as soon as that one fails (RFC 8305 section 5). The first to answer is kept.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,7 +1,8 @@
 //! HTTP/2 connections to upstreams: each carries many exchanges at a time.
 //!
 //! h2 itself obeys the upstream's SETTINGS_MAX_CONCURRENT_STREAMS. The streams counted here decide when to open another
-//! connection. Of the requests that want a connection while there is none, one dials and the others wait for its result.
+//! connection. Of the requests that want a connection while there is none, one dials and the others wait for its
+//! result.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -52,7 +52,7 @@ impl Bounds {
 #[derive(Debug)]
 pub struct Slot<B> {
     upstream: Arc<UpstreamConfig>,
-    /// Set once no future plan has this upstream.
+    /// Set once no future configuration has this upstream.
     closed: Cell<bool>,
     idle: RefCell<Vec<(Box<Lease<B>>, Instant)>>,
     /// HTTP/2 connections.

@@ -1,11 +1,10 @@
-//! The instruction budget: the instructions of one transaction, and those that its record adds. callgrind counts them, so a
-//! busy machine changes nothing. Start and end are subtracted, because both of two runs have them.
+//! The instruction budget: the instructions of one transaction, and those that its record adds. callgrind counts them,
+//! so a busy machine changes nothing. Start and end are subtracted, because both of two runs have them.
 //!
-//! A count over the budget means that something was added to every request: remove it, or raise the budget with the reason.
-//! A count as far below means that the budget bounds nothing: lower it.
-//! `cargo test -p tollgate-proxy --test gate budget -- --nocapture` prints the counts. The budget is of the unoptimised
-//! build that the other tests use: what is added shows there too. With `--release` the counts are those
-//! of an optimised build, and are only printed.
+//! A count over the budget means that something was added to every request: remove it, or raise the budget with the
+//! reason. A count as far below means that the budget bounds nothing: lower it. `cargo test -p tollgate-proxy --test
+//! gate budget -- --nocapture` prints the counts. The budget is of the unoptimised build that the other tests use: what
+//! is added shows there too. With `--release` the counts are those of an optimised build, and are only printed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -131,7 +130,8 @@ fn a_transaction_and_its_record_stay_within_their_budget() {
     ca.client("gate-client", "gate-1", &["gate-1"], Lifetime::days(1)).unwrap();
     let upstream = Upstream::answering(ANSWER).addr;
     let off = "records: {enabled: false, batch_age_max: 5m}";
-    // No collector listens there, so sealed batches stay in memory. No batch ends by age: time passes while callgrind counts.
+    // No collector listens there, so sealed batches stay in memory. No batch ends by age: time passes while callgrind
+    // counts.
     let on = "records:
   batch_age_max: 5m
   collectors: [\"https://127.0.0.1:1\"]

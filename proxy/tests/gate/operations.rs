@@ -1,4 +1,5 @@
-//! Stopping and taking over: readiness before the drain, the count of cut transactions, and sockets that outlive a process.
+//! Stopping and taking over: readiness before the drain, the count of cut transactions, and sockets that outlive a
+//! process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -103,7 +103,8 @@ fn an_upstream_that_is_gone_is_drained_and_its_plan_freed() {
     let slow = Upstream::start(|mut stream, _| {
         crate::rig::read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold");
-        // The rest would come after one more byte from the client. None comes, so the client's end ends the transaction.
+        // The rest would come after one more byte from the client. None comes, so the client's end ends the
+        // transaction.
         let _ = stream.read(&mut [0]);
     });
     let new = Upstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew");

@@ -1,5 +1,5 @@
-//! A thousand reloads under load: no request fails, and memory does not grow. The proxy is a process of its own, so that its
-//! memory can be measured.
+//! A thousand reloads under load: no request fails, and memory does not grow. The proxy is a process of its own, so
+//! that its memory can be measured.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

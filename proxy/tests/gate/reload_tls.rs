@@ -1,4 +1,5 @@
-//! Changes of certificates and client policies while the proxy runs: in files whose names stay, and in the configuration.
+//! Changes of certificates and client policies while the proxy runs: in files whose names stay, and in the
+//! configuration.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,8 +1,8 @@
 //! `top`: shows what a running proxy is doing, read from its admin endpoint again and again.
 //!
-//! Rates and latencies are of the time between two readings: the difference of the same counters that Prometheus scrapes.
-//! Transactions in flight are those of the second reading. A reading that fails is shown as such, and the next one is tried,
-//! so that `top` goes on through a restart of the proxy.
+//! Rates and latencies are of the time between two readings: the difference of the same counters that Prometheus
+//! scrapes. Transactions in flight are those of the second reading. A reading that fails is shown as such, and the next
+//! one is tried, so that `top` goes on through a restart of the proxy.
 
 mod difference;
 mod reading;

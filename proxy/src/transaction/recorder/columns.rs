@@ -61,12 +61,12 @@ pub fn fill_request<'a>(record: &mut Record<'a>, request: &'a RequestFacts) {
 /// Fills the columns of the route, its service, and the target.
 pub fn fill_route<'a>(
     record: &mut Record<'a>,
-    plan: &'a RuntimeConfig,
+    config: &'a RuntimeConfig,
     route: &'a RouteConfig,
     request: &RequestFacts,
     upstream: &UpstreamFacts,
 ) {
-    let service = &plan.services[route.service];
+    let service = &config.services[route.service];
     record.route = Some(&route.name);
     record.http_route = route.paths.get(request.path).and_then(|path| path.http_route.as_deref());
     record.service = Some(&service.name);

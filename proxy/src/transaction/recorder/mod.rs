@@ -1,8 +1,8 @@
 //! Makes every row: of a transaction, of a failed handshake, and of a request head that cannot be parsed.
 //!
-//! The recorder numbers what it records, derives the request ids, redacts ([`redaction`]), fills the columns ([`columns`])
-//! and appends to the worker's batch. Nothing else fills a [`Record`]. Texts are written into buffers that are reused from
-//! row to row, so that a row allocates nothing.
+//! The recorder numbers what it records, derives the request ids, redacts ([`redaction`]), fills the columns
+//! ([`columns`]) and appends to the worker's batch. Nothing else fills a [`Record`]. Texts are written into buffers
+//! that are reused from row to row, so that a row allocates nothing.
 
 mod columns;
 mod redaction;
@@ -42,8 +42,8 @@ const REDACTION_POLICY: &str = "default-1";
 pub struct Recorder {
     /// Instants count from here.
     epoch: Instant,
-    /// Microseconds since 1970 at the epoch, by the wall's clock at [`Recorder::follow_clock`]: each transaction reads one
-    /// clock, not two.
+    /// Microseconds since 1970 at the epoch, by the wall's clock at [`Recorder::follow_clock`]: each transaction reads
+    /// one clock, not two.
     epoch_us: Cell<i64>,
     /// Ports that the listeners are bound to.
     ports: Vec<u16>,
@@ -87,15 +87,15 @@ impl Recorder {
     /// The recorder of worker `index` of the process that started at `start_us`.
     #[must_use]
     pub fn new(
-        plan: &RuntimeConfig,
+        config: &RuntimeConfig,
         index: u32,
         start_us: i64,
         ports: Vec<u16>,
         metrics: Rc<WorkerMetrics>,
         queue: SealQueue,
     ) -> Self {
-        let records = &plan.config.records;
-        let header = batch_header(plan, index, start_us);
+        let records = &config.file.records;
+        let header = batch_header(config, index, start_us);
         let limits = SealLimits {
             records_max: records.batch_records_max.value,
             bytes_max: records.batch_bytes_max.0 as usize,
@@ -148,8 +148,8 @@ impl Recorder {
         page.extend_from_slice(id.encode(&mut text).as_bytes());
         let value = HeaderValue::from_maybe_shared(page.split().freeze());
         let mut value = value.unwrap_or_else(|_| HeaderValue::from_static(""));
-        // No two ids are the same. HTTP/2 would fill its table of fields with them, and search it for each (RFC 7541 section
-        // 6.2.3).
+        // No two ids are the same. HTTP/2 would fill its table of fields with them, and search it for each (RFC 7541
+        // section 6.2.3).
         value.set_sensitive(true);
         value
     }
@@ -320,16 +320,16 @@ fn epoch_us(epoch: Instant) -> i64 {
     now_us() - epoch.elapsed().as_micros() as i64
 }
 
-fn batch_header(plan: &RuntimeConfig, worker: u32, start_us: i64) -> BatchHeader {
-    let config = &plan.config;
-    let node_id = config.node_id.value.clone();
+fn batch_header(config: &RuntimeConfig, worker: u32, start_us: i64) -> BatchHeader {
+    let file = &config.file;
+    let node_id = file.node_id.value.clone();
     BatchHeader {
         producer: ProducerName { node_id: node_id.clone(), start_us, worker }.to_string(),
         node_id,
         gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
-        environment: config.environment.clone(),
-        zone: config.zone.clone(),
+        environment: file.environment.clone(),
+        zone: file.zone.clone(),
         redaction_policy: REDACTION_POLICY.to_owned(),
-        hmac_key_id: plan.hmac.as_ref().map(|hmac| hmac.hasher.key_id().to_owned()).unwrap_or_default(),
+        hmac_key_id: config.hmac.as_ref().map(|hmac| hmac.hasher.key_id().to_owned()).unwrap_or_default(),
     }
 }

@@ -1,7 +1,8 @@
 //! Active health checks: one thread checks every target whose service asks for it, for all workers.
 //!
-//! The thread follows the plan in force. A check runs as long as some plan has it; one that two plans share runs on through
-//! a reload. Each check opens a connection of its own, with the service's TLS and PROXY protocol, and closes it.
+//! The thread follows the configuration in force. A check runs as long as some configuration has it; one that two
+//! configurations share runs on through a reload. Each check opens a connection of its own, with the service's TLS and
+//! PROXY protocol, and closes it.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -31,7 +32,7 @@ use crate::upstream::reach::{Socket, reach};
 
 /// Checks that run at one time.
 const CHECKS_AT_ONE_TIME_MAX: usize = 64;
-/// How often the plan in force is read.
+/// How often the configuration in force is read.
 const LOOK: Duration = Duration::from_millis(500);
 const USER_AGENT: &str = concat!("tollgate-proxy/", env!("CARGO_PKG_VERSION"), " (health check)");
 
@@ -44,7 +45,7 @@ pub fn start(in_force: InForce, metrics: Arc<Metrics>, stop: CancellationToken) 
     std::thread::Builder::new().name("health".into()).spawn(move || {
         let local = LocalSet::new();
         local.block_on(&runtime, async move {
-            let timeouts = &in_force.plan().config.timeouts.clone();
+            let timeouts = &in_force.config().file.timeouts.clone();
             let checker = Rc::new(Checker {
                 resolver: Resolver::new(timeouts.dns_cache.0, timeouts.dns_stale.0),
                 places: Semaphore::new(CHECKS_AT_ONE_TIME_MAX),
@@ -64,49 +65,49 @@ struct Checker {
     metrics: Arc<Metrics>,
 }
 
-/// Starts the checks of each plan that comes into force.
+/// Starts the checks of each configuration that comes into force.
 async fn follow(checker: &Rc<Checker>, in_force: &InForce) {
     let mut seen: Weak<RuntimeConfig> = Weak::new();
     let mut running: HashSet<*const Check> = HashSet::new();
     loop {
         {
-            let plan = in_force.plan();
-            if !seen.ptr_eq(&Arc::downgrade(&plan)) {
-                let timeouts = &plan.config.timeouts;
+            let config = in_force.config();
+            if !seen.ptr_eq(&Arc::downgrade(&config)) {
+                let timeouts = &config.file.timeouts;
                 checker.resolver.remember_for(timeouts.dns_cache.0, timeouts.dns_stale.0);
                 let mut wanted = HashSet::new();
-                for target in plan.services.iter().flat_map(|service| &service.targets) {
+                for target in config.services.iter().flat_map(|service| &service.targets) {
                     let Some(check) = &target.check else { continue };
                     wanted.insert(Arc::as_ptr(check));
                     if !running.contains(&Arc::as_ptr(check)) {
                         running.insert(Arc::as_ptr(check));
-                        let upstream = &plan.upstreams[target.upstream];
+                        let upstream = &config.upstreams[target.upstream];
                         let (check, upstream) = (Arc::downgrade(check), Arc::downgrade(upstream));
                         tokio::task::spawn_local(repeat(checker.clone(), check, upstream));
                     }
                 }
                 running.retain(|check| wanted.contains(check));
-                seen = Arc::downgrade(&plan);
+                seen = Arc::downgrade(&config);
             }
-            count(&plan, &checker.metrics);
+            count(&config, &checker.metrics);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Sets the gauges of targets that are out.
-fn count(plan: &RuntimeConfig, metrics: &Metrics) {
+fn count(config: &RuntimeConfig, metrics: &Metrics) {
     let now_ms = clock_ms();
     let (mut passive, mut active) = (0, 0);
-    for target in plan.services.iter().flat_map(|service| &service.targets) {
-        passive += i64::from(plan.upstreams[target.upstream].state.is_ejected(now_ms));
+    for target in config.services.iter().flat_map(|service| &service.targets) {
+        passive += i64::from(config.upstreams[target.upstream].state.is_ejected(now_ms));
         active += i64::from(target.check.as_ref().is_some_and(|check| check.is_out()));
     }
     metrics.upstream_targets_out.with_label_values(&["passive"]).set(passive);
     metrics.upstream_targets_out.with_label_values(&["active"]).set(active);
 }
 
-/// Repeats a check until no plan has it.
+/// Repeats a check until no configuration has it.
 async fn repeat(checker: Rc<Checker>, check: Weak<Check>, upstream: Weak<UpstreamConfig>) {
     loop {
         let interval = {

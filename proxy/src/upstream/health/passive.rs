@@ -6,11 +6,11 @@ use crate::health::{EjectionRule, clock_ms};
 use crate::plan::{RuntimeConfig, ServiceConfig, TargetConfig, UpstreamConfig};
 
 /// Records a failure of a service's target. Returns whether it ejected the target.
-pub fn record_failure(plan: &RuntimeConfig, service: &ServiceConfig, target: usize) -> bool {
+pub fn record_failure(config: &RuntimeConfig, service: &ServiceConfig, target: usize) -> bool {
     let now_ms = clock_ms();
     let health = &service.health;
     let rule = EjectionRule { failures: health.failures, time: health.ejection, time_max: health.ejection_max };
-    let state = |target: &TargetConfig| &plan.upstreams[target.upstream].state;
+    let state = |target: &TargetConfig| &config.upstreams[target.upstream].state;
     let ejected = || service.targets.iter().filter(|target| state(target).is_ejected(now_ms)).count();
     state(&service.targets[target]).record_failure(rule, || ejected() < health.ejected_max, now_ms)
 }

@@ -23,7 +23,8 @@ pub fn ways() -> Vec<Way> {
     [not_there(), without_an_answer(), breaks_off()].concat()
 }
 
-/// A gate that trusts one authority, before an HTTP/1.1 upstream with a certificate of another authority, or of the same.
+/// A gate that trusts one authority, before an HTTP/1.1 upstream with a certificate of another authority, or of the
+/// same.
 fn before_tls(trusted: bool, protocol: &str) -> Gate {
     let dir = tempfile::tempdir().unwrap();
     let ca = DemoCa::open(&dir.path().join("tls")).unwrap();

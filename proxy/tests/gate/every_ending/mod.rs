@@ -6,9 +6,9 @@
 //! by_upstream.rs   not there, gone, or broken                no_upstream.rs   without a connection
 //!                                                            cut.rs           by a bound, once begun
 //! ```
-//! [`Way::check`] provokes one and asserts its record: who ended it, the class, the statuses, which durations it has, and
-//! the bytes. [`the_table_is_whole`] holds the table against the vocabularies, so that neither a termination nor a class can
-//! be added without a way to it.
+//! [`Way::check`] provokes one and asserts its record: who ended it, the class, the statuses, which durations it has,
+//! and the bytes. [`the_table_is_whole`] holds the table against the vocabularies, so that neither a termination nor a
+//! class can be added without a way to it.
 
 mod by_client;
 mod by_upstream;
