@@ -27,7 +27,7 @@ print(protocol.min_reader_version, protocol.min_writer_version, rows.num_rows, d
 
 /// An interpreter with the packages, made by the script of the repository. `None` where it cannot be had.
 fn python() -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/python-tools.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/python-tools.sh");
     let output = Command::new(&script).output();
     let found = output.ok().filter(|output| output.status.success()).and_then(|output| {
         let text = String::from_utf8(output.stdout).ok()?;

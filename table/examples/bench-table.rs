@@ -1,7 +1,7 @@
 //! How fast records go into the table, and how many bytes one takes there.
 //!
 //! ```text
-//! cargo run --release -p tollgate-sink-table --example bench-table [RECORDS] [RECORDS_PER_COMMIT] [DIR]
+//! cargo run --release -p tollgate-table --example bench-table [RECORDS] [RECORDS_PER_COMMIT] [DIR]
 //! ```
 //! One thread feeds prepared batches, as the collector does; every commit is synced to disk. It does not show: decoding, the
 //! journal, queries at the same time, or a disk that others use too.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_record::{BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 use tollgate_sink::{Delivery, Sink as _, Tail as _};
-use tollgate_sink_table::{Table, TableConfig, open};
+use tollgate_table::{Table, TableConfig, open};
 
 type Failure = Box<dyn std::error::Error>;
 
