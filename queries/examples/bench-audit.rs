@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use tollgate_account::Account;
 use tollgate_bench_result::{BenchResult, Figure, json_argument};
+use tollgate_config::ConfigDuration;
 use tollgate_queries::{Engine, Format, Limits};
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
-use tollgate_sink::{Delivery, Sink as _, Tail as _};
-use tollgate_sink_table::{Table, TableConfig, open};
+use tollgate_table::{Table, TableConfig, open};
 
 type Failure = Box<dyn Error>;
 
@@ -117,25 +117,25 @@ async fn audit(
 /// Writes the records; answers how many numbers were left out.
 async fn write(records: i64, dir: &Path) -> Result<(Arc<Table>, u64), Failure> {
     let config = TableConfig {
-        commit_every: Duration::from_secs(3_600),
+        commit_every: ConfigDuration::hours(1),
         commit_rows_max: RECORDS_PER_COMMIT,
         compact_every: None,
         ..TableConfig::new(dir)
     };
-    let (mut sink, table) = open(config).await?;
+    let (mut writer, table) = open(config, "bench").await?;
     let templates = (0..PRODUCERS).map(template).collect::<Result<Vec<_>, _>>()?;
     let (mut left_out, mut position) = (0, 0);
     for first in (0..records / PRODUCERS).step_by(BATCH_RECORDS as usize) {
         for (producer, template) in (0..).zip(&templates) {
             let (batch, odd) = numbered(template, first, producer)?;
             left_out += odd;
-            let delivery = Delivery { position, received_us: START_US, batch: Arc::new(batch) };
+            table.show_hot(position, &batch);
+            writer.append(position, &batch).await?;
+            writer.commit_if_due().await?;
             position += 1;
-            table.append(delivery.clone());
-            sink.deliver(&[delivery]).await?;
         }
     }
-    sink.close().await?;
+    writer.close().await?;
     Ok((table, left_out))
 }
 

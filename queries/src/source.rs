@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use tollgate_sink_table::{Snapshot, Table};
+use tollgate_table::{Snapshot, Table};
 
 /// Something that can be asked for one consistent picture of all records.
 pub trait Source: Debug + Send + Sync {

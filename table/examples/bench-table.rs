@@ -7,11 +7,10 @@
 //! journal, queries at the same time, or a disk that others use too.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tollgate_record::{BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
-use tollgate_sink::{Delivery, Sink as _, Tail as _};
+use tollgate_config::ConfigDuration;
+use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 use tollgate_table::{Table, TableConfig, open};
 
 type Failure = Box<dyn std::error::Error>;
@@ -37,28 +36,29 @@ fn main() -> Result<(), Failure> {
 
 async fn run(records: u64, per_commit: u64, dir: &PathBuf) -> Result<(), Failure> {
     let config = TableConfig {
-        commit_every: Duration::from_secs(3_600),
+        commit_every: ConfigDuration::hours(1),
         commit_rows_max: usize::try_from(per_commit)?,
         compact_every: None,
-        ..TableConfig::new(dir)
+        ..TableConfig::new(dir.as_path())
     };
-    let (mut sink, table) = open(config).await?;
+    let (mut writer, table) = open(config, "bench").await?;
     let mut source = Source::new();
     let mut commits = Vec::new();
     let mut spent = Duration::ZERO;
-    for _ in 0..records.div_ceil(BATCH_RECORDS) {
-        let delivery = source.next()?;
+    for position in 0..records.div_ceil(BATCH_RECORDS) {
+        let batch = source.next()?;
         let before = table.stats().commits_total;
         let start = Instant::now();
-        table.append(delivery.clone());
-        sink.deliver(&[delivery]).await?;
+        table.show_hot(position, &batch);
+        writer.append(position, &batch).await?;
+        writer.commit_if_due().await?;
         spent += start.elapsed();
         if table.stats().commits_total > before {
             commits.push(start.elapsed());
         }
     }
     let start = Instant::now();
-    sink.close().await?;
+    writer.close().await?;
     spent += start.elapsed();
     commits.sort();
     let stats = table.stats();
@@ -85,7 +85,6 @@ fn per_record(table: &Table) -> String {
 /// Records that look like a day's work of a gateway: few services take most of the traffic.
 struct Source {
     builder: BatchBuilder,
-    position: u64,
     seq: u64,
 }
 
@@ -96,18 +95,16 @@ impl Source {
             node_id: "gate-1".to_owned(),
             ..BatchHeader::default()
         };
-        Self { builder: BatchBuilder::new(header, SealLimits::default()), position: 0, seq: 0 }
+        Self { builder: BatchBuilder::new(header, SealLimits::default()), seq: 0 }
     }
 
-    fn next(&mut self) -> Result<Delivery, Failure> {
+    fn next(&mut self) -> Result<Batch, Failure> {
         for _ in 0..BATCH_RECORDS {
             self.seq += 1;
             self.append();
         }
         let sealed = self.builder.seal(1)?;
-        let batch = Arc::new(decode(&sealed.bytes, &DecodeLimits::default())?);
-        self.position += 1;
-        Ok(Delivery { position: self.position - 1, received_us: START_US, batch })
+        Ok(decode(&sealed.bytes, &DecodeLimits::default())?)
     }
 
     fn append(&mut self) {

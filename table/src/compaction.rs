@@ -20,12 +20,12 @@ use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
 
 use crate::TableError;
+use crate::calendar::day_of;
 use crate::parquet_file::{self, NewFile};
-use crate::rows::{self, Part, Rows};
-use crate::sink::{discard, unique_id};
+use crate::rows::{self, Part, RowBatches};
 use crate::snapshot::DataFile;
-use crate::statistics::day_of;
 use crate::table::Table;
+use crate::writer::discard;
 
 const HOUR_US: i64 = 3_600_000_000;
 /// How long after its end an hour is left to stragglers.
@@ -73,7 +73,7 @@ impl Table {
     async fn merge(&self, merge: Merge) -> Result<(), TableError> {
         let (disk, root) = (Arc::clone(self.disk()), self.root().to_owned());
         let task = tokio::task::spawn_blocking(move || {
-            let name = format!("compact-{}-{}", merge.hour, unique_id());
+            let name = format!("compact-{}-{}", merge.hour, parquet_file::unique_id());
             let written = write_merged(&disk, &root, &name, &merge.files);
             (merge, written)
         });
@@ -156,14 +156,14 @@ fn write_merged(
     for file in files {
         read(&root.join(&file.path), &mut batches)?;
     }
-    let rows = Rows::of(batches);
+    let rows = RowBatches::of(batches);
     let expected: u64 = files.iter().map(|file| file.rows).sum();
     if rows.len() as u64 != expected {
         let problem = format!("files hold {} rows, and the log says {expected}", rows.len());
         return Err(TableError::Inconsistent(problem));
     }
     let order = rows::order_by(&rows, &["service", "time"])?;
-    let day = files.first().map(|file| day_of(file.min_time_us));
+    let day = files.first().and_then(|file| day_of(file.min_time_us));
     let part = Part { day, order };
     let new = parquet_file::write(disk, root, name, part.day, &rows, &part.order, ZSTD_LEVEL)?;
     if new.statistics.rows() != expected {

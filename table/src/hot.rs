@@ -9,8 +9,8 @@ use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use tollgate_record::Batch;
-use tollgate_sink::Position;
 
+use crate::Position;
 use crate::snapshot::HotBatch;
 
 /// Evicted batches are remembered one by one up to this number, and then in groups.

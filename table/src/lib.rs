@@ -4,10 +4,10 @@
 //! `commit_every` later, in a Parquet file of a Delta Lake table. [`Table::snapshot`] shows both as one picture.
 //!
 //! ```text
-//!   journal ──Tail::append──▶ hot rows ─────────────────────────┐
-//!      │                         ▲ dropped when committed       ├─▶ Snapshot ─▶ queries
-//!      └──Sink::deliver──▶ held ─┴▶ seal ▶ parquet ▶ commit ▶ publish
-//!                                 (sort)  (fsync)   (fsync)   (one lock)
+//!   journal ──Table::show_hot────▶ hot rows ────────────────────┐
+//!      │                              ▲ dropped when committed  ├─▶ Snapshot ─▶ queries
+//!      └──TableWriter::append──▶ pending ─▶ seal ▶ parquet ▶ commit ▶ publish
+//!                                          (sort)  (fsync)   (fsync)   (one lock)
 //! ```
 //!
 //! # On disk
@@ -19,159 +19,64 @@
 //!   DIR/date=2026-11-23/compact-HOUR-ID.parquet rows of many small files of one hour, by (service, time)
 //!   DIR/date=__HIVE_DEFAULT_PARTITION__/…       rows of days with hardly any (a clock that jumps)
 //! ```
-//! The partition column `date` is the UTC day of `time`. It is in the Delta schema only, not in the files, and exists so that
-//! retention is a metadata operation and that other engines prune by day; our own queries prune by the range of `time`.
-//! The table asks for reader version 1 and writer version 2, the plainest there are, so that any reader of Delta Lake takes
+//! The partition column `date` is the UTC day of `time`. It is in the Delta schema only, not in the files. It makes
+//! retention a metadata operation and lets other engines prune by day; our own queries prune by the range of `time`.
+//! The table asks for reader version 1 and writer version 2, the lowest there are, so that any reader of Delta Lake takes
 //! it; `tests/readers.rs` reads it with Python's `deltalake` and pyarrow, and its files with DuckDB.
 //!
 //! # Exactly once
 //!
 //! One Delta commit carries the data files and the transaction `txn("tollgate-journal-JOURNAL", p)`, where `p` is the last
-//! journal position whose rows are in the table. After a restart `recover` reads `p` back, and frames up to it are ignored.
-//! A crash between the files and the commit leaves files that no commit names: nobody reads them.
-//! Several collectors may write to one table, each with the name of its own journal. A batch that two of them received is
+//! journal position whose rows are in the table. After a restart [`TableWriter::recover`] reads `p` back, and frames up to
+//! it are ignored. A crash between the files and the commit leaves files that no commit names: nobody reads them.
+//! Several collectors may write to one table, each under the name of its own journal. A batch that two of them received is
 //! stored by the first and left out by the second: see `batches`.
 //! A position is answered only after the data files, the log entry and the directories of both are on stable storage;
 //! the local store of `object_store` never syncs, so [`DurableStore`] stands in for it.
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod batches;
+mod calendar;
 mod compaction;
+mod config;
 mod delta;
 mod durable;
+mod error;
 mod hot;
 mod maintenance;
 mod parquet_file;
 mod retention;
 mod rows;
-mod sink;
 mod snapshot;
 mod statistics;
 mod table;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use deltalake::DeltaTableError;
-
+pub use config::TableConfig;
 pub use durable::{DurableStore, SyncCounts};
-pub use sink::TableSink;
+pub use error::TableError;
 pub use snapshot::{ColumnRange, DataFile, HotBatch, Snapshot, TableStats};
 pub use table::Table;
+pub use writer::TableWriter;
 
-/// What one table is, and its bounds.
-#[derive(Debug, Clone)]
-pub struct TableConfig {
-    /// The table's folder; created if absent.
-    pub dir: PathBuf,
-    /// Identity of the journal that feeds it. It must change when the journal starts again from position 0, as positions
-    /// up to the last one committed under this name are taken for stored.
-    pub journal: String,
-    /// The longest that rows are held back to make larger commits.
-    pub commit_every: Duration,
-    /// Rows held at which a commit is made at once.
-    pub commit_rows_max: usize,
-    /// Bytes held at which a commit is made at once.
-    pub commit_bytes_max: usize,
-    /// Bound on the memory of the hot rows; beyond it the oldest are evicted, and counted.
-    pub hot_bytes_max: usize,
-    /// Commits after which a checkpoint of the log is written.
-    pub checkpoint_commits: u64,
-    /// How often small files of finished hours are merged; `None` = never.
-    pub compact_every: Option<Duration>,
-    /// How many days of records are kept, today among them; `None` = all.
-    pub keep_days: Option<u32>,
-}
-
-impl TableConfig {
-    /// The defaults for a table in `dir`.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            journal: "default".to_owned(),
-            commit_every: Duration::from_secs(10),
-            commit_rows_max: 65_536,
-            commit_bytes_max: 32 << 20,
-            hot_bytes_max: 32 << 20,
-            checkpoint_commits: 100,
-            compact_every: Some(Duration::from_secs(600)),
-            keep_days: None,
-        }
-    }
-}
+/// Index of a frame in the journal that feeds a table: 0, 1, 2 …
+pub type Position = u64;
 
 /// Opens the table in `config.dir` for writing, and creates it if it is absent. A table of an older version gets the columns
 /// that it lacks.
 ///
+/// `journal` names the journal that feeds the table. The name must change when the journal starts again from position 0:
+/// positions up to the last one committed under a name are taken for stored.
+///
 /// # Errors
 /// If the folder cannot be read or written, holds a table with a column of another type, or is open for writing by another
 /// process under the same journal name.
-pub async fn open(config: TableConfig) -> Result<(TableSink, Arc<Table>), TableError> {
-    let lock = sink::WriterLock::acquire(&config.dir, &config.journal).await?;
-    let table = Arc::new(Table::open(&config).await?);
-    Ok((TableSink::new(config, Arc::clone(&table), lock), table))
-}
-
-/// Why the table cannot be opened, read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// A file or directory cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The folder is no table and must not be made one.
-    #[error("{}: no Delta table here", .0.display())]
-    Absent(PathBuf),
-    /// The table has a schema that records do not fit.
-    #[error("the table's schema does not fit: {0}")]
-    Schema(String),
-    /// Another process writes to the table.
-    #[error("{}: held by another process; stop it, or give this one another journal name", .0.display())]
-    Locked(PathBuf),
-    /// The Delta log refused.
-    #[error("{action}: {source}")]
-    Log {
-        /// What was tried.
-        action: &'static str,
-        /// What the log said.
-        source: Box<DeltaTableError>,
-    },
-    /// Rows cannot be sorted, converted or written as Parquet.
-    #[error("{action}: {source}")]
-    Rows {
-        /// What was tried.
-        action: &'static str,
-        /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// Another process has stored some of these batches meanwhile: a proxy had posted them to both.
-    #[error("another process has stored some of these batches meanwhile")]
-    Doubled,
-    /// Another process has committed positions of the same journal.
-    #[error("another process stores the same journal in this table; stop one of them")]
-    Overtaken,
-    /// A checkpoint or a compaction was not what it should be, and was taken back.
-    #[error("{0}")]
-    Inconsistent(String),
-}
-
-impl TableError {
-    fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
-    }
-
-    fn log(action: &'static str) -> impl Fn(DeltaTableError) -> Self {
-        move |source| Self::Log { action, source: Box::new(source) }
-    }
-
-    fn rows<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl Fn(E) -> Self {
-        move |source| Self::Rows { action, source: Box::new(source) }
-    }
+pub async fn open(config: TableConfig, journal: &str) -> Result<(TableWriter, Arc<Table>), TableError> {
+    let lock = writer::WriterLock::acquire(&config.dir, journal).await?;
+    let table = Arc::new(Table::open(&config, journal).await?);
+    Ok((TableWriter::new(config, Arc::clone(&table), lock), table))
 }

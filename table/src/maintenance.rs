@@ -42,7 +42,7 @@ impl Maintenance {
             table,
             checkpoint_commits: config.checkpoint_commits.max(1),
             commits: 0,
-            compact_every: config.compact_every,
+            compact_every: config.compact_every.map(|every| every.0),
             compacted: Instant::now(),
             keep_days: config.keep_days,
             vacuumed: Instant::now(),

@@ -23,6 +23,7 @@ use std::path::Path;
 use arrow::compute::take;
 use arrow_array::UInt32Array;
 use arrow_schema::{DataType, Schema};
+use chrono::NaiveDate;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
 use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -32,11 +33,13 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnPath;
 use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
+use uuid::Uuid;
 
 use crate::TableError;
+use crate::calendar::format_day;
 use crate::durable::Disk;
-use crate::rows::Rows;
-use crate::statistics::{FileStatistics, format_day};
+use crate::rows::RowBatches;
+use crate::statistics::FileStatistics;
 
 /// Rows in a row group: what a query thread takes at once, and the grain of the bloom filters.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -63,13 +66,18 @@ pub(crate) struct NewFile {
     pub(crate) statistics: FileStatistics,
 }
 
+/// An id that no other file of the table has, whoever writes to it.
+pub(crate) fn unique_id() -> impl std::fmt::Display {
+    Uuid::new_v4().simple()
+}
+
 /// Writes the rows of one part as `date=DAY/NAME.parquet`, and syncs the file and its directories.
 pub(crate) fn write(
     disk: &Disk,
     root: &Path,
     name: &str,
-    day: Option<i64>,
-    rows: &Rows,
+    day: Option<NaiveDate>,
+    rows: &RowBatches,
     order: &UInt32Array,
     level: i32,
 ) -> Result<NewFile, TableError> {
@@ -97,7 +105,7 @@ pub(crate) fn write(
 fn write_synced(
     disk: &Disk,
     path: &Path,
-    rows: &Rows,
+    rows: &RowBatches,
     order: &UInt32Array,
     level: i32,
 ) -> Result<FileStatistics, TableError> {
@@ -126,7 +134,7 @@ fn write_synced(
 fn write_group(
     mut group: SerializedRowGroupWriter<'_, BufWriter<File>>,
     columns: Vec<ArrowColumnWriter>,
-    rows: &Rows,
+    rows: &RowBatches,
     order: &UInt32Array,
     statistics: &mut FileStatistics,
 ) -> Result<(), TableError> {

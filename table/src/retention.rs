@@ -5,12 +5,14 @@
 //! disturbed. Files that are younger than that and not committed yet are left alone by their age.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use tollgate_failpoint::{Point, reach};
 
 use crate::TableError;
-use crate::statistics::{day_of, format_day};
+use crate::calendar::{day_of, format_day};
+use crate::snapshot::DataFile;
 use crate::table::Table;
 
 impl Table {
@@ -20,16 +22,10 @@ impl Table {
     /// # Errors
     /// If the log cannot be written.
     pub async fn expire(&self, days: u32) -> Result<usize, TableError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let today = day_of(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
-        let first_kept = today - i64::from(days) + 1;
-        let first_date = format_day(first_kept);
+        let today = DateTime::<Utc>::from(SystemTime::now()).date_naive();
+        let Some(first_kept) = first_kept(today, days) else { return Ok(0) };
         let snapshot = self.snapshot();
-        let expired = snapshot.files.iter().filter(|file| match &file.date {
-            // ISO dates of four-digit years sort as text; others are no plausible day, and go by their times.
-            Some(date) if date.len() == first_date.len() => *date < first_date,
-            _ => file.max_time_us != i64::MAX && day_of(file.max_time_us) < first_kept,
-        });
+        let expired = snapshot.files.iter().filter(|file| last_day(file).is_some_and(|day| day < first_kept));
         let expired: BTreeSet<&str> = expired.map(|file| file.path.as_str()).collect();
         if expired.is_empty() {
             return Ok(0);
@@ -38,7 +34,11 @@ impl Table {
         log.remove(&expired).await?;
         reach(Point::RetentionCommitted).map_err(|source| TableError::io(self.root(), source))?;
         self.publish(&mut log);
-        tracing::info!(files = expired.len(), before = first_date, "days past their retention left the table");
+        tracing::info!(
+            files = expired.len(),
+            before = format_day(first_kept),
+            "days past their retention left the table"
+        );
         Ok(expired.len())
     }
 
@@ -55,4 +55,15 @@ impl Table {
         self.publish(&mut log);
         Ok(deleted)
     }
+}
+
+/// The first of `days` days that end with today; `None` where that is before the calendar begins.
+fn first_kept(today: NaiveDate, days: u32) -> Option<NaiveDate> {
+    today.checked_add_days(Days::new(1))?.checked_sub_days(Days::new(days.into()))
+}
+
+/// The day of a file's partition; where it has none, the day of its newest row, if that is known.
+fn last_day(file: &DataFile) -> Option<NaiveDate> {
+    let partition = file.date.as_deref().and_then(|date| date.parse().ok());
+    partition.or_else(|| day_of(file.max_time_us))
 }

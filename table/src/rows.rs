@@ -11,8 +11,10 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 
+use chrono::NaiveDate;
+
 use crate::TableError;
-use crate::statistics::day_of;
+use crate::calendar::day_of;
 
 /// Most days that one commit gets a partition for. A producer whose clock jumps about cannot make more files than this:
 /// the days with the fewest rows share the null partition.
@@ -21,15 +23,15 @@ pub(crate) const PARTITIONS_PER_COMMIT_MAX: usize = 32;
 /// Rows that go to one file: those of `rows` that `order` names, in that order.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// UTC day, in days since 1970-01-01; `None` for the null partition.
-    pub(crate) day: Option<i64>,
+    /// UTC day; `None` for the null partition.
+    pub(crate) day: Option<NaiveDate>,
     pub(crate) order: UInt32Array,
 }
 
 /// Rows of the wire schema, in the batches that they came in.
-pub(crate) struct Rows(Vec<RecordBatch>);
+pub(crate) struct RowBatches(Vec<RecordBatch>);
 
-impl Rows {
+impl RowBatches {
     /// At least one batch.
     pub(crate) fn of(batches: Vec<RecordBatch>) -> Self {
         Self(batches)
@@ -82,7 +84,7 @@ impl Rows {
 }
 
 /// The order of rows by the given columns, ascending, nulls first.
-pub(crate) fn order_by(rows: &Rows, columns: &[&str]) -> Result<UInt32Array, TableError> {
+pub(crate) fn order_by(rows: &RowBatches, columns: &[&str]) -> Result<UInt32Array, TableError> {
     let keys = columns.iter().map(|name| {
         let options = Some(SortOptions { descending: false, nulls_first: true });
         Ok(SortColumn { values: rows.column(name)?, options })
@@ -92,14 +94,17 @@ pub(crate) fn order_by(rows: &Rows, columns: &[&str]) -> Result<UInt32Array, Tab
 }
 
 /// Splits rows that are ordered by time into one part a day.
-pub(crate) fn split_by_day(rows: &Rows, order: &UInt32Array) -> Result<Vec<Part>, TableError> {
+pub(crate) fn split_by_day(rows: &RowBatches, order: &UInt32Array) -> Result<Vec<Part>, TableError> {
     let times = rows.column("time")?;
     let times = times.as_primitive_opt::<TimestampMicrosecondType>();
     let times = times.ok_or_else(|| TableError::Schema("time is not in microseconds".to_owned()))?;
-    let mut days: BTreeMap<i64, (usize, usize)> = BTreeMap::new();
+    let mut days: BTreeMap<NaiveDate, (usize, usize)> = BTreeMap::new();
+    let mut undated = Vec::new();
     for (at, &row) in order.values().iter().enumerate() {
-        let day = day_of(times.value(row as usize));
-        days.entry(day).or_insert((at, 0)).1 += 1;
+        match day_of(times.value(row as usize)) {
+            Some(day) => days.entry(day).or_insert((at, 0)).1 += 1,
+            None => undated.push(row),
+        }
     }
     let mut by_rows: Vec<_> = days.into_iter().collect();
     by_rows.sort_by_key(|&(day, (_, rows))| (std::cmp::Reverse(rows), day));
@@ -107,9 +112,10 @@ pub(crate) fn split_by_day(rows: &Rows, order: &UInt32Array) -> Result<Vec<Part>
     let part = |(day, (at, rows))| Part { day: Some(day), order: order.slice(at, rows) };
     let mut parts: Vec<_> = by_rows.into_iter().map(part).collect();
     parts.sort_by_key(|part| part.day);
-    if !rest.is_empty() {
-        let rest = rest.into_iter().flat_map(|(_, (at, rows))| order.values()[at..at + rows].iter().copied());
-        parts.push(Part { day: None, order: UInt32Array::from_iter_values(rest) });
+    let rest = rest.into_iter().flat_map(|(_, (at, rows))| order.values()[at..at + rows].iter().copied());
+    undated.extend(rest);
+    if !undated.is_empty() {
+        parts.push(Part { day: None, order: undated.into() });
     }
     Ok(parts)
 }
@@ -123,12 +129,12 @@ mod tests {
 
     use super::*;
 
-    fn rows() -> Rows {
+    fn rows() -> RowBatches {
         let batch = |values: &[i64]| {
             let values: ArrayRef = Arc::new(Int64Array::from(values.to_vec()));
             RecordBatch::try_from_iter([("seq", values)]).unwrap()
         };
-        Rows::of(vec![batch(&[0, 1]), batch(&[]), batch(&[2, 3, 4]), batch(&[5]), batch(&[6, 7])])
+        RowBatches::of(vec![batch(&[0, 1]), batch(&[]), batch(&[2, 3, 4]), batch(&[5]), batch(&[6, 7])])
     }
 
     #[test]

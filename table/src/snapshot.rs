@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use object_store::path::Path as ObjectPath;
-use tollgate_sink::Position;
+
+use crate::Position;
 
 /// The table at one moment. Every journaled record up to that moment is in exactly one of `files` and `hot`,
 /// save for `hot_evicted` rows that are in neither yet (they are in the journal, and the next commit brings them).

@@ -12,6 +12,7 @@ use arrow_schema::{DataType, TimeUnit};
 use serde_json::{Map, Value, json};
 
 use crate::TableError;
+use crate::calendar::{format_time, parse_time};
 use crate::snapshot::ColumnRange;
 
 /// The columns with statistics: every query has a range of `time`, audits go by `seq`, and most incidents start from one of
@@ -20,9 +21,6 @@ pub(crate) const COLUMNS: [&str; 6] = ["time", "seq", "kind", "service", "status
 
 /// Longest text in the statistics, in characters, as in other Delta writers.
 const TEXT_CHARS_MAX: usize = 32;
-
-const MICROS: i64 = 1_000_000;
-const DAY_SECONDS: i64 = 86_400;
 
 /// Statistics of one file, gathered column by column.
 #[derive(Debug, Default)]
@@ -114,6 +112,7 @@ fn bounds(column: &dyn Array) -> Result<Option<(Bound, Bound)>, TableError> {
 impl Bound {
     fn as_lower(&self) -> Value {
         match self {
+            // A time that the calendar lacks is null: an unknown bound, by which nothing is pruned.
             Bound::Time(us) => format_time(*us).into(),
             Bound::Number(number) => (*number).into(),
             Bound::Text(text) => text.chars().take(TEXT_CHARS_MAX).collect::<String>().into(),
@@ -170,82 +169,13 @@ fn some(value: Value) -> Option<Value> {
     (!value.is_null()).then_some(value)
 }
 
-/// The UTC day of a time, as days since 1970-01-01.
-pub(crate) fn day_of(time_us: i64) -> i64 {
-    time_us.div_euclid(DAY_SECONDS * MICROS)
-}
-
-/// A day as `2026-11-23` (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-pub(crate) fn format_day(day: i64) -> String {
-    let z = day + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (month, dom) = (if mp < 10 { mp + 3 } else { mp - 9 }, doy - (153 * mp + 2) / 5 + 1);
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{dom:02}")
-}
-
-fn days_from_civil(year: i64, month: i64, dom: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let yoe = year.rem_euclid(400);
-    let doy = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + dom - 1;
-    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-    era * 146_097 + doe - 719_468
-}
-
-/// A time as `2026-11-23T22:00:00.123456Z`.
-pub(crate) fn format_time(time_us: i64) -> String {
-    let seconds = time_us.div_euclid(MICROS);
-    let (of_day, micros) = (seconds.rem_euclid(DAY_SECONDS), time_us.rem_euclid(MICROS));
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z", format_day(day_of(time_us)))
-}
-
-/// Reads a UTC time of any precision. `upper` rounds a bound that was cut to milliseconds up to all that it may stand for.
-fn parse_time(text: &str, upper: bool) -> Option<i64> {
-    let text = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00"))?;
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let (date, clock) = whole.split_once(['T', ' '])?;
-    let field = |text: Option<&str>| text?.parse::<i64>().ok();
-    let mut date = date.splitn(3, '-');
-    let (year, month, dom) = (field(date.next())?, field(date.next())?, field(date.next())?);
-    let mut clock = clock.splitn(3, ':');
-    let (hour, minute, second) = (field(clock.next())?, field(clock.next())?, field(clock.next())?);
-    let digits: String = fraction.chars().chain("000000".chars()).take(6).collect();
-    let mut micros = digits.parse::<i64>().ok()?;
-    if upper && fraction.len() < 6 {
-        micros += 10_i64.pow(6 - fraction.len().clamp(3, 6) as u32) - 1;
-    }
-    let plausible = (1..=12).contains(&month) && (1..=31).contains(&dom) && year.abs() < 290_000;
-    let seconds = days_from_civil(year, month, dom) * DAY_SECONDS + hour * 3_600 + minute * 60 + second;
-    (plausible && hour < 25 && minute < 61 && second < 62).then(|| seconds * MICROS + micros)
-}
-
 #[cfg(test)]
 mod tests {
     use arrow_array::{DictionaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 
     use super::*;
 
-    const T: i64 = 1_795_471_200_123_456; // 2026-11-23T20:40:00 and a fraction
-
-    #[test]
-    fn times_survive_the_log() {
-        for time in [T, 0, -1, 951_782_400_000_000, 4_107_542_399_999_999] {
-            assert_eq!(parse_time(&format_time(time), false), Some(time), "{}", format_time(time));
-            assert_eq!(parse_time(&format_time(time), true), Some(time));
-        }
-        assert_eq!(format_time(951_782_400_000_000), "2000-02-29T00:00:00.000000Z");
-        assert_eq!(parse_time("2000-02-29T00:00:00.123Z", true), Some(951_782_400_123_999));
-        assert_eq!(parse_time("2000-02-29 00:00:00+00:00", false), Some(951_782_400_000_000));
-        for bad in ["", "Z", "2000-02-29", "2000-02-29T00:00Z", "x-y-zTa:b:cZ", "2000-99-29T00:00:00Z"] {
-            assert_eq!(parse_time(bad, false), None, "{bad}");
-        }
-    }
+    const T: i64 = 1_795_471_200_123_456; // 2026-11-23T22:00:00 and a fraction
 
     #[test]
     fn statistics_survive_the_log() {

@@ -6,20 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arrow_schema::SchemaRef;
 use object_store::ObjectStore;
-use tollgate_record::schema;
-use tollgate_sink::{Delivery, Position, Tail};
+use tollgate_record::{Batch, schema};
 
 use crate::batches::BatchSet;
 use crate::delta::Log;
 use crate::durable::{Disk, DurableStore, SyncCounts};
 use crate::hot::HotRows;
 use crate::snapshot::{DataFile, HotBatch, Snapshot, TableStats};
-use crate::{TableConfig, TableError};
+use crate::{Position, TableConfig, TableError};
 
 /// Name of the log's directory.
 pub(crate) const LOG_DIRECTORY: &str = "_delta_log";
 
-/// A table of records. The one handle that sink, tail, maintenance and queries share.
+/// A table of records. The one handle that the writer, the journal's observer, maintenance and queries share.
 pub struct Table {
     root: PathBuf,
     store: Arc<dyn ObjectStore>,
@@ -64,14 +63,15 @@ impl Table {
         Ok(Arc::new(Self::with_log(root, disk, log, 0)?))
     }
 
-    pub(crate) async fn open(config: &TableConfig) -> Result<Self, TableError> {
+    pub(crate) async fn open(config: &TableConfig, journal: &str) -> Result<Self, TableError> {
         let disk = Arc::<Disk>::default();
         let failed = |source| TableError::io(&config.dir, source);
         disk.create_directories(&config.dir).map_err(failed)?;
         let root = config.dir.canonicalize().map_err(failed)?;
-        let app_id = format!("tollgate-journal-{}", config.journal);
+        let app_id = format!("tollgate-journal-{journal}");
         let log = Log::open_or_create(&root, &disk, config, &app_id).await?;
-        let table = Self::with_log(root, disk, log, config.hot_bytes_max)?;
+        let hot_bytes_max = usize::try_from(config.hot_bytes_max.0).unwrap_or(usize::MAX);
+        let table = Self::with_log(root, disk, log, hot_bytes_max)?;
         table.sync_log_directory()?;
         Ok(table)
     }
@@ -120,6 +120,25 @@ impl Table {
         log.refresh().await?;
         self.publish_newer(&mut log);
         Ok(())
+    }
+
+    /// The first journal position that is not in the table's files: hot rows are needed from there on.
+    pub fn needs_from(&self) -> Position {
+        self.published().through.map_or(0, |through| through + 1)
+    }
+
+    /// Makes a journaled batch queryable as hot rows, unless its rows are in the table's files already. To be called in
+    /// ascending order of position.
+    pub fn show_hot(&self, position: Position, batch: &Batch) {
+        let batch = HotBatch::new(position, batch);
+        let mut published = self.published();
+        let is_stored = || {
+            let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+            batches.contains(&batch.producer, batch.batch_seq)
+        };
+        if published.through.is_none_or(|through| batch.position > through) && !is_stored() {
+            published.hot.push(batch);
+        }
     }
 
     /// The table's folder, as an absolute path.
@@ -207,24 +226,6 @@ impl Table {
 /// The journal position that the log holds.
 pub(crate) fn position(log: &Log) -> Option<Position> {
     log.app_version().and_then(|version| Position::try_from(version).ok())
-}
-
-impl Tail for Table {
-    fn needs_from(&self) -> Position {
-        self.published().through.map_or(0, |through| through + 1)
-    }
-
-    fn append(&self, delivery: Delivery) {
-        let batch = HotBatch::new(delivery.position, &delivery.batch);
-        let mut published = self.published();
-        let is_stored = || {
-            let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
-            batches.contains(&batch.producer, batch.batch_seq)
-        };
-        if published.through.is_none_or(|through| batch.position > through) && !is_stored() {
-            published.hot.push(batch);
-        }
-    }
 }
 
 impl std::fmt::Debug for Table {

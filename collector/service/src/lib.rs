@@ -28,4 +28,4 @@ pub use error::ServiceError;
 pub use file::{CollectorFile, read};
 pub use query_servers::{QueriesSection, QueryLimits, QueryServerConfig};
 pub use service::{Service, start};
-pub use sinks::{Sinks, TableSection};
+pub use sinks::Sinks;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tollgate_config::{ByteSize, ConfigDuration, Diagnostics, Spanned};
 use tollgate_queries::{Engine, Limits, serve_http, serve_postgres};
-use tollgate_sink_table::Table;
+use tollgate_table::Table;
 
 use crate::error::ServiceError;
 

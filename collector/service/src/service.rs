@@ -7,7 +7,8 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tollgate_collector::{Parts, Running, journal_id};
 use tollgate_sink::Tail;
-use tollgate_sink_table::Table;
+use tollgate_sink_table::HotRowsObserver;
+use tollgate_table::Table;
 use tollgate_telemetry::register_build_info;
 
 use crate::error::ServiceError;
@@ -45,7 +46,7 @@ pub async fn start(file: CollectorFile) -> Result<Service, ServiceError> {
         Some(table) => Some(tokio::spawn(TableMetrics::new(&metrics)?.follow(Arc::clone(table)))),
         None => None,
     };
-    let tail = table.clone().map(|table| table as Arc<dyn Tail>);
+    let tail = table.clone().map(|table| Arc::new(HotRowsObserver(table)) as Arc<dyn Tail>);
     let collector = tollgate_collector::start(file.collector(), Parts { sinks, tail, metrics }).await?;
     Ok(Service { collector, queries: file.queries.zip(table), query_servers: None, table_metrics })
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use serde::{Deserialize, Serialize};
-use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostic, Diagnostics};
+use tollgate_config::{Diagnostic, Diagnostics};
 use tollgate_sink::Sink;
 use tollgate_sink_kafka::{KafkaConfig, KafkaSink};
 use tollgate_sink_metrics::{MetricsConfig, MetricsSink};
 use tollgate_sink_spans::{SpansConfig, SpansSink};
-use tollgate_sink_table::{Table, TableConfig};
+use tollgate_table::{Table, TableConfig};
 
 use crate::error::ServiceError;
 
@@ -71,7 +71,7 @@ macro_rules! sinks {
 
 sinks! {
     /// The Delta Lake table, and the hot rows in front of it.
-    table: TableSection => open_table,
+    table: TableConfig => open_table,
     /// Apache Kafka.
     kafka: KafkaConfig => open_kafka,
     /// Metrics derived from records.
@@ -81,12 +81,11 @@ sinks! {
 }
 
 async fn open_table(
-    section: &TableSection,
+    section: &TableConfig,
     surroundings: &Surroundings<'_>,
     open: &mut OpenSinks,
 ) -> Result<(), ServiceError> {
-    let config = section.table(surroundings.journal_id.to_owned());
-    let opened = tollgate_sink_table::open(config).await;
+    let opened = tollgate_sink_table::open(section.clone(), surroundings.journal_id).await;
     let (sink, table) = opened.map_err(ServiceError::of_part("opening the table"))?;
     open.sinks.push(Box::new(sink));
     open.table = Some(table);
@@ -122,7 +121,7 @@ trait Section {
     fn problems(&self) -> Vec<Diagnostic>;
 }
 
-impl Section for TableSection {
+impl Section for TableConfig {
     fn problems(&self) -> Vec<Diagnostic> {
         Vec::new()
     }
@@ -143,63 +142,5 @@ impl Section for KafkaConfig {
 impl Section for SpansConfig {
     fn problems(&self) -> Vec<Diagnostic> {
         self.check().err().into_iter().collect()
-    }
-}
-
-/// The table.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableSection {
-    /// The table's folder; created if absent.
-    pub dir: ConfigPath,
-    /// The longest that rows are held back to make larger commits; they are queryable all the while.
-    #[serde(default = "TableSection::commit_every")]
-    pub commit_every: ConfigDuration,
-    /// Rows held at which a commit is made at once.
-    #[serde(default = "TableSection::commit_rows_max")]
-    pub commit_rows_max: usize,
-    /// Memory of the rows that are not in the table yet; past it the oldest cannot be queried until they are.
-    #[serde(default = "TableSection::hot_bytes_max")]
-    pub hot_bytes_max: ByteSize,
-    /// How often the small files of finished hours are merged; `null` = never.
-    #[serde(default = "TableSection::compact_every")]
-    pub compact_every: Option<ConfigDuration>,
-    /// Days of records that are kept, today among them; absent = all.
-    #[serde(default)]
-    pub keep_days: Option<u32>,
-}
-
-impl TableSection {
-    fn defaults() -> TableConfig {
-        TableConfig::new("")
-    }
-
-    fn commit_every() -> ConfigDuration {
-        ConfigDuration(Self::defaults().commit_every)
-    }
-
-    fn commit_rows_max() -> usize {
-        Self::defaults().commit_rows_max
-    }
-
-    fn hot_bytes_max() -> ByteSize {
-        ByteSize(Self::defaults().hot_bytes_max as u64)
-    }
-
-    fn compact_every() -> Option<ConfigDuration> {
-        Self::defaults().compact_every.map(ConfigDuration)
-    }
-
-    /// The table's own configuration, fed by this journal.
-    pub fn table(&self, journal: String) -> TableConfig {
-        TableConfig {
-            journal,
-            commit_every: self.commit_every.0,
-            commit_rows_max: self.commit_rows_max,
-            hot_bytes_max: usize::try_from(self.hot_bytes_max.0).unwrap_or(usize::MAX),
-            compact_every: self.compact_every.map(|span| span.0),
-            keep_days: self.keep_days,
-            ..TableConfig::new(self.dir.as_path())
-        }
     }
 }

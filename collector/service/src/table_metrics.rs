@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge, Registry};
-use tollgate_sink_table::Table;
+use tollgate_table::Table;
 use tollgate_telemetry::{MetricError, counter, int_gauge, names};
 
 /// How often the metrics are brought up to date.

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectStore;
-use tollgate_sink_table::HotBatch;
+use tollgate_table::HotBatch;
 
 use super::predicate::prunable;
 use super::prune;

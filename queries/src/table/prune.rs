@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use serde_json::Value;
 use tollgate_record::schema::TIME_ZONE;
-use tollgate_sink_table::{DataFile, HotBatch};
+use tollgate_table::{DataFile, HotBatch};
 
 /// The files that may hold rows for which `predicate` (over the stored columns) is true.
 pub(super) fn files<'f>(

@@ -22,7 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use object_store::ObjectStore;
-use tollgate_sink_table::{DataFile, HotBatch};
+use tollgate_table::{DataFile, HotBatch};
 
 use super::compute;
 use super::shown::{Origin, REQUEST_ID_FROM, shown};

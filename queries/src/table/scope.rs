@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use serde::Serialize;
-use tollgate_sink_table::Snapshot;
+use tollgate_table::Snapshot;
 
 /// Carried in the session configuration of one query, so that each scan of it (a self-join has two) sees the same rows.
 #[derive(Debug)]

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use tollgate_config::ConfigDuration;
 use tollgate_queries::{Engine, Limits};
 use tollgate_record::id::{RequestId, producer_tag};
 use tollgate_record::vocabulary::*;
 use tollgate_record::{BatchBuilder, BatchHeader, DecodeLimits, Gap, Record, SealLimits, decode, gap_batch};
-use tollgate_sink::{Delivery, Sink, Tail};
-use tollgate_sink_table::{Table, TableConfig, TableSink, open};
+use tollgate_table::{Table, TableConfig, TableWriter, open};
 
 pub const ROWS: i64 = 1_200;
 pub const PRODUCERS: [&str; 2] = ["gw-a/61a0/0", "gw-b/61a1/0"];
@@ -29,7 +29,7 @@ pub struct Fixture {
     pub engine: Arc<Engine>,
     pub table: Arc<Table>,
     pub base_us: i64,
-    pub sink: TableSink,
+    pub writer: TableWriter,
     position: u64,
     batches: BTreeMap<String, u64>,
     _dir: TempDir,
@@ -94,22 +94,22 @@ impl Fixture {
     pub async fn empty(limits: Limits) -> Self {
         let dir = TempDir::new().expect("folder");
         let mut config = TableConfig::new(dir.path().join("table"));
-        config.commit_every = std::time::Duration::from_secs(3_600);
+        config.commit_every = ConfigDuration::hours(1);
         config.commit_rows_max = 10_000_000;
         config.compact_every = None;
         Self::open(dir, config, limits).await
     }
 
     pub async fn open(dir: TempDir, config: TableConfig, limits: Limits) -> Self {
-        let (mut sink, table) = open(config).await.expect("table");
-        sink.recover().await.expect("recovered");
+        let (mut writer, table) = open(config, "default").await.expect("table");
+        writer.recover().await.expect("recovered");
         let engine = Arc::new(Engine::new(table.clone(), limits).expect("engine"));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_micros() as i64;
         Self {
             engine,
             table,
             base_us: now / 1_000_000 * 1_000_000 - 480_000_000,
-            sink,
+            writer,
             position: 0,
             batches: BTreeMap::new(),
             _dir: dir,
@@ -167,15 +167,15 @@ impl Fixture {
 
     pub async fn deliver(&mut self, bytes: &[u8]) {
         let batch = decode(bytes, &DecodeLimits::default()).expect("batch");
-        let delivery = Delivery { position: self.position, received_us: self.base_us, batch: Arc::new(batch) };
+        self.table.show_hot(self.position, &batch);
+        self.writer.append(self.position, &batch).await.expect("appended");
+        self.writer.commit_if_due().await.expect("committed");
         self.position += 1;
-        self.table.append(delivery.clone());
-        self.sink.deliver(&[delivery]).await.expect("delivered");
     }
 
     /// Puts everything so far into the table's files.
     pub async fn commit(&mut self) {
-        self.sink.close().await.expect("committed");
+        self.writer.close().await.expect("committed");
     }
 }
 

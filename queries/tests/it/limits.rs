@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tollgate_queries::{Engine, ErrorKind, Limits, Source};
-use tollgate_sink_table::Snapshot;
+use tollgate_table::Snapshot;
 
 use super::fixture::Fixture;
 
@@ -149,7 +149,7 @@ async fn a_text_past_the_bound_is_refused() {
 
 /// A table whose hot rows have been evicted.
 #[derive(Debug)]
-struct Evicted(Arc<tollgate_sink_table::Table>);
+struct Evicted(Arc<tollgate_table::Table>);
 
 impl Source for Evicted {
     fn snapshot(&self) -> Snapshot {

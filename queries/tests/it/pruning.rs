@@ -15,7 +15,7 @@ use object_store::{
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use tollgate_queries::questions::ask;
 use tollgate_queries::{Engine, Limits, Source};
-use tollgate_sink_table::{Snapshot, Table};
+use tollgate_table::{Snapshot, Table};
 
 use super::fixture::{Fixture, PRODUCERS};
 

@@ -204,7 +204,7 @@ impl Log {
     /// answers how many conflicts there were.
     ///
     /// # Errors
-    /// [`TableError::Overtaken`] if someone else has set the application's version; [`TableError::Doubled`] if the table
+    /// [`TableError::Overtaken`] if someone else has set the application's version; [`TableError::AlreadyStored`] if the table
     /// holds one of the batches.
     pub(crate) async fn append(
         &mut self,
@@ -226,7 +226,7 @@ impl Log {
                 return Err(TableError::Overtaken);
             }
             if log.holds_any(batches) {
-                return Err(TableError::Doubled);
+                return Err(TableError::AlreadyStored);
             }
             Ok(add_actions(files, batches, now, true))
         })

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use tollgate_sink::{Sink as _, Tail as _};
+use tollgate_config::{ByteSize, ConfigDuration};
 
-use super::{Feed, config, stored_seqs};
-use crate::{Snapshot, Table, open};
+use super::{Feed, config, open, stored_seqs};
+use crate::{Snapshot, Table};
 
 fn check(snapshot: &Snapshot, at_least: u64, at_most: u64) {
     let rows = snapshot.rows();
@@ -38,7 +37,7 @@ async fn hot_rows_and_files_together_are_what_was_appended() {
     const ROWS: usize = 40;
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
-    config.commit_every = Duration::from_secs(3_600);
+    config.commit_every = ConfigDuration::hours(1);
     config.commit_rows_max = 10 * ROWS;
     config.checkpoint_commits = 3;
     let (mut sink, table) = open(config).await.unwrap();
@@ -55,7 +54,7 @@ async fn hot_rows_and_files_together_are_what_was_appended() {
     for _ in 0..FRAMES {
         let frame = feed.frame(ROWS);
         counts[0].fetch_add(ROWS as u64, Ordering::SeqCst);
-        table.append(frame.clone());
+        table.show(&frame);
         counts[1].fetch_add(ROWS as u64, Ordering::SeqCst);
         sink.deliver(&[frame]).await.unwrap();
     }
@@ -76,12 +75,12 @@ async fn evicted_hot_rows_are_reported_until_a_commit_brings_them() {
     let mut feed = Feed::new();
     let frames = feed.frames(6, 100);
     config.commit_rows_max = 10_000;
-    config.commit_every = Duration::from_secs(3_600);
+    config.commit_every = ConfigDuration::hours(1);
     let one = crate::HotBatch::new(0, &frames[0].batch).bytes;
-    config.hot_bytes_max = one * 3;
+    config.hot_bytes_max = ByteSize(one as u64 * 3);
     let (mut sink, table) = open(config).await.unwrap();
     for frame in &frames {
-        table.append(frame.clone());
+        table.show(frame);
     }
     let before = table.snapshot();
     let hot: usize = before.hot.iter().map(|batch| batch.records.num_rows()).sum();
@@ -104,7 +103,7 @@ async fn a_tail_behind_the_sink_adds_nothing() {
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
     sink.deliver(&frames[..2]).await.unwrap();
     for frame in &frames {
-        table.append(frame.clone());
+        table.show(frame);
     }
     let snapshot = table.snapshot();
     assert_eq!((snapshot.hot.len(), snapshot.rows()), (1, 30));

@@ -6,11 +6,10 @@ use deltalake::kernel::transaction::CommitProperties;
 use deltalake::kernel::{DataType, StructField};
 use deltalake::operations::create::CreateBuilder;
 use tollgate_record::schema;
-use tollgate_sink::Sink as _;
 
-use super::{Feed, config, stored_seqs};
+use super::{Feed, config, open, stored_seqs};
 use crate::delta;
-use crate::{Table, TableError, open};
+use crate::{Table, TableError};
 
 /// Creates a table with the record's columns, changed by `change`.
 async fn create(dir: &std::path::Path, change: impl FnOnce(&mut Vec<StructField>)) {
@@ -124,7 +123,7 @@ async fn a_file_reads_back_as_the_batch_that_it_came_from() {
     let stored = reader.build().unwrap().next().unwrap().unwrap();
 
     let sent = &frame.batch.records;
-    let order = crate::rows::order_by(&crate::rows::Rows::of(vec![sent.clone()]), &["time"]).unwrap();
+    let order = crate::rows::order_by(&crate::rows::RowBatches::of(vec![sent.clone()]), &["time"]).unwrap();
     let sent = arrow::compute::take_record_batch(sent, &order).unwrap();
     for (at, field) in schema::table().fields().iter().enumerate() {
         let sent = arrow::compute::cast(sent.column(at), field.data_type()).unwrap();

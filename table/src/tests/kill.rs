@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tollgate_sink::{Position, Sink as _};
-
-use super::{Feed, config, stored_seqs};
-use crate::open;
+use super::{Feed, config, open, stored_seqs};
+use crate::Position;
 
 const KILLS: u64 = 12;
 const ROWS: usize = 20;

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tollgate_sink::Sink as _;
-
-use super::{Feed, SECOND, T0, config, files_on_disk, seqs_of, stored_seqs};
-use crate::{Table, TableError, open};
+use super::{Feed, JOURNAL, SECOND, T0, config, files_on_disk, open, seqs_of, stored_seqs};
+use crate::{Table, TableError};
 
 const HOUR: i64 = 3_600 * SECOND;
 
@@ -123,7 +121,7 @@ async fn a_merge_whose_files_are_gone_is_taken_back() {
         sink.deliver(&[frame]).await.unwrap();
     }
     // Another process merges the same files, and this one does not know yet.
-    let other = Table::open(&config(dir.path())).await.unwrap();
+    let other = Table::open(&config(dir.path()), JOURNAL).await.unwrap();
     assert_eq!(other.compact_before(T0 + HOUR).await.unwrap(), 10);
     let on_disk = files_on_disk(table.root());
     let failed = table.compact_before(T0 + HOUR).await;
@@ -143,7 +141,7 @@ async fn a_merge_goes_on_after_commits_of_others() {
     for frame in feed.frames(10, 30) {
         sink.deliver(&[frame]).await.unwrap();
     }
-    let other = Table::open(&config(dir.path())).await.unwrap();
+    let other = Table::open(&config(dir.path()), JOURNAL).await.unwrap();
     sink.deliver(&[feed.frame(30)]).await.unwrap();
     assert_eq!(other.compact_before(T0 + HOUR).await.unwrap(), 10);
     assert_eq!(stored_seqs(&other).len(), 330);

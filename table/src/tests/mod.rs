@@ -1,7 +1,6 @@
 //! What the parts do together, on a real folder.
 
 mod consistency;
-mod contract;
 mod doubles;
 mod evolution;
 mod kill;
@@ -13,29 +12,58 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tollgate_config::ConfigDuration;
 use tollgate_record::vocabulary::ErrorClass;
-use tollgate_record::{BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
-use tollgate_sink::{Delivery, Position};
+use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 
 use crate::snapshot::DataFile;
-use crate::{Table, TableConfig};
+use crate::{Position, Table, TableConfig, TableError, TableWriter};
 
 /// 2026-11-23T09:00:00Z.
 pub(crate) const T0: i64 = 1_795_424_400_000_000;
 pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const JOURNAL: &str = "default";
 
 /// Commits what it gets in one delivery at once, and does no maintenance by itself.
 pub(crate) fn config(dir: &Path) -> TableConfig {
     TableConfig {
-        commit_every: Duration::ZERO,
+        commit_every: ConfigDuration::default(),
         checkpoint_commits: u64::MAX,
         compact_every: None,
         ..TableConfig::new(dir)
+    }
+}
+
+/// Opens the table under one journal name.
+pub(crate) async fn open(config: TableConfig) -> Result<(TableWriter, Arc<Table>), TableError> {
+    crate::open(config, JOURNAL).await
+}
+
+/// A frame of the journal.
+#[derive(Clone)]
+pub(crate) struct Frame {
+    pub(crate) position: Position,
+    pub(crate) batch: Arc<Batch>,
+}
+
+impl TableWriter {
+    /// Appends frames and commits what is due, as the sink does.
+    pub(crate) async fn deliver(&mut self, frames: &[Frame]) -> Result<Option<Position>, TableError> {
+        for frame in frames {
+            self.append(frame.position, &frame.batch).await?;
+        }
+        self.commit_if_due().await
+    }
+}
+
+impl Table {
+    /// Shows a frame as hot rows.
+    pub(crate) fn show(&self, frame: &Frame) {
+        self.show_hot(frame.position, &frame.batch);
     }
 }
 
@@ -73,7 +101,7 @@ impl Feed {
     }
 
     /// The next frame of the journal, with so many rows a millisecond apart.
-    pub(crate) fn frame(&mut self, rows: usize) -> Delivery {
+    pub(crate) fn frame(&mut self, rows: usize) -> Frame {
         for _ in 0..rows {
             self.seq += 1;
             self.time_us += 1_000;
@@ -83,10 +111,10 @@ impl Feed {
         let batch = Arc::new(decode(&sealed.bytes, &DecodeLimits::default()).unwrap());
         let position = self.position;
         self.position += 1;
-        Delivery { position, received_us: self.time_us, batch }
+        Frame { position, batch }
     }
 
-    pub(crate) fn frames(&mut self, frames: usize, rows: usize) -> Vec<Delivery> {
+    pub(crate) fn frames(&mut self, frames: usize, rows: usize) -> Vec<Frame> {
         (0..frames).map(|_| self.frame(rows)).collect()
     }
 

@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tollgate_sink::Sink as _;
-
-use super::{Feed, SECOND, T0, config};
-use crate::open;
+use super::{Feed, SECOND, T0, config, open};
 
 const READ: &str = r#"
 import datetime, sys, deltalake, duckdb

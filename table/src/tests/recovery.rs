@@ -2,24 +2,24 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tollgate_sink::{Position, Sink as _, SinkError, Tail as _};
+use tollgate_config::ConfigDuration;
 
-use super::{Feed, config, files_on_disk, stored_seqs};
-use crate::sink::{self, Written};
-use crate::{SyncCounts, TableError, TableSink, open};
+use super::{Feed, Frame, JOURNAL, config, files_on_disk, open, stored_seqs};
+use crate::calendar::{day_of, format_day};
+use crate::writer::{self, PendingBatch, WrittenFiles};
+use crate::{Position, SyncCounts, TableError, TableWriter};
 
 fn all(rows: i64) -> std::collections::BTreeSet<i64> {
     (1..=rows).collect()
 }
 
 /// The first two steps of a commit, by hand.
-fn write_by_hand(sink: &TableSink, frames: &[tollgate_sink::Delivery]) -> Written {
-    let batches: Vec<_> = frames.iter().map(|frame| sink::HeldBatch::of(&frame.batch)).collect();
+fn write_by_hand(sink: &TableWriter, frames: &[Frame]) -> WrittenFiles {
+    let batches: Vec<_> = frames.iter().map(|frame| PendingBatch::of(&frame.batch)).collect();
     let (first, last) = (frames[0].position, frames[frames.len() - 1].position);
-    let sealed = sink::seal(&batches, first, last).unwrap();
-    sink::write(sink.table().disk(), sink.table().root(), &sealed, batches).unwrap()
+    let sealed = writer::seal(&batches, first, last).unwrap();
+    writer::write(sink.table().disk(), sink.table().root(), &sealed, batches).unwrap()
 }
 
 // On one thread, as the log's reader takes another way there.
@@ -49,7 +49,7 @@ async fn what_is_delivered_is_there_after_a_restart() {
 async fn rows_are_held_until_a_commit_is_worth_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
-    config.commit_every = Duration::from_secs(3_600);
+    config.commit_every = ConfigDuration::hours(1);
     config.commit_rows_max = 250;
     let mut feed = Feed::new();
     let (mut sink, table) = open(config.clone()).await.unwrap();
@@ -61,7 +61,7 @@ async fn rows_are_held_until_a_commit_is_worth_it() {
     assert_eq!(stored_seqs(&table), all(301));
     drop((sink, table));
 
-    config.commit_every = Duration::ZERO;
+    config.commit_every = ConfigDuration::default();
     let (mut sink, _table) = open(config).await.unwrap();
     assert_eq!(sink.deliver(&[feed.frame(1)]).await.unwrap(), Some(4));
 }
@@ -101,7 +101,7 @@ async fn a_crash_between_commit_and_cursor_doubles_nothing() {
     let frames = Feed::new().frames(3, 50);
     let (sink, table) = open(config(dir.path())).await.unwrap();
     let written = write_by_hand(&sink, &frames);
-    sink::commit(&table, &mut *table.log().await, &written).await.unwrap();
+    writer::commit(&table, &mut *table.log().await, &written).await.unwrap();
     drop((sink, table));
 
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_commit_of_unknown_outcome_is_looked_up() {
     let frames = Feed::new().frames(2, 50);
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
     let written = write_by_hand(&sink, &frames);
-    sink::commit(&table, &mut *table.log().await, &written).await.unwrap();
+    writer::commit(&table, &mut *table.log().await, &written).await.unwrap();
     sink.pretend_commit_failed(written);
     assert_eq!(sink.deliver(&frames).await.unwrap(), Some(1));
     assert_eq!(table.snapshot().through, Some(1));
@@ -133,7 +133,7 @@ async fn a_failed_write_is_retried_with_the_same_frames() {
     fs::write(&obstacle, "").unwrap();
     for _ in 0..2 {
         let failed = sink.deliver(&frames).await;
-        assert!(matches!(failed, Err(SinkError::Retry { .. })), "{failed:?}");
+        assert!(matches!(failed, Err(TableError::Io { .. } | TableError::Log { .. })), "{failed:?}");
     }
     assert_eq!(table.stats().commit_failures_total, 2);
     fs::remove_file(&obstacle).unwrap();
@@ -151,7 +151,7 @@ async fn a_failed_commit_keeps_its_files_for_the_next_try() {
     fs::write(&log, "").unwrap();
     for _ in 0..3 {
         let failed = sink.deliver(&frames).await;
-        assert!(matches!(failed, Err(SinkError::Retry { .. })), "{failed:?}");
+        assert!(matches!(failed, Err(TableError::Io { .. } | TableError::Log { .. })), "{failed:?}");
     }
     fs::remove_file(&log).unwrap();
     fs::rename(&aside, &log).unwrap();
@@ -164,7 +164,7 @@ async fn a_failed_commit_keeps_its_files_for_the_next_try() {
 async fn a_rebuild_starts_again_from_the_table() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
-    config.commit_every = Duration::from_secs(3_600);
+    config.commit_every = ConfigDuration::hours(1);
     config.commit_rows_max = 150;
     let frames = Feed::new().frames(3, 50);
     let (mut sink, table) = open(config).await.unwrap();
@@ -204,9 +204,9 @@ async fn one_commit_covers_several_days_and_bounds_their_number() {
     let undated: Vec<_> = files.iter().filter(|file| file.date.is_none()).collect();
     assert_eq!((undated.len(), undated[0].rows), (1, 3 * 3 + 5));
     for file in files.iter().filter(|file| file.date.is_some()) {
-        let day = crate::statistics::format_day(crate::statistics::day_of(file.min_time_us));
+        let day = format_day(day_of(file.min_time_us).unwrap());
         assert_eq!(file.date.as_deref(), Some(day.as_str()));
-        assert_eq!(crate::statistics::day_of(file.max_time_us), crate::statistics::day_of(file.min_time_us));
+        assert_eq!(day_of(file.max_time_us), day_of(file.min_time_us));
     }
     assert_eq!(stored_seqs(&table), all(35 * 3 + 5));
 }
@@ -218,9 +218,7 @@ async fn a_second_writer_is_refused_and_another_journal_is_not() {
     let refused = open(config(dir.path())).await.map(drop);
     assert!(matches!(refused, Err(TableError::Locked(_))), "{refused:?}");
 
-    let mut other = config(dir.path());
-    other.journal = "other".to_owned();
-    let (mut other_sink, other_table) = open(other).await.unwrap();
+    let (mut other_sink, other_table) = crate::open(config(dir.path()), "other").await.unwrap();
     // Both append; each finds the other's commit in the way, and goes on after it.
     let mut positions: [Option<Position>; 2] = [None, None];
     let (mut one, mut two) = (Feed::new(), Feed::named("gate-2"));
@@ -237,10 +235,9 @@ async fn a_second_writer_is_refused_and_another_journal_is_not() {
 async fn writers_of_two_journals_race_and_both_get_on() {
     let dir = tempfile::tempdir().unwrap();
     let writers = ["one", "two"].map(|journal| {
-        let mut config = config(dir.path());
-        config.journal = journal.to_owned();
+        let config = config(dir.path());
         async move {
-            let (mut sink, table) = open(config).await.unwrap();
+            let (mut sink, table) = crate::open(config, journal).await.unwrap();
             let mut feed = Feed::named(journal);
             for _ in 0..40 {
                 sink.deliver(&[feed.frame(5)]).await.unwrap();
@@ -262,11 +259,11 @@ async fn another_process_with_the_same_journal_is_noticed() {
     let frames = Feed::new().frames(3, 10);
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
     // As one on another machine could do, where the lock does not reach.
-    let other = crate::Table::open(&config(dir.path())).await.unwrap();
+    let other = crate::Table::open(&config(dir.path()), JOURNAL).await.unwrap();
     let written = write_by_hand(&sink, &frames[..2]);
-    sink::commit(&other, &mut *other.log().await, &written).await.unwrap();
+    writer::commit(&other, &mut *other.log().await, &written).await.unwrap();
     let noticed = sink.deliver(&frames[..1]).await;
-    assert!(matches!(noticed, Err(SinkError::Rebuild { .. })), "{noticed:?}");
+    assert!(matches!(noticed, Err(TableError::Overtaken)), "{noticed:?}");
     assert_eq!(sink.recover().await.unwrap(), Some(1));
     assert_eq!(sink.deliver(&frames).await.unwrap(), Some(2));
     assert_eq!(stored_seqs(&table), all(30));
@@ -282,7 +279,7 @@ async fn a_batch_of_another_schema_is_refused_and_the_rest_goes_on() {
     frames[1].batch = Arc::new(tollgate_record::Batch { meta: bad.meta.clone(), records });
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
     let refused = sink.deliver(&frames).await;
-    assert!(matches!(refused, Err(SinkError::Reject { position: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(TableError::Malformed(_))), "{refused:?}");
     assert_eq!(sink.deliver(&[]).await.unwrap(), Some(0));
     assert_eq!(sink.deliver(&frames[2..]).await.unwrap(), Some(2));
     assert_eq!(stored_seqs(&table).len(), 20);

@@ -101,8 +101,8 @@ mod tests {
         let sources = Sources { table: &asked, status: &asked, topic: None, journal: None, set_aside: &[] };
         audit(&Request { range, scope: Scope::default() }, &sources).expect("nothing was issued");
         let dir = tempfile::tempdir().expect("folder");
-        let config = tollgate_sink_table::TableConfig::new(dir.path());
-        let (_sink, table) = tollgate_sink_table::open(config).await.expect("table");
+        let config = tollgate_table::TableConfig::new(dir.path());
+        let (_writer, table) = tollgate_table::open(config, "default").await.expect("table");
         let engine = tollgate_queries::Engine::new(table, tollgate_queries::Limits::default()).expect("engine");
         let asked = asked.0.into_inner();
         assert!(asked.len() >= 2, "{asked:?}");

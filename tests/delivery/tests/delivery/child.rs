@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tollgate_collector::{CollectorConfig, Parts, start};
-use tollgate_config::{ByteSize, ConfigPath};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath};
 use tollgate_failpoint::VARIABLE;
-use tollgate_sink_table::{Table, TableConfig};
+use tollgate_sink_table::{HotRowsObserver, Table, TableConfig};
 
 use crate::files;
 use crate::support::{Client, LONG, Producer, Site, eventually};
@@ -105,16 +105,15 @@ async fn collect() {
     let maintains = work == format!("{:?}", Work::Maintain);
     let site = Site::new();
     let settings = TableConfig {
-        journal: "delivery".to_owned(),
-        commit_every: Duration::ZERO,
+        commit_every: ConfigDuration::default(),
         // A compaction wants many small files: then each batch is a commit of its own.
         commit_rows_max: if maintains { ROWS } else { BATCHES * ROWS },
         checkpoint_commits: u64::MAX,
         compact_every: None,
         ..TableConfig::new(table(&dir))
     };
-    let (sink, table) = tollgate_sink_table::open(settings).await.expect("the table opens");
-    let tail = Arc::clone(&table) as _;
+    let (sink, table) = tollgate_sink_table::open(settings, "delivery").await.expect("the table opens");
+    let tail = Arc::new(HotRowsObserver(Arc::clone(&table))) as _;
     let parts = Parts { sinks: vec![Box::new(sink)], tail: Some(tail), metrics: prometheus::Registry::new() };
     let running = start(config(&site, &dir), parts).await.expect("the collector starts");
     // What an earlier process was sent and did not acknowledge comes again, as from any proxy.

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::StatusCode;
 use tollgate_collector::{Parts, Running, start};
-use tollgate_config::ConfigPath;
-use tollgate_sink_table::{Table, TableConfig};
+use tollgate_config::{ConfigDuration, ConfigPath};
+use tollgate_sink_table::{HotRowsObserver, Table, TableConfig};
 
 use crate::files;
 use crate::support::{Producer, Site, eventually};
@@ -16,16 +15,12 @@ const BATCHES: usize = 30;
 const ROWS: usize = 20;
 
 async fn collector(site: &Site, table: &Path, name: &str) -> (Running, Arc<Table>) {
-    let settings = TableConfig {
-        journal: name.to_owned(),
-        commit_every: Duration::from_millis(20),
-        compact_every: None,
-        ..TableConfig::new(table)
-    };
-    let (sink, shared) = tollgate_sink_table::open(settings).await.expect("the table opens");
+    let settings =
+        TableConfig { commit_every: ConfigDuration::millis(20), compact_every: None, ..TableConfig::new(table) };
+    let (sink, shared) = tollgate_sink_table::open(settings, name).await.expect("the table opens");
     let mut config = site.config();
     config.journal.dir = ConfigPath::from(site.dir.path().join(name));
-    let tail = Some(Arc::clone(&shared) as _);
+    let tail = Some(Arc::new(HotRowsObserver(Arc::clone(&shared))) as _);
     let parts = Parts { sinks: vec![Box::new(sink)], tail, metrics: prometheus::Registry::new() };
     (start(config, parts).await.expect("starts"), shared)
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::StatusCode;
 use tollgate_collector::{Parts, start};
-use tollgate_config::{ByteSize, ConfigPath};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath};
 use tollgate_sink::{Delivery, Position, Sink, SinkError};
-use tollgate_sink_table::TableConfig;
+use tollgate_sink_table::{HotRowsObserver, TableConfig};
 
 use crate::support::{Producer, Site};
 
@@ -78,11 +78,11 @@ async fn hang() {
     config.ingest.inflight_bytes_max = ByteSize(INFLIGHT);
     config.delivery.recent_bytes_max = ByteSize(RECENT);
     config.delivery.rows_max = 8_192;
-    config.delivery.close_timeout = tollgate_config::ConfigDuration::millis(200);
+    config.delivery.close_timeout = ConfigDuration::millis(200);
     let settings =
-        TableConfig { hot_bytes_max: HOT as usize, commit_rows_max: 8_192, ..TableConfig::new(dir.join("table")) };
-    let (sink, table) = tollgate_sink_table::open(settings).await.expect("the table opens");
-    let tail = Some(Arc::clone(&table) as _);
+        TableConfig { hot_bytes_max: ByteSize(HOT), commit_rows_max: 8_192, ..TableConfig::new(dir.join("table")) };
+    let (sink, table) = tollgate_sink_table::open(settings, "default").await.expect("the table opens");
+    let tail = Some(Arc::new(HotRowsObserver(Arc::clone(&table))) as _);
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Hanging), Box::new(sink)];
     let running = start(config, Parts { sinks, tail, metrics: prometheus::Registry::new() }).await.expect("starts");
     let before = memory("VmRSS");

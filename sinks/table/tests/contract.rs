@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::path::Path;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use async_trait::async_trait;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
+use tollgate_config::ConfigDuration;
 use tollgate_sink::Sink;
 use tollgate_sink::testkit::{Place, Promise, Stored, passes};
 
-use super::config;
-use crate::{Table, TableConfig, open};
+use tollgate_sink_table::{Table, TableConfig, open};
 
 struct TablePlace {
     dir: TempDir,
@@ -20,16 +21,20 @@ struct TablePlace {
 }
 
 impl TablePlace {
+    /// Commits what it gets in one delivery at once, and does no maintenance by itself, before `change`.
     fn new(change: impl FnOnce(&mut TableConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut config = config(dir.path());
+        let mut config = TableConfig::new(dir.path());
+        config.commit_every = ConfigDuration::default();
+        config.checkpoint_commits = u64::MAX;
+        config.compact_every = None;
         change(&mut config);
         Self { dir, config }
     }
 }
 
 /// How often each record is in the table, as its files say.
-pub(crate) async fn records(dir: &std::path::Path) -> BTreeMap<(String, i64), u64> {
+async fn records(dir: &Path) -> BTreeMap<(String, i64), u64> {
     let mut found = BTreeMap::new();
     let table = Table::open_read_only(dir).await.unwrap();
     for file in table.snapshot().files.iter() {
@@ -49,7 +54,7 @@ pub(crate) async fn records(dir: &std::path::Path) -> BTreeMap<(String, i64), u6
 #[async_trait]
 impl Place for TablePlace {
     async fn open(&mut self) -> Box<dyn Sink> {
-        Box::new(open(self.config.clone()).await.unwrap().0)
+        Box::new(open(self.config.clone(), "default").await.unwrap().0)
     }
 
     async fn stored(&mut self) -> Stored {
@@ -82,7 +87,7 @@ async fn a_table_that_commits_at_once_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_holds_rows_back_keeps_the_contract() {
     let held = |config: &mut TableConfig| {
-        config.commit_every = std::time::Duration::from_millis(50);
+        config.commit_every = ConfigDuration::millis(50);
         config.commit_rows_max = 25;
     };
     passes(async || TablePlace::new(held)).await.unwrap();

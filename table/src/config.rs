@@ -1,0 +1,73 @@
+//! The table's section of a configuration file.
+
+use serde::{Deserialize, Serialize};
+use tollgate_config::{ByteSize, ConfigDuration, ConfigPath};
+
+/// Where a table is, and its bounds.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableConfig {
+    /// The table's folder; created if absent.
+    pub dir: ConfigPath,
+    /// The longest that rows are held back to make larger commits; they are queryable all the while.
+    #[serde(default = "TableConfig::commit_every")]
+    pub commit_every: ConfigDuration,
+    /// Rows held at which a commit is made at once.
+    #[serde(default = "TableConfig::commit_rows_max")]
+    pub commit_rows_max: usize,
+    /// Bytes held at which a commit is made at once.
+    #[serde(skip, default = "TableConfig::commit_bytes_max")]
+    pub commit_bytes_max: usize,
+    /// Bound on the memory of the hot rows; beyond it the oldest are evicted, and counted.
+    #[serde(default = "TableConfig::hot_bytes_max")]
+    pub hot_bytes_max: ByteSize,
+    /// Commits after which a checkpoint of the log is written.
+    #[serde(skip, default = "TableConfig::checkpoint_commits")]
+    pub checkpoint_commits: u64,
+    /// How often small files of finished hours are merged; `null` = never.
+    #[serde(default = "TableConfig::compact_every")]
+    pub compact_every: Option<ConfigDuration>,
+    /// How many days of records are kept, today among them; absent = all.
+    #[serde(default)]
+    pub keep_days: Option<u32>,
+}
+
+impl TableConfig {
+    /// The defaults for a table in `dir`.
+    pub fn new(dir: impl Into<ConfigPath>) -> Self {
+        Self {
+            dir: dir.into(),
+            commit_every: Self::commit_every(),
+            commit_rows_max: Self::commit_rows_max(),
+            commit_bytes_max: Self::commit_bytes_max(),
+            hot_bytes_max: Self::hot_bytes_max(),
+            checkpoint_commits: Self::checkpoint_commits(),
+            compact_every: Self::compact_every(),
+            keep_days: None,
+        }
+    }
+
+    fn commit_every() -> ConfigDuration {
+        ConfigDuration::secs(10)
+    }
+
+    fn commit_rows_max() -> usize {
+        65_536
+    }
+
+    fn commit_bytes_max() -> usize {
+        32 << 20
+    }
+
+    fn hot_bytes_max() -> ByteSize {
+        ByteSize::mib(32)
+    }
+
+    fn checkpoint_commits() -> u64 {
+        100
+    }
+
+    fn compact_every() -> Option<ConfigDuration> {
+        Some(ConfigDuration::mins(10))
+    }
+}

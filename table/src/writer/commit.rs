@@ -1,0 +1,104 @@
+//! The steps of a commit, each a function of its own: seal, write, commit, publish.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use tollgate_failpoint::{Point, reach};
+
+use super::pending::PendingBatch;
+use crate::batches::BatchSet;
+use crate::delta::Log;
+use crate::durable::Disk;
+use crate::parquet_file::{self, NewFile};
+use crate::rows::{self, Part, RowBatches};
+use crate::table::Table;
+use crate::{Position, TableError};
+
+/// Fast compression for files that compaction rewrites within hours.
+const COMMIT_ZSTD_LEVEL: i32 = 1;
+
+/// The rows of one commit, in order.
+pub(crate) struct SealedRows {
+    rows: RowBatches,
+    parts: Vec<Part>,
+    first: Position,
+    last: Position,
+}
+
+/// The files of one commit, on stable storage, named by no commit yet.
+pub(crate) struct WrittenFiles {
+    pub(super) files: Vec<NewFile>,
+    pub(super) last: Position,
+    /// What the files hold. Kept until the commit, as they may have to be written again without some of it.
+    pub(super) batches: Vec<PendingBatch>,
+    pub(super) set: BatchSet,
+}
+
+impl WrittenFiles {
+    /// No rows, no file: the commit then brings the position only.
+    pub(super) fn none(last: Position) -> Self {
+        Self { files: Vec::new(), last, batches: Vec::new(), set: BatchSet::default() }
+    }
+}
+
+/// Orders the pending rows by time and splits them by day.
+pub(crate) fn seal(batches: &[PendingBatch], first: Position, last: Position) -> Result<SealedRows, TableError> {
+    let rows = RowBatches::of(batches.iter().map(|batch| batch.records.clone()).collect());
+    let order = rows::order_by(&rows, &["time"])?;
+    let parts = rows::split_by_day(&rows, &order)?;
+    Ok(SealedRows { rows, parts, first, last })
+}
+
+/// Writes and syncs one file a day.
+pub(crate) fn write(
+    disk: &Disk,
+    root: &Path,
+    sealed: &SealedRows,
+    batches: Vec<PendingBatch>,
+) -> Result<WrittenFiles, TableError> {
+    reach(Point::TableSealed).map_err(|source| TableError::io(root, source))?;
+    let name = format!("{:012}-{:012}-{}", sealed.first, sealed.last, parquet_file::unique_id());
+    let mut files = Vec::with_capacity(sealed.parts.len());
+    for part in &sealed.parts {
+        let (rows, order) = (&sealed.rows, &part.order);
+        match parquet_file::write(disk, root, &name, part.day, rows, order, COMMIT_ZSTD_LEVEL) {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                discard(root, &files);
+                return Err(error);
+            }
+        }
+    }
+    let mut set = BatchSet::default();
+    for batch in &batches {
+        set.insert(&batch.producer, batch.batch_seq);
+    }
+    Ok(WrittenFiles { files, last: sealed.last, batches, set })
+}
+
+/// Commits files and position at once.
+pub(crate) async fn commit(table: &Table, log: &mut Log, written: &WrittenFiles) -> Result<(), TableError> {
+    let position = i64::try_from(written.last);
+    let position = position.map_err(TableError::rows("record the journal position"))?;
+    let conflicts = log.append(&written.files, &written.set, Some(position)).await?;
+    table.counters.commits.fetch_add(1, Ordering::Relaxed);
+    table.counters.commit_conflicts.fetch_add(conflicts, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Commits files and position at once, and shows them to readers.
+pub(super) async fn commit_and_publish(table: &Table, written: &WrittenFiles) -> Result<Position, TableError> {
+    let mut log = table.log().await;
+    commit(table, &mut log, written).await?;
+    table.publish(&mut log);
+    Ok(written.last)
+}
+
+/// Deletes files that no commit names.
+pub(crate) fn discard(root: &Path, files: &[NewFile]) {
+    for file in files {
+        // What cannot be deleted stays unread.
+        let _ = fs::remove_file(root.join(&file.path));
+    }
+}
