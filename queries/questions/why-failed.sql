@@ -7,10 +7,8 @@
 -- example: tollgate ask why-failed --service members --since 1h
 SELECT error_class,
        CASE
-         WHEN error_class IN ('no_route', 'bad_request', 'too_large', 'tls_handshake', 'auth', 'acl', 'rate_limited', 'waf') THEN 'caller'
          WHEN error_class = 'client_abort' THEN 'caller left; see its latency'
-         WHEN error_class LIKE 'upstream%' OR error_class LIKE 'connect%' OR error_class = 'no_healthy_upstream' THEN 'team of the API'
-         ELSE 'gateway team'
+         ELSE coalesce(actor(error_class), 'gateway team')
        END AS who_acts,
        status,
        upstream_status,

@@ -1,4 +1,4 @@
-//! What the table holds, from its log alone: no file is opened.
+//! The contents of the table, from its log alone: no file is opened.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Contents {
     pub days: Vec<Day>,
     /// Rows that are in memory and in the journal, and not in the files yet.
     pub hot_rows: u64,
-    /// Rows that are in the journal alone until the next commit, and in no answer.
+    /// Rows that only the journal holds until the next commit. No answer contains them.
     pub hot_evicted: u64,
 }
 
@@ -33,14 +33,14 @@ pub struct Day {
     pub date: String,
     /// Rows of the day.
     pub rows: u64,
-    /// Time of its first record, in microseconds since 1970, where the log tells.
+    /// Time of its first record, in microseconds since 1970, if the log has it.
     pub first_us: Option<i64>,
     /// Time of its last one.
     pub last_us: Option<i64>,
 }
 
 impl Contents {
-    /// What a snapshot says.
+    /// The contents of a snapshot.
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut days: BTreeMap<&str, Day> = BTreeMap::new();
         for file in snapshot.files.iter() {

@@ -1,4 +1,4 @@
-//! Runs queries under the limits: each on the engine's own threads, on one snapshot, behind the gate.
+//! Runs queries under the limits: each on the engine's own threads, on one snapshot, after the statement policy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,16 +25,17 @@ use crate::sql::{Parsed, Parser, capped, check_plan, check_statement, new_contex
 use crate::table::QueryScope;
 use crate::yielding::yielding;
 
-/// Answers SQL over the records. Cheap to share behind an `Arc`; every door has the same one.
+/// Answers SQL over the records. All query servers share one behind an `Arc`.
 pub struct Engine {
-    shared: Arc<Shared>,
-    places: Arc<Semaphore>,
+    core: Arc<EngineCore>,
+    permits: Arc<Semaphore>,
     queued: AtomicUsize,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
 
-struct Shared {
+/// The part of the engine that its threads use.
+struct EngineCore {
     context: SessionContext,
     source: Arc<dyn Source>,
     parser: Parser,
@@ -53,53 +54,48 @@ impl Engine {
             .build()
             .map_err(|error| internal(format!("the query threads cannot be started: {error}")))?;
         Ok(Self {
-            shared: Arc::new(Shared { context, source, parser: Parser::new(limits.sql_bytes_max), limits }),
-            places: Arc::new(Semaphore::new(limits.concurrent_max.max(1))),
+            core: Arc::new(EngineCore { context, source, parser: Parser::new(limits.sql_bytes_max), limits }),
+            permits: Arc::new(Semaphore::new(limits.concurrent_max.max(1))),
             queued: AtomicUsize::new(0),
             runtime: Some(runtime),
         })
     }
 
-    /// The limits that it keeps.
+    /// The limits that all its queries keep.
     pub fn limits(&self) -> &Limits {
-        &self.shared.limits
+        &self.core.limits
     }
 
     /// Answers one statement.
     pub async fn query(&self, sql: &str) -> Result<QueryResult, QueryError> {
-        let parsed = self.parse_one(sql).await?;
-        let plan = self.plan(parsed).await?;
+        let text = sql.to_owned();
+        let plan = self.on_threads(move |core| async move { core.plan(core.parser.one(&text)?).await }).await?;
         self.run(plan, sql, None).await
     }
 
-    /// Answers one statement of ours, which has been parsed and bound already.
+    /// Answers one statement of this crate, which is parsed and bound already.
     pub(crate) async fn query_statement(&self, statement: Statement) -> Result<QueryResult, QueryError> {
         let plan = self.plan(Parsed::single("", statement)).await?;
         self.run(plan, "", None).await
     }
 
-    /// What the table holds at this moment.
+    /// Days, files and hot rows of the table at this moment.
     pub fn contents(&self) -> Contents {
-        Contents::of(&self.shared.source.snapshot())
+        Contents::of(&self.core.source.snapshot())
     }
 
     pub(crate) fn parser(&self) -> &Parser {
-        &self.shared.parser
-    }
-
-    pub(crate) async fn parse_one(&self, sql: &str) -> Result<Parsed, QueryError> {
-        let sql = sql.to_owned();
-        self.on_threads(move |shared| async move { shared.parser.one(&sql) }).await
+        &self.core.parser
     }
 
     pub(crate) async fn parse_all(&self, sql: &str) -> Result<Vec<Parsed>, QueryError> {
         let sql = sql.to_owned();
-        self.on_threads(move |shared| async move { shared.parser.statements(&sql) }).await
+        self.on_threads(move |core| async move { core.parser.statements(&sql) }).await
     }
 
     /// Plans a statement, and refuses it unless it only reads.
     pub(crate) async fn plan(&self, parsed: Parsed) -> Result<LogicalPlan, QueryError> {
-        self.on_threads(move |shared| async move { shared.plan(parsed).await }).await
+        self.on_threads(move |core| async move { core.plan(parsed).await }).await
     }
 
     /// Binds the values of placeholders.
@@ -108,7 +104,7 @@ impl Engine {
             .map_err(|error| QueryError::new(ErrorKind::Parameter, translate(&error, "").message))
     }
 
-    /// Runs a plan. `sql` is for places in errors; `time_max` can only shorten the engine's own.
+    /// Runs a plan. `sql` gives errors their position; `time_max` can only shorten the engine's own limit.
     pub(crate) async fn run(
         &self,
         plan: LogicalPlan,
@@ -117,18 +113,18 @@ impl Engine {
     ) -> Result<QueryResult, QueryError> {
         check_plan(&plan)?;
         let started = Instant::now();
-        let limit = self.shared.limits.time_max;
+        let limit = self.core.limits.time_max;
         let limit = time_max.map_or(limit, |wanted| wanted.min(limit));
         let timed_out = || {
             QueryError::new(ErrorKind::TimedOut, format!("canceled after its {} s", limit.as_secs_f64()))
                 .hint("narrow the range of time, or name fewer columns")
         };
         let answered = tokio::time::timeout(limit, async {
-            let place = self.place().await?;
+            let permit = self.permit().await?;
             let sql = sql.to_owned();
-            self.on_threads(move |shared| async move {
-                let _place = place;
-                shared.collect(plan, &sql).await
+            self.on_threads(move |core| async move {
+                let _permit = permit;
+                core.collect(plan, &sql).await
             })
             .await
         });
@@ -137,12 +133,12 @@ impl Engine {
         Ok(result)
     }
 
-    /// A place among the running queries; waits for one unless too many wait already.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, QueryError> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
+    /// A permit to run; waits for one unless too many queries wait already.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
         }
-        let limits = &self.shared.limits;
+        let limits = &self.core.limits;
         let _waiting = Waiting::new(&self.queued, limits.queued_max).ok_or_else(|| {
             QueryError::new(
                 ErrorKind::Busy,
@@ -151,11 +147,11 @@ impl Engine {
             .hint("ask again in a moment")
         })?;
         let closed = |_| QueryError::new(ErrorKind::Internal, "the engine is stopping");
-        self.places.clone().acquire_owned().await.map_err(closed)
+        self.permits.clone().acquire_owned().await.map_err(closed)
     }
 
-    /// Runs work on the engine's threads; the work ends when the caller gives up on it, and a panic in it is an error.
-    async fn on_threads<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, QueryError>
+    /// Runs work on the engine's threads. Dropping the answer cancels the work; a panic in it becomes an error.
+    async fn on_threads<T, F>(&self, work: impl FnOnce(Arc<EngineCore>) -> F) -> Result<T, QueryError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, QueryError>> + Send + 'static,
@@ -163,7 +159,7 @@ impl Engine {
         let Some(runtime) = &self.runtime else {
             return Err(QueryError::new(ErrorKind::Internal, "the engine is stopping"));
         };
-        let mut task = AbortOnDrop(runtime.spawn(work(self.shared.clone())));
+        let mut task = AbortOnDrop(runtime.spawn(work(self.core.clone())));
         match (&mut task.0).await {
             Ok(result) => result,
             Err(error) => {
@@ -185,18 +181,19 @@ impl Drop for Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("limits", &self.shared.limits).finish_non_exhaustive()
+        f.debug_struct("Engine").field("limits", &self.core.limits).finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl EngineCore {
     async fn plan(&self, parsed: Parsed) -> Result<LogicalPlan, QueryError> {
         check_statement(&parsed.statement)?;
-        let first = self.plan_statement(parsed.statement.clone()).await;
-        let plan = match (first, parsed.other) {
-            (Ok(plan), _) => plan,
-            (Err(error), None) => return Err(translate(&error, &parsed.sql)),
-            (Err(error), Some(other)) => {
+        let plan = match self.plan_statement(parsed.statement.clone()).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let Some(other) = self.parser.other_form(&parsed) else {
+                    return Err(translate(&error, &parsed.sql));
+                };
                 check_statement(&other)?;
                 self.plan_statement(other).await.map_err(|_| translate(&error, &parsed.sql))?
             }
@@ -255,7 +252,7 @@ impl Shared {
     }
 }
 
-/// One waiting query, counted as long as it waits.
+/// Counts one waiting query while it lives.
 struct Waiting<'c>(&'c AtomicUsize);
 
 impl<'c> Waiting<'c> {

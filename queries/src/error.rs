@@ -1,4 +1,4 @@
-//! What a query is answered when it cannot be: which kind of trouble, where in the text, and what can be done.
+//! Errors of queries: the kind, where in the text, and what can be done.
 
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The HTTP status that says it best.
+    /// The HTTP status.
     pub fn http_status(self) -> u16 {
         match self {
             Self::Syntax | Self::UnknownName | Self::Invalid | Self::Parameter => 400,
@@ -56,7 +56,7 @@ impl ErrorKind {
         }
     }
 
-    /// The five characters that PostgreSQL's clients know (PostgreSQL manual, appendix A).
+    /// The SQLSTATE, five characters (PostgreSQL manual, appendix A).
     pub fn sqlstate(self) -> &'static str {
         match self {
             Self::Syntax | Self::NotJson => "42601",
@@ -75,16 +75,16 @@ impl ErrorKind {
     }
 }
 
-/// A place in the text of a query, both counted from 1, the column in characters.
+/// A position in the text of a query: line and column are counted from 1, the column in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct TextPosition {
     /// The line.
     pub line: u64,
     /// The character in the line.
     pub column: u64,
 }
 
-impl Place {
+impl TextPosition {
     /// The character in the whole text, from 1, as PostgreSQL's error position wants it.
     pub fn position(self, sql: &str) -> usize {
         let before: usize =
@@ -93,7 +93,7 @@ impl Place {
     }
 }
 
-/// Why there is no answer.
+/// Why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}{}", place_suffix(self.place), hint_suffix(self.hint.as_deref()))]
 pub struct QueryError {
@@ -101,8 +101,8 @@ pub struct QueryError {
     pub kind: ErrorKind,
     /// One sentence, lower case, without a full stop.
     pub message: String,
-    /// Where in the query text, when it can be told.
-    pub place: Option<Place>,
+    /// Where in the query text, if known.
+    pub place: Option<TextPosition>,
     /// What can be done about it.
     pub hint: Option<String>,
 }
@@ -120,13 +120,13 @@ impl QueryError {
     }
 
     /// Adds where it is.
-    pub fn at(mut self, place: Option<Place>) -> Self {
+    pub fn at(mut self, place: Option<TextPosition>) -> Self {
         self.place = place;
         self
     }
 }
 
-fn place_suffix(place: Option<Place>) -> String {
+fn place_suffix(place: Option<TextPosition>) -> String {
     place.map_or_else(String::new, |at| format!(" (line {}, column {})", at.line, at.column))
 }
 
@@ -141,14 +141,14 @@ mod tests {
     #[test]
     fn a_place_counts_characters_not_bytes() {
         let sql = "SELECT 'é',\n  nope";
-        assert_eq!(Place { line: 1, column: 12 }.position(sql), 12);
-        assert_eq!(Place { line: 2, column: 3 }.position(sql), 15);
+        assert_eq!(TextPosition { line: 1, column: 12 }.position(sql), 12);
+        assert_eq!(TextPosition { line: 2, column: 3 }.position(sql), 15);
     }
 
     #[test]
     fn the_sentence_carries_place_and_hint() {
         let error = QueryError::new(ErrorKind::UnknownName, "no column statuss")
-            .at(Some(Place { line: 1, column: 8 }))
+            .at(Some(TextPosition { line: 1, column: 8 }))
             .hint("did you mean status?");
         assert_eq!(error.to_string(), "no column statuss (line 1, column 8); did you mean status?");
     }

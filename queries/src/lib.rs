@@ -1,17 +1,18 @@
-//! SQL over the transaction records, and the doors through which it is asked.
+//! SQL over the transaction records, and the servers that answer it.
 //!
 //! ```text
-//!   psql, Grafana ──▶ postgres ─┐
-//!   curl, alerts  ──▶ http ─────┼──▶ Engine: parse ─▶ gate ─▶ plan ─▶ limits ─▶ one snapshot ─▶ answer
-//!   questions, find ────────────┘                                                  │
-//!                                                             table: hot rows UNION Parquet files
+//!   psql, Grafana ──▶ PgServer ───┐
+//!   curl, alerts  ──▶ HttpServer ─┼──▶ Engine: parse ─▶ plan ─▶ policy ─▶ limits ─▶ one snapshot ─▶ answer
+//!   questions, find ──────────────┘                                                    │
+//!                                                                 table: hot rows UNION Parquet files
 //! ```
 //!
-//! Everything only reads: the gate is on the plan (see `sql`), and the engine knows no place but the table.
-//! An [`Engine`] keeps [`Limits`] on time, memory, rows and concurrency for all doors together, and runs on threads of
-//! its own, so that no query delays the receipt of records.
+//! Nothing writes: a policy refuses every plan that does more than read (see `sql`), and the engine can reach no storage but
+//! the table's. An [`Engine`] keeps [`Limits`] on time, memory, rows and concurrency for all servers together. It runs on
+//! threads of its own, so that no query delays the receipt of records.
 
-pub mod account;
+pub mod completeness;
+mod config;
 mod contents;
 mod engine;
 mod error;
@@ -21,17 +22,20 @@ mod limits;
 mod postgres;
 pub mod questions;
 mod result;
+mod service;
 mod source;
 mod sql;
 mod table;
 mod yielding;
 
+pub use config::{QueriesConfig, ServerConfig};
 pub use contents::{Contents, Day};
 pub use engine::Engine;
-pub use error::{ErrorKind, Place, QueryError};
-pub use http::serve_http;
-pub use limits::Limits;
-pub use postgres::serve_postgres;
+pub use error::{ErrorKind, QueryError, TextPosition};
+pub use http::HttpServer;
+pub use limits::{Limits, QueryLimits};
+pub use postgres::PgServer;
 pub use result::{Format, QueryResult};
+pub use service::{QueryService, RunningService};
 pub use source::Source;
-pub use table::{ScanCount, shown_schema};
+pub use table::{ScanCount, sql_schema};

@@ -1,11 +1,14 @@
-//! What one query, and all of them together, may use.
+//! Bounds of one query, and of all of them together: as a configuration file has them, and as the engine keeps them.
 
 use std::time::Duration;
 
-/// The bounds of an [`crate::Engine`]. Each is enforced whatever the door a query came through.
+use serde::{Deserialize, Serialize};
+use tollgate_config::{ByteSize, ConfigDuration};
+
+/// The bounds of an [`crate::Engine`]. Each is enforced whatever the server a query came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest that one query may run, its wait for a place included.
+    /// Longest that one query may run, its wait for a permit included.
     pub time_max: Duration,
     /// Memory of all running queries together: hash tables, sorts and collected results. Nothing is spilled to disk.
     pub memory_bytes_max: usize,
@@ -13,24 +16,59 @@ pub struct Limits {
     pub rows_max: usize,
     /// Queries that run at the same time.
     pub concurrent_max: usize,
-    /// Queries that wait for a place; past it a query is refused at once.
+    /// Queries that wait for a permit to run; past it a query is refused at once.
     pub queued_max: usize,
     /// Length of one SQL text.
     pub sql_bytes_max: usize,
     /// Threads that run queries, apart from those that receive and store records.
     pub threads: usize,
-    /// Connections that each door holds open.
+    /// Connections that each server holds open.
     pub connections_max: usize,
 }
 
 impl Default for Limits {
+    /// As an empty section of the configuration has them.
+    fn default() -> Self {
+        Self::from(&QueryLimits::default())
+    }
+}
+
+/// The bounds that a configuration file sets: the key `queries.limits`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryLimits {
+    /// Longest that one query may run.
+    pub time_max: ConfigDuration,
+    /// Memory of all running queries.
+    pub memory_bytes_max: ByteSize,
+    /// Rows in one answer.
+    pub rows_max: usize,
+    /// Queries that run at the same time.
+    pub concurrent_max: usize,
+    /// Queries that wait for their turn; past it they are refused.
+    pub queued_max: usize,
+}
+
+impl Default for QueryLimits {
     fn default() -> Self {
         Self {
-            time_max: Duration::from_secs(30),
-            memory_bytes_max: 256 * 1024 * 1024,
+            time_max: ConfigDuration::secs(30),
+            memory_bytes_max: ByteSize::mib(256),
             rows_max: 100_000,
             concurrent_max: 8,
             queued_max: 32,
+        }
+    }
+}
+
+impl From<&QueryLimits> for Limits {
+    fn from(limits: &QueryLimits) -> Self {
+        Self {
+            time_max: Duration::from(limits.time_max),
+            memory_bytes_max: usize::try_from(limits.memory_bytes_max.0).unwrap_or(usize::MAX),
+            rows_max: limits.rows_max,
+            concurrent_max: limits.concurrent_max,
+            queued_max: limits.queued_max,
             sql_bytes_max: 64 * 1024,
             threads: std::thread::available_parallelism().map_or(2, |threads| threads.get().min(8)),
             connections_max: 100,

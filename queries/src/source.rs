@@ -1,4 +1,4 @@
-//! Where the rows come from.
+//! The source of the rows.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use tollgate_table::{Snapshot, Table};
 
-/// Something that can be asked for one consistent picture of all records.
+/// A source of consistent snapshots of all records.
 pub trait Source: Debug + Send + Sync {
     /// The files and the hot rows of this moment: no row in both.
     fn snapshot(&self) -> Snapshot;
 
-    /// Where the snapshot's files are.
+    /// The store of the snapshot's files.
     fn store(&self) -> Arc<dyn ObjectStore>;
 }
 

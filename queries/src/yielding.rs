@@ -1,4 +1,4 @@
-//! Makes every running query one that can be stopped.
+//! Makes every running query stoppable.
 //!
 //! A query is stopped by dropping it, which takes effect when it next yields. DataFusion's scans yield now and then, but a
 //! join or a recursion makes many batches out of one, and what consumes those never comes back to a scan. So every

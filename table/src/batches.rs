@@ -1,14 +1,14 @@
-//! Which batches are in the table, whoever brought them there.
+//! The set of batches that a table holds, from all its writers.
 //!
 //! A proxy that gets no answer from one collector posts the same batch to another. Both may have stored it, each in its own
-//! journal, and each brings it to the table. (producer, batch_seq) is the identity of a batch, so every commit says in the
-//! log which batches its files hold, as the tag [`TAG`] of its first file:
+//! journal, and both bring it to the table. (producer, batch_seq) identifies a batch, so every commit names in the log the
+//! batches that its files hold, as the tag [`TAG`] of its first file:
 //! ```json
 //!   {"gate-1/6441d2f3a7c00/0": [[1, 40], [42, 42]], "gate-2/6441d2f3a7c01/3": [[7, 9]]}
 //! ```
-//! A commit is a compare-and-swap on the log: whoever comes second finds the other's tag before its own commit can succeed,
-//! and leaves those rows out. So no reader has to look for doubles. A compaction hands the tags of the files that it
-//! replaces on to the new one, and checkpoints keep them.
+//! A commit is a compare-and-swap on the log: the second writer finds the first one's tag before its own commit can succeed,
+//! and leaves those rows out. So no reader has to look for duplicates. A compaction copies the tags of the files that it
+//! replaces to the new one, and checkpoints keep them.
 //!
 //! In memory a producer takes some 150 bytes and 16 more for each hole in its numbers, for as long as the table has files
 //! with rows of it.
@@ -64,7 +64,7 @@ impl BatchSet {
         Value::Object(self.producers.iter().map(producer).collect::<Map<_, _>>()).to_string()
     }
 
-    /// What a tag says. What is malformed in it is unknown: those batches count as not stored.
+    /// Reads a tag. A malformed part is skipped, so that its batches count as not stored.
     pub(crate) fn from_tag(text: &str) -> Self {
         let mut set = Self::default();
         let Ok(Value::Object(producers)) = serde_json::from_str(text) else { return set };

@@ -2,7 +2,7 @@
 //!
 //! A commit every 10 seconds leaves 8,640 files a day. A merge reads some of them, writes their rows to new files, and commits
 //! the removal of the old and the addition of the new at once, with `dataChange = false`: the rows are the same. Appends go on
-//! meanwhile, as they touch other files; whoever reads an older snapshot still finds the old files, which stay on disk for
+//! meanwhile, as they touch other files. Readers of an older snapshot still find the old files, which stay on disk for
 //! a day (`retention`). A crash before the commit leaves files that no commit names.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -45,6 +45,7 @@ mod error;
 mod hot;
 mod maintenance;
 mod parquet_file;
+mod position;
 mod retention;
 mod rows;
 mod snapshot;
@@ -59,12 +60,10 @@ use std::sync::Arc;
 pub use config::TableConfig;
 pub use durable::{DurableStore, SyncCounts};
 pub use error::TableError;
+pub use position::Position;
 pub use snapshot::{ColumnRange, DataFile, HotBatch, Snapshot, TableStats};
 pub use table::Table;
 pub use writer::TableWriter;
-
-/// Index of a frame in the journal that feeds a table: 0, 1, 2 …
-pub type Position = u64;
 
 /// Opens the table in `config.dir` for writing, and creates it if it is absent. A table of an older version gets the columns
 /// that it lacks.

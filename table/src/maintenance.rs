@@ -1,5 +1,4 @@
-//! What the table needs now and then, beside the commits and never in their way: checkpoints of the log,
-//! compaction and retention.
+//! Maintenance beside the commits, which never wait for it: checkpoints of the log, compaction and retention.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use crate::snapshot::DataFile;
 use crate::table::{LOG_DIRECTORY, Table};
 use crate::{TableConfig, TableError};
 
-/// How often days past their retention are removed, and files that nobody needs are deleted.
+/// Time between two removals of days past their retention and of files that no version names.
 const VACUUM_EVERY: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, Default, PartialEq)]
@@ -64,7 +63,7 @@ impl Maintenance {
         self.running = Some(tokio::spawn(async move { maintain(&table, due, keep_days).await }));
     }
 
-    /// What is due, which then counts as done.
+    /// Returns what is due, and counts it as done.
     fn due(&mut self) -> Due {
         let due = Due {
             checkpoint: self.commits >= self.checkpoint_commits,

@@ -41,7 +41,7 @@ use crate::durable::Disk;
 use crate::rows::RowBatches;
 use crate::statistics::FileStatistics;
 
-/// Rows in a row group: what a query thread takes at once, and the grain of the bloom filters.
+/// Rows in a row group: the unit of work of a query thread, and of the bloom filters.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Rows put in order at once.
 const CHUNK_ROWS: usize = 16 * 1024;
@@ -66,7 +66,7 @@ pub(crate) struct NewFile {
     pub(crate) statistics: FileStatistics,
 }
 
-/// An id that no other file of the table has, whoever writes to it.
+/// An id that no other file of the table has, of this writer or another.
 pub(crate) fn unique_id() -> impl std::fmt::Display {
     Uuid::new_v4().simple()
 }

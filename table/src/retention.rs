@@ -1,8 +1,8 @@
-//! Retention: days that are over leave the table, and files that nobody needs leave the disk.
+//! Retention: old days leave the table, and unused files leave the disk.
 //!
-//! The first is one commit that removes the files of whole partitions; the second deletes files that no version younger than
-//! `delta.deletedFileRetentionDuration` (a day) names, so that running queries and readers of older snapshots are not
-//! disturbed. Files that are younger than that and not committed yet are left alone by their age.
+//! [`Table::expire`] makes one commit that removes the files of whole partitions. [`Table::vacuum`] deletes files that no
+//! version younger than `delta.deletedFileRetentionDuration` (a day) names, so that running queries and readers of older
+//! snapshots still find theirs. Files that wait for their commit are younger than that, and so are kept.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;

@@ -1,8 +1,8 @@
 //! Rows on their way into a file: ordered, and split by day.
 //!
-//! They stay in the batches and in the wire schema that they came in. A file is written column by column, so that a column at
-//! a time is put together, and most of these are dictionaries, where ordering moves integers: neither the rows of a commit nor
-//! their plain text are ever in memory a second time.
+//! The rows stay in the batches and the wire schema in which they came. A file is written column by column, so that only one
+//! column at a time is concatenated. Most columns are dictionaries, where ordering moves integers. So neither the rows of a
+//! commit nor their plain text are ever in memory twice.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::calendar::day_of;
 /// the days with the fewest rows share the null partition.
 pub(crate) const PARTITIONS_PER_COMMIT_MAX: usize = 32;
 
-/// Rows that go to one file: those of `rows` that `order` names, in that order.
+/// The rows of one file: `order` holds their indices, in the file's order.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// UTC day; `None` for the null partition.
@@ -41,8 +41,8 @@ impl RowBatches {
         self.0.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// The batches that have rows of `order`, and where in these those rows are: so that a file of some of the rows does not
-    /// have each column of all of them put together.
+    /// The batches that hold rows of `order`, and `order` as indices into these batches alone. A file of few rows then
+    /// concatenates the columns of few batches.
     pub(crate) fn restricted_to(&self, order: &UInt32Array) -> (Self, UInt32Array) {
         // Where each batch begins, and with how many rows before it that stay.
         let mut starts = Vec::with_capacity(self.0.len());

@@ -1,4 +1,4 @@
-//! What a query sees: one consistent picture of the table's files and of the hot rows.
+//! A snapshot: one consistent picture of the table's files and of the hot rows, for a query.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,13 +53,13 @@ pub struct DataFile {
     pub rows: u64,
     /// The partition (UTC day of `time`, as `2026-11-23`); `None` for rows whose clock was implausible.
     pub date: Option<String>,
-    /// Smallest `time` in microseconds; `i64::MIN` where the log does not tell.
+    /// Smallest `time` in microseconds; `i64::MIN` if the log does not have it.
     pub min_time_us: i64,
-    /// Largest `time` in microseconds; `i64::MAX` where the log does not tell.
+    /// Largest `time` in microseconds; `i64::MAX` if the log does not have it.
     pub max_time_us: i64,
-    /// Smallest `seq`; `i64::MIN` where the log does not tell.
+    /// Smallest `seq`; `i64::MIN` if the log does not have it.
     pub min_seq: i64,
-    /// Largest `seq`; `i64::MAX` where the log does not tell.
+    /// Largest `seq`; `i64::MAX` if the log does not have it.
     pub max_seq: i64,
     /// Ranges of the other columns that the log keeps (`service`, `status`, …), by column name.
     pub stats: Arc<BTreeMap<String, ColumnRange>>,
@@ -71,13 +71,13 @@ impl DataFile {
         ObjectPath::from(self.path.as_str())
     }
 
-    /// Whether it can hold rows with `time` in `[from_us, to_us]`, both inclusive.
+    /// Whether the file can hold rows with `time` in `[from_us, to_us]`, both inclusive.
     pub fn overlaps(&self, from_us: i64, to_us: i64) -> bool {
         self.min_time_us <= to_us && self.max_time_us >= from_us
     }
 }
 
-/// What the Delta log says about one column of one file.
+/// Range of one column of one file, from the Delta log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ColumnRange {
     /// Smallest value (a JSON string or number), if any row has one. A text may be cut short, and is still a lower bound.
@@ -93,7 +93,7 @@ pub struct ColumnRange {
 pub struct HotBatch {
     /// Its frame in the journal.
     pub position: Position,
-    /// Who numbered it.
+    /// Its producer.
     pub producer: Arc<str>,
     /// Its number among its producer's batches.
     pub batch_seq: u64,
@@ -103,7 +103,7 @@ pub struct HotBatch {
     pub min_time_us: i64,
     /// Largest `time` in microseconds.
     pub max_time_us: i64,
-    /// What the batch holds in memory.
+    /// Bytes of memory that the batch holds.
     pub bytes: usize,
 }
 

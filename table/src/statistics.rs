@@ -1,4 +1,4 @@
-//! What the log says about each file: `{"numRecords":…,"minValues":{…},"maxValues":{…},"nullCount":{…}}`
+//! Statistics of each file, as the log keeps them: `{"numRecords":…,"minValues":{…},"maxValues":{…},"nullCount":{…}}`
 //! (Delta protocol, "Per-file Statistics"), for the columns that prune and no others, to keep commits small.
 
 use std::collections::BTreeMap;
@@ -43,12 +43,12 @@ enum Bound {
 }
 
 impl FileStatistics {
-    /// Counts rows, of which each column is told by itself.
+    /// Counts rows. The values of each column follow through [`FileStatistics::add`].
     pub(crate) fn add_rows(&mut self, rows: usize) {
         self.rows += rows as u64;
     }
 
-    /// Takes some values of this column, if it is one with statistics.
+    /// Adds values of one column, if it is one with statistics.
     pub(crate) fn add(&mut self, name: &str, values: &ArrayRef) -> Result<(), TableError> {
         let Some(name) = COLUMNS.into_iter().find(|column| *column == name) else { return Ok(()) };
         let values = match values.data_type() {
@@ -130,7 +130,7 @@ impl Bound {
     }
 }
 
-/// Statistics read back from the log, whoever wrote them. What is missing or malformed is unknown.
+/// Statistics read back from the log, of any writer. Missing and malformed parts are unknown.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ParsedStatistics {
     pub(crate) rows: u64,

@@ -1,4 +1,4 @@
-//! The table as its readers share it: the published files and the hot rows, under one lock.
+//! The table that its readers share: the published files and the hot rows, under one lock.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,8 +50,8 @@ struct Published {
 }
 
 impl Table {
-    /// Opens the table in `dir` to be queried only: without hot rows, at the newest version. [`Table::refresh`] goes on to a
-    /// newer one. Nothing is written, and a process that writes to it may run at the same time.
+    /// Opens the table in `dir` for queries only: without hot rows, at the newest version. [`Table::refresh`] moves to a newer
+    /// one. Nothing is written; another process may write to the table at the same time.
     ///
     /// # Errors
     /// If there is no table, or it cannot be read.
@@ -111,7 +111,7 @@ impl Table {
         }
     }
 
-    /// Goes on to the newest version of the table, which another process may have written.
+    /// Moves to the newest version of the table, which another process may have written.
     ///
     /// # Errors
     /// If the log cannot be read; the last picture stays.
@@ -151,7 +151,7 @@ impl Table {
         Arc::clone(&self.store)
     }
 
-    /// Numbers for metrics and the status page.
+    /// Counts for metrics and the status page.
     pub fn stats(&self) -> TableStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let published = self.published();
@@ -186,8 +186,8 @@ impl Table {
         self.log.lock().await
     }
 
-    /// Shows the log's version to readers, and drops the hot rows that it covers: both at once. Hot rows of a batch that
-    /// another writer has brought go too. The caller holds the log.
+    /// Shows the log's version to readers and, under the same lock, drops the hot rows that it covers. Hot rows of batches
+    /// that another writer has committed are dropped too. The caller holds the log's lock.
     pub(crate) fn publish(&self, log: &mut Log) {
         let files = Arc::new(log.data_files());
         let through = position(log);

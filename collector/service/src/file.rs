@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tollgate_collector::{AdminConfig, CollectorConfig, DeliveryConfig, IngestConfig, JournalConfig};
 use tollgate_config::{ConfigError, Diagnostics, Loaded, load};
+use tollgate_queries::QueriesConfig;
 use tollgate_tls::{Identity, Roots};
 
-use crate::query_servers::QueriesSection;
 use crate::sinks::Sinks;
 
 /// The sink that cannot skip frames.
@@ -32,7 +32,7 @@ pub struct CollectorFile {
     pub sinks: Sinks,
     /// Where questions are answered; needs `sinks.table`.
     #[serde(default)]
-    pub queries: Option<QueriesSection>,
+    pub queries: Option<QueriesConfig>,
 }
 
 /// Reads and validates a configuration. Binds, creates and connects nothing.

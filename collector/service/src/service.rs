@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tollgate_collector::{Parts, Running, journal_id};
+use tollgate_queries::QueriesConfig;
 use tollgate_sink::Tail;
 use tollgate_sink_table::HotRowsObserver;
 use tollgate_table::Table;
@@ -13,7 +14,7 @@ use tollgate_telemetry::register_build_info;
 
 use crate::error::ServiceError;
 use crate::file::CollectorFile;
-use crate::query_servers::{QueriesSection, QueryServers};
+use crate::query_servers::QueryServers;
 use crate::sinks::{OpenSinks, Surroundings};
 use crate::table_metrics::TableMetrics;
 
@@ -24,7 +25,7 @@ const PROCESS: &str = "tollgate";
 pub struct Service {
     collector: Running,
     /// What the query servers are started on, until they are.
-    queries: Option<(QueriesSection, Arc<Table>)>,
+    queries: Option<(QueriesConfig, Arc<Table>)>,
     query_servers: Option<QueryServers>,
     table_metrics: Option<JoinHandle<()>>,
 }

@@ -47,14 +47,14 @@ impl AggregateUDFImpl for SeqAccount {
         if args.is_distinct {
             return exec_err!("seq_account counts what is there twice: DISTINCT would hide it");
         }
-        Ok(Box::new(Growing(Ledger::default())))
+        Ok(Box::new(SeqAccumulator(Ledger::default())))
     }
 }
 
 #[derive(Debug)]
-struct Growing(Ledger);
+struct SeqAccumulator(Ledger);
 
-impl Accumulator for Growing {
+impl Accumulator for SeqAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [seq, kind, gap_count, gap_reason] = values else {
             return internal_err!("seq_account has four arguments");

@@ -1,13 +1,13 @@
-//! The account of a producer's numbers: which `seq` are here, twice here, declared as shed, and which are not.
+//! Completeness of a producer's records: which `seq` are here, twice here, declared as shed, or missing.
 //!
 //! ```text
 //!   rows of one producer ──▶ seq_account(seq, kind, gap_count, gap_reason) ──▶ { rows, runs, doubled, gaps, … }
 //!     one bit a number while it reads (a bitmap; a full stretch of 65,536 costs a few bytes)       │
 //!                                                seq_holes(account, first, last) ──▶ what nothing accounts for
 //! ```
-//! `tollgate audit` and the question `missing-records` are made of these functions, and so agree. They need no order of the
-//! rows and keep no number by itself: a day of a producer that lost nothing is one run. What an account takes while it grows
-//! is on the account of the queries' memory.
+//! `tollgate audit` and the question `missing-records` use these functions, and so agree. The rows may come in any order. No
+//! number is stored by itself: a day of a producer that lost nothing is one run. The memory of a growing account counts
+//! towards the queries' limit.
 //!
 //! | function | answers |
 //! |---|---|

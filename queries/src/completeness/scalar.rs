@@ -1,4 +1,4 @@
-//! The functions of an account, and of runs.
+//! The scalar functions over accounts and runs.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ enum Function {
     ProducerStart,
 }
 
-/// One of the functions.
+/// One of the scalar functions.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct OfNumbers {
+pub(super) struct SeqFunction {
     function: Function,
     signature: Signature,
 }
 
-/// All of them.
-pub(super) fn all() -> [OfNumbers; 4] {
-    let of = |function, signature| OfNumbers { function, signature };
+/// All scalar functions over accounts and runs.
+pub(super) fn all() -> [SeqFunction; 4] {
+    let of = |function, signature| SeqFunction { function, signature };
     let exact = |arguments| Signature::exact(arguments, Volatility::Immutable);
     [
         of(Function::Holes, exact(vec![account_type(), DataType::Int64, DataType::Int64])),
@@ -42,7 +42,7 @@ pub(super) fn all() -> [OfNumbers; 4] {
     ]
 }
 
-impl ScalarUDFImpl for OfNumbers {
+impl ScalarUDFImpl for SeqFunction {
     fn name(&self) -> &str {
         match self.function {
             Function::Holes => "seq_holes",

@@ -1,11 +1,11 @@
-//! What a request id tells when no record carries it.
+//! Explains a request id that no record carries.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tollgate_record::id::{RequestId, producer_tag};
 
-use super::lookup::{Asked, millis_text, rows_of};
+use super::lookup::{BoundValue, millis_text, rows_of};
 use crate::engine::Engine;
 use crate::error::QueryError;
 
@@ -17,7 +17,7 @@ pub enum Absent {
     Shed {
         /// When the request arrived, by its id.
         time: String,
-        /// Whoever numbered it.
+        /// Its producer.
         producer: String,
         /// Its number.
         seq: i64,
@@ -26,11 +26,11 @@ pub enum Absent {
         /// How many records were shed with it.
         count: i64,
     },
-    /// Its producer is known, and has not got that far yet.
+    /// Its producer is known, and its newest record here has a lower number.
     NotYet {
         /// When the request arrived, by its id.
         time: String,
-        /// Whoever numbered it.
+        /// Its producer.
         producer: String,
         /// Its number.
         seq: i64,
@@ -39,11 +39,11 @@ pub enum Absent {
         /// The time of that record.
         newest_time: String,
     },
-    /// Records with lower and higher numbers are here, but not this one.
+    /// Records with lower and higher numbers are here, but this one is not.
     Missing {
         /// When the request arrived, by its id.
         time: String,
-        /// Whoever numbered it.
+        /// Its producer.
         producer: String,
         /// Its number.
         seq: i64,
@@ -61,15 +61,15 @@ pub enum Absent {
         /// Its number.
         seq: i64,
     },
-    /// An id of another kind that nothing carries.
+    /// A trace or correlation id that no record carries.
     NoMatch {
-        /// What is probably wrong with it, when it resembles an id of another kind.
+        /// The probable mistake, if it resembles an id of another kind.
         resembles: Option<String>,
     },
 }
 
 #[derive(Deserialize)]
-struct Producer {
+struct ProducerRow {
     producer: String,
 }
 
@@ -80,7 +80,7 @@ struct GapRow {
 }
 
 #[derive(Deserialize)]
-struct Around {
+struct NeighbourRow {
     before_seq: Option<i64>,
     newest_seq: Option<i64>,
     newest_time: Option<String>,
@@ -94,16 +94,16 @@ const GAP: &str = "SELECT gap_count, gap_reason FROM transactions \
 const AROUND: &str = "SELECT max(CASE WHEN seq < $seq THEN seq END) AS before_seq, max(seq) AS newest_seq, \
      max(time) AS newest_time FROM transactions WHERE producer = $producer";
 
-/// Looks around the place where the record should be.
+/// Looks for gaps and for the records before and after the missing one.
 pub(super) async fn of_request(engine: &Engine, id: &RequestId) -> Result<Absent, QueryError> {
     let time = millis_text(id.time_ms());
     let seq = id.seq();
-    let near: Vec<Producer> = rows_of(engine, PRODUCERS, &[("$time", Asked::Text(&time))]).await?;
+    let near: Vec<ProducerRow> = rows_of(engine, PRODUCERS, &[("$time", BoundValue::Text(&time))]).await?;
     let Some(producer) = near.into_iter().map(|row| row.producer).find(|name| producer_tag(name) == id.producer_tag())
     else {
         return Ok(Absent::UnknownProducer { time, producer_tag: format!("{:08x}", id.producer_tag()), seq });
     };
-    let asked = [("$producer", Asked::Text(&producer)), ("$seq", Asked::Number(seq))];
+    let asked = [("$producer", BoundValue::Text(&producer)), ("$seq", BoundValue::Number(seq))];
     let gaps: Vec<GapRow> = rows_of(engine, GAP, &asked).await?;
     if let Some(gap) = gaps.into_iter().next() {
         return Ok(Absent::Shed {
@@ -114,7 +114,7 @@ pub(super) async fn of_request(engine: &Engine, id: &RequestId) -> Result<Absent
             count: gap.gap_count.unwrap_or(1),
         });
     }
-    let around: Vec<Around> = rows_of(engine, AROUND, &asked).await?;
+    let around: Vec<NeighbourRow> = rows_of(engine, AROUND, &asked).await?;
     let around = around.into_iter().next();
     let newest_seq = around.as_ref().and_then(|around| around.newest_seq).unwrap_or(0);
     let (before_seq, newest_time) = around.map_or((None, None), |around| (around.before_seq, around.newest_time));

@@ -1,4 +1,6 @@
-//! A record in plain words.
+//! Explains a record in plain English.
+
+use tollgate_record::vocabulary::{Actor, ErrorClass};
 
 use super::row::Row;
 use super::story::Stage;
@@ -33,20 +35,19 @@ pub(super) fn summary(row: &Row) -> String {
     }
 }
 
-/// Who is to act, by the class of the error.
+/// Who is to act, by the class of the error. `None` for a class that this version does not know.
 pub(super) fn to_act(row: &Row) -> Option<String> {
-    let class = row.error_class.as_deref()?;
-    Some(match class {
-        "no_route" | "bad_request" | "too_large" | "tls_handshake" | "auth" | "acl" | "rate_limited" | "waf" => {
-            "the caller".to_owned()
+    let class = ErrorClass::parse(row.error_class.as_deref()?)?;
+    Some(match class.actor() {
+        Actor::Caller if class == ErrorClass::ClientAbort => {
+            "the caller, who left; if it waited long, see what the upstream took".to_owned()
         }
-        "client_abort" => "the caller, who left; if it waited long, see what the upstream took".to_owned(),
-        "internal" | "dns" => "the gateway team".to_owned(),
-        _ => match (&row.app_id, &row.service) {
-            (Some(app), Some(service)) => format!("the team of the API {service}: {app}"),
-            (None, Some(service)) => format!("the team of the API {service}"),
-            _ => "the team of the API".to_owned(),
+        Actor::ApiTeam => match (&row.app_id, &row.service) {
+            (Some(app), Some(service)) => format!("the {} {service}: {app}", Actor::ApiTeam),
+            (None, Some(service)) => format!("the {} {service}", Actor::ApiTeam),
+            _ => format!("the {}", Actor::ApiTeam),
         },
+        actor => format!("the {actor}"),
     })
 }
 
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_is_told_with_its_cause_and_who_is_to_act() {
+    fn a_timeout_names_its_cause_and_who_is_to_act() {
         let row = timed_out();
         assert_eq!(
             summary(&row),
@@ -257,7 +258,23 @@ mod tests {
     }
 
     #[test]
-    fn phases_that_were_not_reached_are_not_told() {
+    fn each_class_names_who_is_to_act() {
+        for (class, wanted) in [
+            ("auth", Some("the caller")),
+            ("client_abort", Some("the caller, who left; if it waited long, see what the upstream took")),
+            ("dns", Some("the gateway team")),
+            ("connect_refused", Some("the team of the API members: membership")),
+            ("a class of a newer gateway", None),
+        ] {
+            let row = Row { error_class: Some(class.to_owned()), ..timed_out() };
+            assert_eq!(to_act(&row).as_deref(), wanted, "{class}");
+        }
+        let row = Row { app_id: None, service: None, ..timed_out() };
+        assert_eq!(to_act(&row).as_deref(), Some("the team of the API"));
+    }
+
+    #[test]
+    fn stages_that_were_not_reached_are_left_out() {
         let row = Row { kind: "transaction".to_owned(), client_ip: Some("10.1.2.3".to_owned()), ..Row::default() };
         let names: Vec<_> = stages(&row).iter().map(|stage| stage.name).collect();
         assert_eq!(names, ["received", "routed"]);

@@ -19,7 +19,7 @@ pub enum Id {
 }
 
 impl Id {
-    /// Tells what an id is, leniently: capitals, spaces around it and a whole `traceparent` are taken.
+    /// Recognizes an id by its form. Capitals, spaces around it and a whole `traceparent` are accepted.
     ///
     /// # Errors
     /// If it is empty or too long.
@@ -51,7 +51,7 @@ impl Id {
         Ok(Self::Correlation(text.to_owned()))
     }
 
-    /// What is probably wrong with a text that was taken for a correlation id, if it looks like another kind of id.
+    /// The probable mistake in a text that was taken for a correlation id, if it resembles another kind of id.
     pub(super) fn resembles(text: &str) -> Option<String> {
         let text = text.trim();
         let hex = text.bytes().filter(u8::is_ascii_hexdigit).count();

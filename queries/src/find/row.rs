@@ -1,11 +1,11 @@
-//! One record, as far as a story needs it.
+//! The columns of a record that `find` explains.
 
 use serde::Deserialize;
 
 /// Declares the row and the list of columns that are asked for, so that neither can lack one of the other.
 macro_rules! row {
     ($($name:ident: $kind:ty,)*) => {
-        /// The columns of a record that are told. Null means that the phase was not reached.
+        /// One record. Null means that the transaction did not reach that stage.
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(default)]
         pub(super) struct Row {

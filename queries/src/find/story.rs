@@ -1,4 +1,4 @@
-//! What a lookup answers.
+//! The answer of a lookup.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Story {
     pub matches: Vec<Match>,
     /// Whether there are more than are listed.
     pub more: bool,
-    /// When there is none: what can be said of it all the same.
+    /// When no transaction carries it: what is known all the same.
     pub absent: Option<Absent>,
     /// What the reader must know about the answer.
     pub warnings: Vec<String>,
@@ -31,11 +31,11 @@ pub struct Match {
     pub request_id: Option<String>,
     /// When its first byte arrived.
     pub time: String,
-    /// What happened, in one line.
+    /// The transaction in one line.
     pub summary: String,
     /// Who is to act, when something went wrong.
     pub to_act: Option<String>,
-    /// What happened, stage by stage.
+    /// The stages that it reached.
     pub stages: Vec<Stage>,
     /// The record's columns, without those that are null.
     pub record: Map<String, Value>,

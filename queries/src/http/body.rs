@@ -8,16 +8,16 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use super::answer::Fault;
-use crate::error::{ErrorKind, Place, QueryError};
+use super::response::Fault;
+use crate::error::{ErrorKind, QueryError, TextPosition};
 
 /// Longest request body, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 256 * 1024;
 /// From the end of a request's head to the end of its body.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The body as `T`. That it must be called JSON keeps out what a page of another origin may send without being asked
-/// first by its browser: forms and plain text.
+/// The body as `T`. It must be declared as JSON: a page of another origin can send forms and plain text without a preflight
+/// request of its browser, but not JSON.
 pub(super) struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
@@ -50,7 +50,7 @@ fn parsed<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T,
         QueryError::new(ErrorKind::Syntax, format!("the body cannot be read: {rejected}"))
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        let place = Place { line: error.line() as u64, column: error.column() as u64 };
+        let place = TextPosition { line: error.line() as u64, column: error.column() as u64 };
         QueryError::new(ErrorKind::Syntax, format!("the body is not the JSON that is expected here: {error}"))
             .at((place.line > 0).then_some(place))
     })

@@ -1,4 +1,4 @@
-//! The HTTP door.
+//! The HTTP server.
 //!
 //! ```text
 //!   POST /v1/sql                   {"sql": "…", "format": "json" | "csv" | "arrow"}
@@ -9,13 +9,13 @@
 //!   GET  /v1/find/ID               a request id, trace id or correlation id, in plain words or JSON
 //!   GET  /healthz
 //! ```
-//! Errors are JSON, `{error, message, line, column, hint}`, under the status that fits. There is no password: bind it to
-//! loopback, or put what authenticates in front of it; the browser of whoever may ask is no way in (see `origin`).
-//! A client that is slow or stays connected holds one of a bounded number of connections (see `serve`).
+//! Errors are JSON, `{error, message, line, column, hint}`, under the status that fits. The server asks for no password: bind
+//! it to loopback, or put something in front of it that authenticates. Requests that pages of other origins send through a
+//! browser are refused (see `origin`). A slow client holds one of a bounded number of connections (see `serve`).
 
-mod answer;
 mod body;
 mod origin;
+mod response;
 mod routes;
 mod serve;
 
@@ -23,32 +23,46 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use crate::engine::Engine;
+use crate::service::{QueryService, RunningService};
 
-/// Binds `address` and serves until `shutdown` resolves; the address is the one bound, for port 0.
-///
-/// Connections past the engine's limit are closed at once. At shutdown, requests under way have two seconds to end.
-pub async fn serve_http(
-    address: SocketAddr,
-    engine: Arc<Engine>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<(SocketAddr, JoinHandle<()>)> {
-    let listener = TcpListener::bind(address).await?;
-    let local = listener.local_addr()?;
-    let connections_max = engine.limits().connections_max;
-    let mut router = router(engine).layer(middleware::from_fn(origin::own_pages_only));
-    if local.ip().is_loopback() {
-        router = router.layer(middleware::from_fn(origin::local_host_only));
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct HttpServer {
+    /// The address to bind.
+    pub address: SocketAddr,
+}
+
+#[async_trait]
+impl QueryService for HttpServer {
+    fn name(&self) -> &'static str {
+        "http"
     }
-    let served = tokio::spawn(serve::serve(listener, router, connections_max, shutdown));
-    Ok((local, served))
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections past the engine's limit are closed at once. At shutdown, requests under way have two seconds to end.
+    async fn start(&self, engine: Arc<Engine>, shutdown: BoxFuture<'static, ()>) -> io::Result<RunningService> {
+        let listener = TcpListener::bind(self.address).await?;
+        let address = listener.local_addr()?;
+        let connections_max = engine.limits().connections_max;
+        let mut router = router(engine).layer(middleware::from_fn(origin::own_pages_only));
+        if address.ip().is_loopback() {
+            router = router.layer(middleware::from_fn(origin::local_host_only));
+        }
+        let served = tokio::spawn(serve::serve(listener, router, connections_max, shutdown));
+        Ok(RunningService { name: self.name(), address, served })
+    }
 }
 
 fn router(engine: Arc<Engine>) -> Router {

@@ -1,10 +1,10 @@
-//! A browser is no way in: what a page of somebody else's sends through it is refused.
+//! Refuses requests that pages of other origins send through a user's browser.
 //!
-//! Whoever may ask here also reads pages from elsewhere in the same browser, and those can send requests to any address
-//! that the browser reaches. Three things tell them apart: the host name that they were sent to (a page can give this
-//! address a name of its own), the origin of the page, and what the browser says of their way
-//! (<https://www.w3.org/TR/fetch-metadata/>). A link that is followed, as an alert's, is let through: it only shows an
-//! answer to the person who followed it.
+//! A user of this server also reads other pages in the same browser, and those can send requests to any address that the
+//! browser reaches. Three things tell such requests apart: the host name that they name (a page can give this address a
+//! name of its own), the origin of the page, and the browser's own `Sec-Fetch` headers
+//! (<https://www.w3.org/TR/fetch-metadata/>). A link that a user follows, such as an alert's, is let through: it only shows
+//! an answer to that user.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::answer::Fault;
+use super::response::Fault;
 use crate::error::{ErrorKind, QueryError};
 
-/// Refuses a request under a host name other than localhost or an address: a page of another origin that gave its own
-/// name this address would come under that name.
+/// Refuses a request under a host name other than localhost or an address. A page whose own name resolves to this address
+/// would send that name.
 pub(super) async fn local_host_only(request: Request, next: Next) -> Result<Response, Fault> {
     let Some(host) = text(request.headers(), &header::HOST) else {
         return Ok(next.run(request).await);
@@ -35,7 +35,7 @@ pub(super) async fn local_host_only(request: Request, next: Next) -> Result<Resp
         .into())
 }
 
-/// Refuses what a page of another origin sends, unless it is a link that was followed.
+/// Refuses a request that a page of another origin sends, unless it is a followed link.
 pub(super) async fn own_pages_only(request: Request, next: Next) -> Result<Response, Fault> {
     if is_followed_link(request.method(), request.headers()) || is_of_own_page(request.headers()) {
         return Ok(next.run(request).await);
@@ -45,14 +45,14 @@ pub(super) async fn own_pages_only(request: Request, next: Next) -> Result<Respo
         .into())
 }
 
-/// Whether the request shows a page of its own in a tab; only a browser says so, and no script can.
+/// Whether the request opens a page in a tab of its own. Only a browser sets these headers; no script can.
 fn is_followed_link(method: &Method, headers: &HeaderMap) -> bool {
     let of_a_tab = text(headers, &SEC_FETCH_DEST).is_none_or(|shown| shown == "document");
     method == Method::GET && text(headers, &SEC_FETCH_MODE) == Some("navigate") && of_a_tab
 }
 
-/// Whether the request comes from no page, or from one of this door. A name or scheme that something in front of the door
-/// adds does not matter: origin and host are compared with each other.
+/// Whether the request comes from no page, or from one of this server. Origin and host are compared with each other, so that
+/// a name or scheme of a proxy in front does not matter.
 fn is_of_own_page(headers: &HeaderMap) -> bool {
     if headers.contains_key(SEC_FETCH_SITE) && !matches!(text(headers, &SEC_FETCH_SITE), Some("same-origin" | "none")) {
         return false;

@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::answer::{Fault, answer, bytes, json, preferred};
 use super::body::JsonBody;
+use super::response::{Fault, answer, bytes, json, preferred};
 use crate::engine::Engine;
 use crate::error::{ErrorKind, QueryError};
 use crate::find::find as find_story;
 use crate::questions;
 use crate::result::Format;
 
-type Answer = Result<Response, Fault>;
+type RouteResult = Result<Response, Fault>;
 
 const INDEX: &str = "\
 Tollgate: SQL over the transaction records.
@@ -52,7 +52,7 @@ pub(super) async fn sql(
     State(engine): State<Arc<Engine>>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<SqlBody>,
-) -> Answer {
+) -> RouteResult {
     let result = engine.query(&body.sql).await?;
     answer(&result, body.format.unwrap_or_else(|| preferred(&headers)))
 }
@@ -61,7 +61,7 @@ pub(super) async fn questions() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "questions": questions::all() }))
 }
 
-pub(super) async fn question(Path(name): Path<String>) -> Answer {
+pub(super) async fn question(Path(name): Path<String>) -> RouteResult {
     Ok(json(StatusCode::OK, questions::named(&name)?))
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn ask(
     Path(name): Path<String>,
     headers: HeaderMap,
     JsonBody(body): JsonBody<AskBody>,
-) -> Answer {
+) -> RouteResult {
     let mut values = BTreeMap::new();
     for (parameter, value) in body.params {
         let text = match value {
@@ -101,7 +101,7 @@ pub(super) async fn run(
     Path(name): Path<String>,
     Query(pairs): Query<Vec<(String, String)>>,
     headers: HeaderMap,
-) -> Answer {
+) -> RouteResult {
     let mut values = BTreeMap::new();
     let mut format = None;
     for (key, value) in pairs {
@@ -120,7 +120,7 @@ pub(super) async fn find(
     Path(id): Path<String>,
     Query(options): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
-) -> Answer {
+) -> RouteResult {
     let story = find_story(&engine, &id).await?;
     let status = if story.found() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let browser = preferred(&headers) == Format::Html;

@@ -1,4 +1,4 @@
-//! Connections, each bounded in time, and all in number.
+//! Accepts connections. Each is bounded in time, and all are bounded in number.
 
 use std::io;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// What requests under way have to end at shutdown, before their connections are cut.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
-/// Wait after a failed accept (out of file descriptors), so that the door does not spin.
+/// Wait after a failed accept (out of file descriptors), so that the server does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` resolves, and the grace after it at most.
@@ -28,7 +28,7 @@ pub(super) async fn serve(
     connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let places = Arc::new(Semaphore::new(connections_max));
+    let permits = Arc::new(Semaphore::new(connections_max));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -46,14 +46,14 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
             tracing::debug!("a connection to the HTTP door is past the limit");
             continue;
         };
         let (router, stopped) = (router.clone(), stopped.clone());
         connections.spawn(async move {
             connection(socket, router, stopped).await;
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);

@@ -27,24 +27,24 @@ use crate::engine::Engine;
 use crate::error::{ErrorKind, QueryError};
 
 /// All handlers of one server.
-pub(super) struct Door {
-    queries: Arc<Queries>,
+pub(super) struct PgHandlers {
+    queries: Arc<QueryHandler>,
     startup: Arc<Startup>,
     cancel: Arc<DefaultCancelHandler>,
 }
 
-impl Door {
+impl PgHandlers {
     pub fn new(engine: Arc<Engine>) -> Self {
         let connections = Arc::new(ConnectionManager::new());
         Self {
-            queries: Arc::new(Queries { engine: engine.clone(), parser: Arc::new(Statements { engine }) }),
+            queries: Arc::new(QueryHandler { engine: engine.clone(), parser: Arc::new(StatementParser { engine }) }),
             startup: Arc::new(Startup { connections: connections.clone() }),
             cancel: Arc::new(DefaultCancelHandler::new(connections)),
         }
     }
 }
 
-impl PgWireServerHandlers for Door {
+impl PgWireServerHandlers for PgHandlers {
     fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
         self.queries.clone()
     }
@@ -80,18 +80,18 @@ pub(super) enum Prepared {
     Read { sql: String, plan: Box<LogicalPlan> },
 }
 
-struct Queries {
+struct QueryHandler {
     engine: Arc<Engine>,
-    parser: Arc<Statements>,
+    parser: Arc<StatementParser>,
 }
 
 /// Turns text into [`Prepared`] statements.
-struct Statements {
+struct StatementParser {
     engine: Arc<Engine>,
 }
 
-impl Statements {
-    /// All statements of a text, every one of them planned and passed by the gate before the first runs.
+impl StatementParser {
+    /// All statements of a text, each planned and passed by the statement policy before the first runs.
     async fn prepare(&self, sql: &str) -> Result<Vec<Prepared>, QueryError> {
         let mut prepared = Vec::new();
         for parsed in self.engine.parse_all(sql).await? {
@@ -104,7 +104,7 @@ impl Statements {
     }
 }
 
-impl Queries {
+impl QueryHandler {
     async fn read<C>(&self, client: &mut C, sql: &str, plan: LogicalPlan, format: &Format) -> PgWireResult<Response>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -123,7 +123,7 @@ impl Queries {
 }
 
 #[async_trait]
-impl SimpleQueryHandler for Queries {
+impl SimpleQueryHandler for QueryHandler {
     async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -147,9 +147,9 @@ impl SimpleQueryHandler for Queries {
 }
 
 #[async_trait]
-impl ExtendedQueryHandler for Queries {
+impl ExtendedQueryHandler for QueryHandler {
     type Statement = Prepared;
-    type QueryParser = Statements;
+    type QueryParser = StatementParser;
 
     fn query_parser(&self) -> Arc<Self::QueryParser> {
         self.parser.clone()
@@ -178,7 +178,7 @@ impl ExtendedQueryHandler for Queries {
 }
 
 #[async_trait]
-impl QueryParser for Statements {
+impl QueryParser for StatementParser {
     type Statement = Prepared;
 
     async fn parse_sql<C>(

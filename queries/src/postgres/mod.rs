@@ -1,8 +1,8 @@
-//! The PostgreSQL door: psql, Grafana's data source, and whatever else speaks version 3 of that protocol.
+//! The PostgreSQL server: for psql, Grafana's data source, and every other client of version 3 of that protocol.
 //!
-//! Statements of a session (SET, SHOW, BEGIN, …) are answered here, on an allow-list; everything else goes through
-//! the [`Engine`], and so through its gate and limits, in the simple and in the extended protocol alike. There is
-//! neither COPY nor a password: bind it to loopback, or put what authenticates in front of it.
+//! Statements of a session (SET, SHOW, BEGIN, …) are answered here, by an allow-list. Everything else goes through the
+//! [`Engine`], and so through its statement policy and limits, in the simple and in the extended protocol alike. There is no
+//! COPY. The server asks for no password: bind it to loopback, or put something in front of it that authenticates.
 
 mod handlers;
 mod parameters;
@@ -14,39 +14,54 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use datafusion_postgres::pgwire::tokio::process_socket;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::engine::Engine;
-use handlers::Door;
+use crate::service::{QueryService, RunningService};
+use handlers::PgHandlers;
 
-/// Wait after a failed accept (out of file descriptors), so that the door does not spin.
+/// Wait after a failed accept (out of file descriptors), so that the server does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds `address` and serves until `shutdown` resolves; the address is the one bound, for port 0.
-///
-/// Connections past the engine's limit are closed at once. At shutdown, open ones are cut.
-pub async fn serve_postgres(
-    address: SocketAddr,
-    engine: Arc<Engine>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<(SocketAddr, JoinHandle<()>)> {
-    let listener = TcpListener::bind(address).await?;
-    let local = listener.local_addr()?;
-    let served = tokio::spawn(async move {
-        tokio::select! {
-            () = shutdown => {}
-            () = accept(listener, engine) => {}
-        }
-    });
-    Ok((local, served))
+/// The PostgreSQL server.
+#[derive(Debug, Clone)]
+pub struct PgServer {
+    /// The address to bind.
+    pub address: SocketAddr,
+}
+
+#[async_trait]
+impl QueryService for PgServer {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections past the engine's limit are closed at once. At shutdown, open ones are cut.
+    async fn start(&self, engine: Arc<Engine>, shutdown: BoxFuture<'static, ()>) -> io::Result<RunningService> {
+        let listener = TcpListener::bind(self.address).await?;
+        let address = listener.local_addr()?;
+        let served = tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown => {}
+                () = accept(listener, engine) => {}
+            }
+        });
+        Ok(RunningService { name: self.name(), address, served })
+    }
 }
 
 async fn accept(listener: TcpListener, engine: Arc<Engine>) {
-    let places = Arc::new(Semaphore::new(engine.limits().connections_max));
-    let door = Arc::new(Door::new(engine));
+    let permits = Arc::new(Semaphore::new(engine.limits().connections_max));
+    let handlers = Arc::new(PgHandlers::new(engine));
     // Dropped with this future, and with it every connection.
     let mut connections = JoinSet::new();
     loop {
@@ -59,16 +74,16 @@ async fn accept(listener: TcpListener, engine: Arc<Engine>) {
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
             tracing::debug!("a connection to the PostgreSQL door is past the limit");
             continue;
         };
-        let door = door.clone();
+        let handlers = handlers.clone();
         connections.spawn(async move {
-            if let Err(error) = process_socket(socket, None, door).await {
+            if let Err(error) = process_socket(socket, None, handlers).await {
                 tracing::debug!(%error, "a connection to the PostgreSQL door broke off");
             }
-            drop(place);
+            drop(permit);
         });
     }
 }

@@ -19,7 +19,7 @@ use crate::error::{ErrorKind, QueryError};
 /// Placeholders in one statement, at most (the protocol counts them in 16 bits).
 const PLACEHOLDERS_MAX: usize = 1000;
 
-/// The types of `$1`, `$2`, … as the client is told them, beside the engine's own.
+/// The types of `$1`, `$2`, …: PostgreSQL's, as the client sees them, and the engine's.
 pub(super) fn parameter_types(plan: &LogicalPlan) -> PgWireResult<Vec<(Type, Option<DataType>)>> {
     let mut types = plan.get_parameter_types().map_err(|error| unbindable(error.to_string()))?;
     for (name, cast) in cast_types(plan) {
@@ -57,7 +57,7 @@ pub(super) fn bound(plan: &LogicalPlan, portal: &Portal<Prepared>) -> PgWireResu
     Engine::bind(plan.clone(), &values).map_err(|error| fault(&error, ""))
 }
 
-/// What placeholders are cast to, for those whose type nothing else tells.
+/// The types that placeholders are cast to, for those whose type follows from nothing else.
 fn cast_types(plan: &LogicalPlan) -> HashMap<String, DataType> {
     let mut types = HashMap::new();
     let walked = plan.apply_with_subqueries(|node| {

@@ -1,5 +1,5 @@
-//! The statements that are about the session and not about records: answered on an allow-list, without effect on
-//! anything but this one connection.
+//! Statements about the session (SET, SHOW, BEGIN, …): answered by an allow-list, with no effect on anything but this one
+//! connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +164,7 @@ impl SessionStatement {
                 }
                 done("RESET")
             }
-            Self::Show(name) => shown(self.fields(), name, client),
+            Self::Show(name) => show(self.fields(), name, client),
             Self::Deallocate(name) => {
                 match name {
                     Some(name) => client.portal_store().rm_statement(name),
@@ -176,7 +176,7 @@ impl SessionStatement {
     }
 }
 
-fn shown<C: ClientInfo>(fields: Vec<FieldInfo>, name: &str, client: &C) -> PgWireResult<Response> {
+fn show<C: ClientInfo>(fields: Vec<FieldInfo>, name: &str, client: &C) -> PgWireResult<Response> {
     let set = client.metadata().get(name).map(String::as_str);
     let value = match name {
         "timezone" => "UTC",

@@ -1,6 +1,6 @@
 //! Saved questions: SQL that a support engineer runs by name, with parameters.
 //!
-//! Each is a file of `queries/questions/` with a header of comments:
+//! Each is a file of `queries/questions/` with a header of comments; a new file is a new question:
 //!
 //! ```text
 //!   -- name: why-failed
@@ -11,7 +11,7 @@
 //!   --   since (interval, default 15m): how far back to look
 //!   -- example: tollgate ask why-failed --service members --since 1h
 //! ```
-//! A parameter stands in the SQL as `$name`. It is put there as a literal of its type in the syntax tree; no text is
+//! A parameter stands in the SQL as `$name`. Its value replaces it in the syntax tree, as a literal of its type; no text is
 //! ever pasted into SQL.
 
 mod bind;
@@ -30,41 +30,19 @@ use crate::sql::nearest;
 
 pub use parameter::{Parameter, ParameterType, parse_interval};
 
-macro_rules! questions {
-    ($($file:literal),* $(,)?) => {
-        const FILES: &[(&str, &str)] = &[$(($file, include_str!(concat!("../../questions/", $file, ".sql")))),*];
-    };
-}
-
-questions![
-    "why-failed",
-    "errors-by-class",
-    "top-failing-services",
-    "traffic-by-status",
-    "latency-percentiles",
-    "slowest-transactions",
-    "slowest-routes",
-    "upstream-health",
-    "client-aborts",
-    "who-calls",
-    "auth-failures",
-    "handshake-failures",
-    "tls-posture",
-    "expiring-certificates",
-    "missing-records",
-    "trace",
-];
+/// Name and text of every file of `queries/questions/`, by name: `build.rs` lists them.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/questions.rs"));
 
 /// One saved question.
 #[derive(Debug, Clone, Serialize)]
 pub struct Question {
-    /// What it is called by.
+    /// Its name: that of its file.
     pub name: String,
     /// The question, as a person asks it.
     pub title: String,
     /// What the rows say.
     pub answers: String,
-    /// What can be set.
+    /// Its parameters.
     pub params: Vec<Parameter>,
     /// A command line that asks it.
     pub example: String,
@@ -124,9 +102,8 @@ mod tests {
             .map(|entry| entry.expect("entry").path().file_stem().expect("stem").to_string_lossy().into_owned())
             .collect();
         files.sort();
-        let mut names: Vec<_> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
-        names.sort();
-        assert_eq!(files, names);
+        let names: Vec<_> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
+        assert_eq!(files, names, "each once, in the order of their names");
     }
 
     #[test]

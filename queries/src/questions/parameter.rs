@@ -13,18 +13,18 @@ const INTERVAL_SECONDS_MAX: u64 = 10 * 366 * 86_400;
 pub struct Parameter {
     /// Its name; `$name` in the SQL.
     pub name: String,
-    /// What it takes.
+    /// The type of its values.
     #[serde(rename = "type")]
     pub kind: ParameterType,
     /// Whether the question cannot be asked without it.
     pub required: bool,
     /// The value when none is given. Without one, an optional parameter is null and constrains nothing.
     pub default: Option<String>,
-    /// What it means.
+    /// Its meaning, in words.
     pub meaning: String,
 }
 
-/// What a parameter takes.
+/// The type of a parameter's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterType {
@@ -78,7 +78,7 @@ impl ParameterType {
         }
     }
 
-    /// The literal of a parameter that is not given: null, with its type.
+    /// The literal of a parameter without a value: null, with its type.
     pub(super) fn null(self) -> Expr {
         let data_type = match self {
             Self::Text => DataType::Text,

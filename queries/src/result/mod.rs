@@ -1,4 +1,4 @@
-//! An answer, and the forms in which it goes out.
+//! The result of a query, and the forms in which it is sent.
 
 mod render;
 
@@ -20,13 +20,13 @@ pub struct QueryResult {
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
-    /// What the reader must know: rows cut off, rows not there yet.
+    /// Warnings for the reader: rows were cut off, or are not in the table yet.
     pub warnings: Vec<String>,
     /// Whether rows were cut off at the limit.
     pub truncated: bool,
-    /// From its acceptance to its last row, the wait for a place included.
+    /// Time from its acceptance to its last row, the wait for a permit included.
     pub elapsed: Duration,
-    /// What it read.
+    /// The files and hot batches that were read.
     pub scanned: ScanCount,
     /// Holds the rows' share of the engine's memory until they are gone.
     pub(crate) memory: Option<MemoryReservation>,
@@ -45,7 +45,7 @@ impl QueryResult {
         }
     }
 
-    /// Adds rows, if the engine's memory has room for them.
+    /// Adds rows, if the memory limit allows it.
     pub(crate) fn push(&mut self, batch: RecordBatch, memory: &MemoryReservation) -> Result<()> {
         let mut bytes = 0;
         for column in batch.columns() {

@@ -1,38 +1,41 @@
-//! Functions that PostgreSQL's clients call when they connect, and that DataFusion lacks; and those that are taken away.
+//! The functions beside DataFusion's own: those that PostgreSQL's clients call when they connect, and ours over the record's
+//! vocabulary and numbers. Some of DataFusion's are left out.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::SessionContext;
 
-use super::capped::ABSENT;
+use super::actor_function::ActorFunction;
+use super::growing_functions::ABSENT;
 
 /// What `version()` and `SHOW server_version` tell. Clients choose their catalog queries by it.
 pub(crate) const SERVER_VERSION: &str = "16.6";
 
-/// Adds the functions to the context, and takes away those that make much out of little.
+/// Adds our functions to the context, and removes those of [`ABSENT`].
 pub(super) fn register(context: &SessionContext) {
     let fixed = [
-        Fixed::new("version", Answer::Version),
-        Fixed::new("current_setting", Answer::Setting),
-        Fixed::new("obj_description", Answer::Nothing),
-        Fixed::new("col_description", Answer::Nothing),
-        Fixed::new("shobj_description", Answer::Nothing),
-        Fixed::new("pg_table_size", Answer::Nothing),
-        Fixed::new("pg_database_size", Answer::Nothing),
-        Fixed::new("pg_size_pretty", Answer::Nothing),
+        Fixed::new("version", FixedAnswer::Version),
+        Fixed::new("current_setting", FixedAnswer::Setting),
+        Fixed::new("obj_description", FixedAnswer::Nothing),
+        Fixed::new("col_description", FixedAnswer::Nothing),
+        Fixed::new("shobj_description", FixedAnswer::Nothing),
+        Fixed::new("pg_table_size", FixedAnswer::Nothing),
+        Fixed::new("pg_database_size", FixedAnswer::Nothing),
+        Fixed::new("pg_size_pretty", FixedAnswer::Nothing),
     ];
     for function in fixed {
         context.register_udf(ScalarUDF::from(function));
     }
-    crate::account::register(context);
+    context.register_udf(ScalarUDF::from(ActorFunction::new()));
+    crate::completeness::register(context);
     for name in ABSENT {
         context.deregister_udf(name);
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Answer {
+enum FixedAnswer {
     Version,
     Setting,
     Nothing,
@@ -41,14 +44,14 @@ enum Answer {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Fixed {
     name: &'static str,
-    answer: Answer,
+    answer: FixedAnswer,
     signature: Signature,
 }
 
 impl Fixed {
-    fn new(name: &'static str, answer: Answer) -> Self {
+    fn new(name: &'static str, answer: FixedAnswer) -> Self {
         let arguments = match answer {
-            Answer::Version => Signature::nullary(Volatility::Stable),
+            FixedAnswer::Version => Signature::nullary(Volatility::Stable),
             _ => Signature::variadic_any(Volatility::Stable),
         };
         Self { name, answer, signature: arguments }
@@ -70,9 +73,11 @@ impl ScalarUDFImpl for Fixed {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let text = match self.answer {
-            Answer::Version => Some(format!("PostgreSQL {SERVER_VERSION} (Tollgate {})", env!("CARGO_PKG_VERSION"))),
-            Answer::Nothing => None,
-            Answer::Setting => match args.args.first() {
+            FixedAnswer::Version => {
+                Some(format!("PostgreSQL {SERVER_VERSION} (Tollgate {})", env!("CARGO_PKG_VERSION")))
+            }
+            FixedAnswer::Nothing => None,
+            FixedAnswer::Setting => match args.args.first() {
                 Some(ColumnarValue::Scalar(name)) => name.try_as_str().flatten().and_then(setting).map(str::to_owned),
                 _ => None,
             },

@@ -1,9 +1,9 @@
-//! Functions that make much out of little.
+//! Functions whose result can be much larger than their arguments.
 //!
-//! What a function makes is on no account of DataFusion's memory pool, and a text of 64 KiB is enough to ask for more than
-//! the machine has. So the functions whose result has the size that an argument names are absent ([`ABSENT`]), and those
-//! that join, replace or collect ([`GROWING`], and `||`) are weighed before each call, and their results after it. Both
-//! hold for the plan, whatever led to it: an array's brackets and `||` are such calls too.
+//! DataFusion's memory pool does not count what a function makes, and a text of 64 KiB is enough to ask for more memory than
+//! the machine has. So functions whose argument names the size of the result are absent ([`ABSENT`]). For those that join,
+//! replace or collect ([`GROWING`], and `||`) the arguments are measured before each call, and the result after it. Both
+//! rules hold for the plan, whatever text led to it: an array's brackets and `||` are such calls too.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use datafusion::logical_expr::{
 
 use crate::error::{ErrorKind, QueryError};
 
-/// Functions that are not there; their other names go with them.
+/// Functions that are left out, with their other names.
 pub(super) const ABSENT: [&str; 7] =
     ["repeat", "lpad", "rpad", "array_repeat", "array_resize", "range", "generate_series"];
 
-/// Functions that make of their arguments about as much as those are together.
+/// Functions whose result is about as large as their arguments together.
 const GROWING: [&str; 22] = [
     "array_append",
     "array_concat",
@@ -54,24 +54,25 @@ const GROWING: [&str; 22] = [
 /// Functions that put their third argument in many places of their first.
 const REPLACING: [&str; 2] = ["replace", "regexp_replace"];
 
-/// Longest value that a function of these makes: what a query could have written out.
+/// Longest value that one of these functions makes: as long as a query's own text can be.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
-/// Of the memory of all queries, what one call may make of a batch of rows, as a divisor; and never less than the other.
+/// One call may make this share of all queries' memory of a batch of rows, as a divisor, and never less than
+/// [`CALL_BYTES_MIN`].
 const CALL_SHARE: usize = 16;
 const CALL_BYTES_MIN: usize = 1024 * 1024;
 
-/// The plan with every growing call weighed.
+/// The plan with every growing call limited.
 pub(crate) fn capped(plan: LogicalPlan, memory_bytes_max: usize) -> Result<LogicalPlan> {
     let call_bytes_max = (memory_bytes_max / CALL_SHARE).max(CALL_BYTES_MIN);
-    let weighed = plan.transform_up_with_subqueries(|node| {
-        node.map_expressions(|expression| expression.transform_up(|part| Ok(weigh(part, call_bytes_max))))
+    let limited = plan.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expression| expression.transform_up(|part| Ok(limit_call(part, call_bytes_max))))
     })?;
-    Ok(weighed.data)
+    Ok(limited.data)
 }
 
-fn weigh(expression: Expr, call_bytes_max: usize) -> Transformed<Expr> {
+fn limit_call(expression: Expr, call_bytes_max: usize) -> Transformed<Expr> {
     match expression {
-        Expr::ScalarFunction(call) if is_weighed(call.func.name()) => {
+        Expr::ScalarFunction(call) if is_limited(call.func.name()) => {
             let function = Capped { inner: call.func, call_bytes_max };
             let func = Arc::new(ScalarUDF::from(function));
             Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args: call.args }))
@@ -85,11 +86,11 @@ fn weigh(expression: Expr, call_bytes_max: usize) -> Transformed<Expr> {
     }
 }
 
-fn is_weighed(name: &str) -> bool {
+fn is_limited(name: &str) -> bool {
     GROWING.contains(&name) || REPLACING.contains(&name)
 }
 
-/// A function whose calls are weighed.
+/// A function whose calls are limited.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Capped {
     inner: Arc<ScalarUDF>,
@@ -106,7 +107,7 @@ impl Capped {
         Err(DataFusionError::External(Box::new(error)))
     }
 
-    /// Refuses a call that would make too much, before it does.
+    /// Refuses a call that would make too much, before it is made.
     fn check_arguments(&self, args: &[ColumnarValue], rows: usize) -> Result<()> {
         let rows = if args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { rows };
         let mut sizes = Vec::with_capacity(args.len());

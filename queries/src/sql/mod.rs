@@ -6,20 +6,21 @@
 //!             └───────────────┴── refusals and errors say where ─────┘
 //! ```
 //!
-//! The gate is the plan: a node that is not on its list is refused, whatever text led to it. The list of statement
-//! kinds before it only makes the refusal clearer, and spares planning. Functions that make much out of little are absent
-//! or weighed (see `capped`).
+//! The plan decides (see `statement_policy`): a node that is not on the list is refused, whatever text led to it. The list
+//! of statement kinds before it only makes the refusal clearer, and saves the planning. Functions whose result can be much
+//! larger than their arguments are absent or limited (see `growing_functions`).
 
-mod capped;
+mod actor_function;
 mod functions;
-mod gate;
+mod growing_functions;
 mod parse;
 mod session;
+mod statement_policy;
 mod translate;
 
-pub(crate) use capped::capped;
 pub(crate) use functions::setting;
-pub(crate) use gate::{check_plan, check_statement};
+pub(crate) use growing_functions::capped;
 pub(crate) use parse::{Parsed, Parser};
 pub(crate) use session::{new_context, state_of};
+pub(crate) use statement_policy::{check_plan, check_statement};
 pub(crate) use translate::{nearest, translate};

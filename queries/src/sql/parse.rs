@@ -1,9 +1,9 @@
 //! From text to statements, in PostgreSQL's dialect.
 //!
-//! Clients ask the catalogs in ways that need rewriting before DataFusion understands them; the rewriting loses where
-//! things stand in the text, and its rules are made for catalogs, not for records. So each statement is kept in both
-//! forms: as written, and as rewritten. A statement that names a catalog is planned as rewritten, any other as
-//! written, and each falls back to the other form.
+//! Clients query the catalogs in ways that DataFusion understands only after a rewrite. The rewrite loses the positions in
+//! the text, and its rules are made for catalogs, not for records. So a statement that names a catalog is planned as
+//! rewritten, any other as written, and each falls back to the other form. Only catalog queries, and statements that cannot
+//! be planned as written, pay for the second parser.
 
 use std::ops::ControlFlow;
 
@@ -19,21 +19,32 @@ use crate::error::{ErrorKind, QueryError};
 /// Statements in one text, at most.
 const STATEMENTS_MAX: usize = 16;
 
-/// One statement, in one or both forms, preferred form first.
+/// One statement, in the form to plan first.
 #[derive(Debug, Clone)]
 pub(crate) struct Parsed {
-    /// The text it came from, for places in errors.
+    /// The text it came from, for positions in errors.
     pub sql: String,
     /// The form to plan.
     pub statement: Statement,
-    /// The form to plan when the first cannot be planned.
-    pub other: Option<Statement>,
+    other: OtherForm,
+}
+
+/// The form to plan when the first cannot be planned.
+#[derive(Debug, Clone)]
+enum OtherForm {
+    None,
+    AsWritten(Box<Statement>),
+    /// As rewritten: statement `index` of the `count` of the text, which is rewritten only when it is needed.
+    Rewritten {
+        index: usize,
+        count: usize,
+    },
 }
 
 impl Parsed {
     /// A statement that is in one form only.
     pub fn single(sql: &str, statement: Statement) -> Self {
-        Self { sql: sql.to_owned(), statement, other: None }
+        Self { sql: sql.to_owned(), statement, other: OtherForm::None }
     }
 }
 
@@ -52,23 +63,18 @@ impl Parser {
     /// All statements of a text; none for a text of white space and comments.
     pub fn statements(&self, sql: &str) -> Result<Vec<Parsed>, QueryError> {
         self.check_size(sql)?;
-        let written = SqlParser::parse_sql(&PostgreSqlDialect {}, sql);
-        let rewritten = self.compatible.parse(sql);
-        let statements = match (written, rewritten) {
-            (Ok(written), Ok(rewritten)) if written.len() == rewritten.len() => {
-                let catalog = names_a_catalog(sql);
-                let pairs = written.into_iter().zip(rewritten.into_iter().map(without_subquery_arrays));
-                pairs
-                    .map(|(written, rewritten)| {
-                        let (first, second) = if catalog { (rewritten, written) } else { (written, rewritten) };
-                        Parsed { sql: sql.to_owned(), statement: first, other: Some(second) }
-                    })
-                    .collect()
+        let statements = match SqlParser::parse_sql(&PostgreSqlDialect {}, sql) {
+            Ok(written) if names_a_catalog(sql) => self.catalog_statements(sql, written),
+            Ok(written) => {
+                let count = written.len();
+                let rewritten = |index| OtherForm::Rewritten { index, count };
+                let parsed = |(index, statement)| Parsed { other: rewritten(index), ..Parsed::single(sql, statement) };
+                written.into_iter().enumerate().map(parsed).collect()
             }
-            (Ok(only), _) | (Err(_), Ok(only)) => {
-                only.into_iter().map(|statement| Parsed::single(sql, statement)).collect::<Vec<_>>()
+            Err(error) => {
+                let rewritten = self.compatible.parse(sql).map_err(|_| syntax_error(&error, sql))?;
+                rewritten.into_iter().map(|statement| Parsed::single(sql, statement)).collect::<Vec<_>>()
             }
-            (Err(error), Err(_)) => return Err(syntax_error(&error, sql)),
         };
         if statements.len() > STATEMENTS_MAX {
             return Err(QueryError::new(
@@ -77,6 +83,32 @@ impl Parser {
             ));
         }
         Ok(statements)
+    }
+
+    /// Statements that name a catalog: as rewritten first, where there is such a form of each.
+    fn catalog_statements(&self, sql: &str, written: Vec<Statement>) -> Vec<Parsed> {
+        let rewritten = self.compatible.parse(sql).ok().filter(|rewritten| rewritten.len() == written.len());
+        let Some(rewritten) = rewritten else {
+            return written.into_iter().map(|statement| Parsed::single(sql, statement)).collect();
+        };
+        let pairs = written.into_iter().zip(rewritten.into_iter().map(without_subquery_arrays));
+        let parsed = |(written, rewritten)| Parsed {
+            other: OtherForm::AsWritten(Box::new(written)),
+            ..Parsed::single(sql, rewritten)
+        };
+        pairs.map(parsed).collect()
+    }
+
+    /// The form to plan when the first cannot be planned, if there is one.
+    pub fn other_form(&self, parsed: &Parsed) -> Option<Statement> {
+        match &parsed.other {
+            OtherForm::None => None,
+            OtherForm::AsWritten(statement) => Some((**statement).clone()),
+            OtherForm::Rewritten { index, count } => {
+                let mut rewritten = self.compatible.parse(&parsed.sql).ok().filter(|all| all.len() == *count)?;
+                Some(without_subquery_arrays(rewritten.swap_remove(*index)))
+            }
+        }
     }
 
     /// The one statement of a text.
@@ -93,7 +125,7 @@ impl Parser {
         }
     }
 
-    /// Parses a text of ours, as written.
+    /// Parses a text of this crate, as written.
     pub fn own(&self, sql: &str) -> Result<Statement, QueryError> {
         let mut statements =
             SqlParser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| syntax_error(&error, sql))?;
@@ -114,8 +146,8 @@ impl Parser {
     }
 }
 
-/// The statement with null in the place of each `ARRAY(SELECT …)`, which DataFusion lacks. psql's `\du` and `\d+` have
-/// it, for what there is none of here.
+/// The statement with null in the place of each `ARRAY(SELECT …)`, which DataFusion lacks. psql's `\du` and `\d+` use it to
+/// list things that do not exist here.
 fn without_subquery_arrays(mut statement: Statement) -> Statement {
     let _all: ControlFlow<()> = visit_expressions_mut(&mut statement, |expression| {
         if let Expr::Function(call) = expression

@@ -1,4 +1,7 @@
-//! Only reads pass.
+//! The statement policy: only reads pass.
+//!
+//! [`check_plan`] decides. It lists the nodes that read, so that a node of a later DataFusion is refused until it is on the
+//! list. [`check_statement`] lists the kinds of statements before they are planned, and only makes refusals clearer.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
@@ -8,7 +11,7 @@ use crate::error::{ErrorKind, QueryError};
 
 const READS_ONLY: &str = "this is a read-only view of the records: SELECT, EXPLAIN, SHOW and DESCRIBE are answered";
 
-/// Refuses a statement that is of another kind than those that read.
+/// Refuses a statement of a kind that does not read.
 pub(crate) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Query(_)

@@ -1,4 +1,4 @@
-//! What DataFusion's errors mean to whoever asked.
+//! Turns DataFusion's errors into ours.
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -6,14 +6,14 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-use super::capped::ABSENT;
-use crate::error::{ErrorKind, Place, QueryError};
-use crate::table::shown_schema;
+use super::growing_functions::ABSENT;
+use crate::error::{ErrorKind, QueryError, TextPosition};
+use crate::table::sql_schema;
 
 /// Names further apart than this are not alike.
 const DISTANCE_MAX: usize = 4;
 
-/// Puts an error into our terms, with the place in `sql` where that can be told.
+/// Turns an error into ours, with its position in `sql` where that is known.
 pub(crate) fn translate(error: &DataFusionError, sql: &str) -> QueryError {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner, sql),
@@ -64,9 +64,9 @@ pub(super) fn syntax_error(error: &ParserError, sql: &str) -> QueryError {
     error.hint("queries start with SELECT or WITH; nothing here creates, writes or copies")
 }
 
-fn parse_place(text: &str) -> Option<Place> {
+fn parse_place(text: &str) -> Option<TextPosition> {
     let (line, column) = text.split_once(", Column: ")?;
-    let place = Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
+    let place = TextPosition { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
     (place.line > 0).then_some(place)
 }
 
@@ -120,7 +120,7 @@ fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
 
 /// The column that was probably meant: of those in reach, or else of the table.
 fn nearest_column<'c>(name: &str, in_reach: impl Iterator<Item = &'c str>) -> Option<String> {
-    let of_the_table = shown_schema();
+    let of_the_table = sql_schema();
     nearest(name, in_reach).or_else(|| nearest(name, of_the_table.fields().iter().map(|field| field.name().as_str())))
 }
 
@@ -136,14 +136,14 @@ pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> O
 }
 
 /// Where a name first stands as a word of its own.
-fn place_of(sql: &str, name: &str) -> Option<Place> {
+fn place_of(sql: &str, name: &str) -> Option<TextPosition> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
     let place = tokens.iter().find_map(|token| match &token.token {
         Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(token.span.start),
         Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) if text == name => Some(token.span.start),
         _ => None,
     })?;
-    Some(Place { line: place.line, column: place.column })
+    Some(TextPosition { line: place.line, column: place.column })
 }
 
 /// The message without what follows on further lines, and starting lower case.
@@ -168,7 +168,7 @@ mod tests {
         let error = ParserError::ParserError("Expected: an expression, found: FROM at Line: 2, Column: 5".to_owned());
         let error = syntax_error(&error, "SELECT\n    FROM transactions");
         assert_eq!(error.message, "expected: an expression, found: FROM");
-        assert_eq!(error.place, Some(Place { line: 2, column: 5 }));
+        assert_eq!(error.place, Some(TextPosition { line: 2, column: 5 }));
         assert_eq!(error.hint, None);
     }
 
@@ -183,6 +183,6 @@ mod tests {
     #[test]
     fn a_place_is_a_word_not_a_part_of_one() {
         let place = place_of("SELECT statuses,\n  \"status\" FROM t", "status");
-        assert_eq!(place, Some(Place { line: 2, column: 3 }));
+        assert_eq!(place, Some(TextPosition { line: 2, column: 3 }));
     }
 }

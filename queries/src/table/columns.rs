@@ -1,4 +1,4 @@
-//! The columns as SQL shows them, and how each comes from the stored ones.
+//! The columns of SQL, and how each comes from the stored ones.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,26 +11,26 @@ const AFTER: &str = "kind";
 /// What [`REQUEST_ID`] is computed from, in the order of the function's arguments.
 pub(super) const REQUEST_ID_FROM: [&str; 4] = ["time", "producer", "seq", "kind"];
 
-/// How a shown column comes about.
+/// Where a column of SQL comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// As stored; the index in the stored schema.
     Stored(usize),
-    /// Stored as bytes, shown as lower-case hexadecimal text.
+    /// Stored as bytes; lower-case hexadecimal text in SQL.
     Hex(usize),
     /// Computed by [`REQUEST_ID_FROM`].
     RequestId,
 }
 
-/// The shown schema beside where each of its columns comes from.
+/// The schema of SQL, and the origin of each of its columns.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct SqlColumns {
     pub schema: SchemaRef,
     pub stored: SchemaRef,
     pub origins: Vec<Origin>,
 }
 
-static SHOWN: LazyLock<Shown> = LazyLock::new(|| {
+static SQL_COLUMNS: LazyLock<SqlColumns> = LazyLock::new(|| {
     let stored = tollgate_record::schema::table();
     let mut fields = Vec::with_capacity(stored.fields().len() + 1);
     let mut origins = Vec::with_capacity(stored.fields().len() + 1);
@@ -47,20 +47,20 @@ static SHOWN: LazyLock<Shown> = LazyLock::new(|| {
             origins.push(Origin::RequestId);
         }
     }
-    Shown { schema: Arc::new(Schema::new(fields)), stored, origins }
+    SqlColumns { schema: Arc::new(Schema::new(fields)), stored, origins }
 });
 
-pub(super) fn shown() -> &'static Shown {
-    &SHOWN
+pub(super) fn sql_columns() -> &'static SqlColumns {
+    &SQL_COLUMNS
 }
 
 /// The columns of `transactions`, in the order of the record.
-pub fn shown_schema() -> SchemaRef {
-    SHOWN.schema.clone()
+pub fn sql_schema() -> SchemaRef {
+    SQL_COLUMNS.schema.clone()
 }
 
-impl Shown {
-    /// The origin of the shown column of this name.
+impl SqlColumns {
+    /// The origin of the column of this name.
     pub fn origin(&self, name: &str) -> Option<Origin> {
         self.schema.index_of(name).ok().map(|index| self.origins[index])
     }
@@ -72,12 +72,12 @@ mod tests {
 
     #[test]
     fn the_computed_column_stands_after_kind_and_binaries_are_text() {
-        let schema = shown_schema();
+        let schema = sql_schema();
         let kind = schema.index_of("kind").expect("kind");
         assert_eq!(schema.field(kind + 1).name(), REQUEST_ID);
         for name in ["trace_id", "span_id", "client_cert_sha256", "token_hmac"] {
             assert_eq!(schema.field_with_name(name).expect(name).data_type(), &DataType::Utf8);
         }
-        assert_eq!(schema.fields().len(), shown().stored.fields().len() + 1);
+        assert_eq!(schema.fields().len(), sql_columns().stored.fields().len() + 1);
     }
 }

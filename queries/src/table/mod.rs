@@ -9,19 +9,19 @@
 //!                                                            the query's own filter, exact ◀─────────┘
 //! ```
 //!
-//! A projection computes what is shown but not stored: `request_id` from (time, producer, seq), and hexadecimal text
-//! for the binary columns; only for the columns that a query names.
+//! A projection computes the columns that SQL has and the files have not: `request_id` from (time, producer, seq), and
+//! hexadecimal text for the binary columns. It computes them only for queries that name them.
 
+mod columns;
 mod compute;
+mod optimizer_fence;
 mod predicate;
 mod provider;
 mod prune;
 mod scan;
 mod scope;
-mod shown;
-mod veil;
 
+pub use columns::sql_schema;
 pub use provider::TransactionsTable;
 pub(crate) use scan::STORE_URL;
 pub use scope::{QueryScope, ScanCount};
-pub use shown::shown_schema;

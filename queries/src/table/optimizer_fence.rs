@@ -1,9 +1,9 @@
-//! A border between how rows are stored and how they are shown, which the optimizer does not look through.
+//! A fence between stored columns and columns of SQL, through which the optimizer does not look.
 //!
 //! Below it are casts of dictionaries and computed columns; above it are plain columns. DataFusion concludes from a
 //! filter on such an expression that it is constant, but within each partition only: a sort by the column is then
 //! dropped below a merge that still asks for it, and the plan is refused. So no equivalence passes upwards; and only
-//! filters on columns that are shown as they are stored pass downwards, which is all that Parquet can use.
+//! filters on columns that SQL has as they are stored pass downwards, which is all that Parquet can use.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,16 +21,16 @@ use datafusion::physical_plan::filter_pushdown::{
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
-/// Shows its input's rows unchanged.
+/// Passes its input's rows on unchanged.
 #[derive(Debug)]
-pub(super) struct VeilExec {
+pub(super) struct OptimizerFenceExec {
     input: Arc<dyn ExecutionPlan>,
     /// Columns, by their index in the input, on which filters may pass.
     passing: HashSet<usize>,
     properties: Arc<PlanProperties>,
 }
 
-impl VeilExec {
+impl OptimizerFenceExec {
     pub fn new(input: Arc<dyn ExecutionPlan>, passing: HashSet<usize>) -> Self {
         let below = input.properties();
         let properties = PlanProperties::new(
@@ -44,15 +44,15 @@ impl VeilExec {
     }
 }
 
-impl DisplayAs for VeilExec {
+impl DisplayAs for OptimizerFenceExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VeilExec")
+        f.write_str("OptimizerFenceExec")
     }
 }
 
-impl ExecutionPlan for VeilExec {
+impl ExecutionPlan for OptimizerFenceExec {
     fn name(&self) -> &str {
-        "VeilExec"
+        "OptimizerFenceExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -77,7 +77,7 @@ impl ExecutionPlan for VeilExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.as_slice() {
             [child] => Ok(Arc::new(Self::new(child.clone(), self.passing.clone()))),
-            _ => internal_err!("a veil has one child, not {}", children.len()),
+            _ => internal_err!("an optimizer fence has one child, not {}", children.len()),
         }
     }
 

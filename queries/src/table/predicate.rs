@@ -12,8 +12,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, Volatility, col, lit}
 use tollgate_record::id::RequestId;
 use tollgate_record::schema::TIME_ZONE;
 
+use super::columns::{Origin, sql_columns};
 use super::compute::bytes_of_hex;
-use super::shown::{Origin, shown};
 
 /// Values of one IN list that become a range of time each; a longer list is left to the exact filter.
 const REQUEST_IDS_MAX: usize = 256;
@@ -46,7 +46,7 @@ fn equality(column: &Expr, values: &[Expr]) -> Option<Expr> {
         return None;
     };
     let texts = values.iter().map(text_literal).collect::<Option<Vec<_>>>()?;
-    match shown().origin(&column.name)? {
+    match sql_columns().origin(&column.name)? {
         Origin::Stored(_) => None,
         Origin::RequestId => request_ids(&texts),
         Origin::Hex(_) => Some(bytes_in(&column.name, &texts)),
@@ -93,7 +93,7 @@ fn stored_only(filter: &Expr) -> Option<Expr> {
     let mut fits = true;
     let walked = filter.apply(|node| {
         fits &= match node {
-            Expr::Column(column) => matches!(shown().origin(&column.name), Some(Origin::Stored(_))),
+            Expr::Column(column) => matches!(sql_columns().origin(&column.name), Some(Origin::Stored(_))),
             Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Volatile,
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => false,
             Expr::Placeholder(_) | Expr::OuterReferenceColumn(..) => false,
@@ -124,53 +124,53 @@ mod tests {
 
     const ID: &str = "019ab000-0000-7000-8000-000000000000";
 
-    fn shown_form(filter: Expr) -> String {
+    fn form_of(filter: Expr) -> String {
         prunable(&[filter]).map_or_else(|| "-".to_owned(), |expr| expr.to_string())
     }
 
     #[test]
     fn a_request_id_becomes_its_millisecond_and_seq() {
-        let text = shown_form(col("request_id").eq(lit(ID)));
+        let text = form_of(col("request_id").eq(lit(ID)));
         let ms = RequestId::parse(ID).expect("id").time_ms();
         assert!(text.contains(&format!("time >= TimestampMicrosecond({}", ms * 1000)), "{text}");
         assert!(text.contains(&format!("time <= TimestampMicrosecond({}", ms * 1000 + 999)), "{text}");
         assert!(text.contains("seq = Int64("), "{text}");
-        assert_eq!(text, shown_form(lit(ID).eq(col("request_id"))));
+        assert_eq!(text, form_of(lit(ID).eq(col("request_id"))));
     }
 
     #[test]
     fn several_request_ids_become_an_or() {
         let both = col("request_id").in_list(vec![lit(ID), lit("019ab000-0001-7000-8000-000000000000")], false);
-        assert_eq!(shown_form(both).matches("seq =").count(), 2);
+        assert_eq!(form_of(both).matches("seq =").count(), 2);
     }
 
     #[test]
     fn what_is_no_request_id_equals_nothing() {
-        assert_eq!(shown_form(col("request_id").eq(lit("nonsense"))), "Boolean(false)");
+        assert_eq!(form_of(col("request_id").eq(lit("nonsense"))), "Boolean(false)");
     }
 
     #[test]
     fn hexadecimal_becomes_bytes() {
-        let text = shown_form(col("span_id").eq(lit("00f067aa0ba902b7")));
+        let text = form_of(col("span_id").eq(lit("00f067aa0ba902b7")));
         assert!(text.starts_with("span_id = Binary("), "{text}");
-        assert_eq!(shown_form(col("span_id").eq(lit("XY"))), "Boolean(false)");
+        assert_eq!(form_of(col("span_id").eq(lit("XY"))), "Boolean(false)");
     }
 
     #[test]
     fn an_and_keeps_the_part_that_can_be_pruned_by() {
         let mixed = col("request_id").like(lit("0%")).and(col("status").gt(lit(499)));
-        assert_eq!(shown_form(mixed), "status > Int32(499)");
+        assert_eq!(form_of(mixed), "status > Int32(499)");
     }
 
     #[test]
     fn an_or_needs_both_parts() {
         let mixed = col("request_id").like(lit("0%")).or(col("status").gt(lit(499)));
-        assert_eq!(shown_form(mixed), "-");
+        assert_eq!(form_of(mixed), "-");
     }
 
     #[test]
     fn nothing_computed_is_rewritten_under_a_not() {
-        assert_eq!(shown_form(!col("request_id").eq(lit(ID))), "-");
-        assert_eq!(shown_form(col("request_id").in_list(vec![lit(ID)], true)), "-");
+        assert_eq!(form_of(!col("request_id").eq(lit(ID))), "-");
+        assert_eq!(form_of(col("request_id").in_list(vec![lit(ID)], true)), "-");
     }
 }

@@ -12,11 +12,11 @@ use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectStore;
 use tollgate_table::HotBatch;
 
+use super::columns::{sql_columns, sql_schema};
 use super::predicate::prunable;
 use super::prune;
 use super::scan::Scan;
 use super::scope::QueryScope;
-use super::shown::{shown, shown_schema};
 
 /// `transactions`: holds no rows itself, but reads the snapshot in the [`QueryScope`] of the query that scans it.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl TransactionsTable {
 #[async_trait]
 impl TableProvider for TransactionsTable {
     fn schema(&self) -> SchemaRef {
-        shown_schema()
+        sql_schema()
     }
 
     fn table_type(&self) -> TableType {
@@ -56,7 +56,7 @@ impl TableProvider for TransactionsTable {
             .config()
             .get_extension::<QueryScope>()
             .ok_or_else(|| internal_datafusion_err!("transactions is scanned without a snapshot"))?;
-        let every: Vec<usize> = (0..shown().schema.fields().len()).collect();
+        let every: Vec<usize> = (0..sql_columns().schema.fields().len()).collect();
         let filter = prunable(filters);
         let scan = Scan {
             session,
@@ -65,8 +65,8 @@ impl TableProvider for TransactionsTable {
             limit: if filters.is_empty() { limit } else { None },
         };
         let predicate = scan.predicate()?;
-        let files = prune::files(&scope.snapshot.files, predicate.as_ref(), &shown().stored);
-        let hot: Vec<Arc<HotBatch>> = prune::hot(&scope.snapshot.hot, predicate.as_ref(), &shown().stored);
+        let files = prune::files(&scope.snapshot.files, predicate.as_ref(), &sql_columns().stored);
+        let hot: Vec<Arc<HotBatch>> = prune::hot(&scope.snapshot.hot, predicate.as_ref(), &sql_columns().stored);
         scope.add(files.len(), hot.len());
 
         let mut halves = Vec::with_capacity(2);

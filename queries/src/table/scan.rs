@@ -1,4 +1,4 @@
-//! The two halves of a scan, both answering the same shown columns.
+//! The two halves of a scan: files and hot rows. Both answer the same columns of SQL.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use object_store::ObjectStore;
 use tollgate_table::{DataFile, HotBatch};
 
+use super::columns::{Origin, REQUEST_ID_FROM, sql_columns};
 use super::compute;
-use super::shown::{Origin, REQUEST_ID_FROM, shown};
-use super::veil::VeilExec;
+use super::optimizer_fence::OptimizerFenceExec;
 
 /// The name under which the scans ask for the table's store; it is no address.
 pub(crate) const STORE_URL: &str = "tollgate://table/";
@@ -34,7 +34,7 @@ pub(crate) const STORE_URL: &str = "tollgate://table/";
 /// What both halves need to know of a scan.
 pub(super) struct Scan<'s> {
     pub session: &'s dyn Session,
-    /// Indices of the shown columns, in the order they are wanted.
+    /// Indices of the columns of SQL, in the order in which they are wanted.
     pub projection: &'s [usize],
     /// The prunable filter over the stored columns.
     pub filter: Option<&'s Expr>,
@@ -56,7 +56,7 @@ impl Scan<'_> {
         options.global.pushdown_filters = true;
         options.global.reorder_filters = true;
         let metadata_cache = self.session.runtime_env().cache_manager.get_file_metadata_cache();
-        let mut source = ParquetSource::new(shown().stored.clone())
+        let mut source = ParquetSource::new(sql_columns().stored.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, metadata_cache)));
         if let Some(predicate) = predicate {
@@ -70,10 +70,10 @@ impl Scan<'_> {
             .with_limit(self.limit)
             .with_projection_indices(Some(stored.clone()))?
             .build();
-        let projected = self.shown(DataSourceExec::from_data_source(config), &stored)?;
-        let as_stored = |shown_index: &usize| matches!(shown().origins[*shown_index], Origin::Stored(_));
+        let projected = self.project(DataSourceExec::from_data_source(config), &stored)?;
+        let as_stored = |column: &usize| matches!(sql_columns().origins[*column], Origin::Stored(_));
         let passing = self.projection.iter().enumerate().filter(|(_, wanted)| as_stored(wanted)).map(|(at, _)| at);
-        Ok(Arc::new(VeilExec::new(projected, passing.collect())))
+        Ok(Arc::new(OptimizerFenceExec::new(projected, passing.collect())))
     }
 
     /// The scan of the hot rows.
@@ -89,22 +89,22 @@ impl Scan<'_> {
         let stored = self.stored_columns();
         let Some(filter) = self.filter else {
             let memory = MemorySourceConfig::try_new_exec(&batches, wire, Some(stored.clone()))?;
-            return self.veiled(memory, &stored);
+            return self.fenced(memory, &stored);
         };
         let memory = MemorySourceConfig::try_new_exec(&batches, wire.clone(), None)?;
         let predicate = self.physical(over_wire(filter, &wire)?, &wire)?;
         let kept = FilterExec::try_new(predicate, memory)?;
-        self.veiled(Arc::new(kept), &(0..wire.fields().len()).collect::<Vec<_>>())
+        self.fenced(Arc::new(kept), &(0..wire.fields().len()).collect::<Vec<_>>())
     }
 
-    /// Projects hot rows behind a veil through which no filter passes: what can be used of the filters, is used already.
-    fn veiled(&self, input: Arc<dyn ExecutionPlan>, stored: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(VeilExec::new(self.shown(input, stored)?, HashSet::new())))
+    /// Projects hot rows behind a fence through which no filter passes: every filter that helps has run already.
+    fn fenced(&self, input: Arc<dyn ExecutionPlan>, stored: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(OptimizerFenceExec::new(self.project(input, stored)?, HashSet::new())))
     }
 
     /// The filter as a physical expression over the stored columns.
     pub fn predicate(&self) -> Result<Option<Arc<dyn PhysicalExpr>>> {
-        self.filter.map(|filter| self.physical(filter.clone(), &shown().stored)).transpose()
+        self.filter.map(|filter| self.physical(filter.clone(), &sql_columns().stored)).transpose()
     }
 
     fn physical(&self, filter: Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
@@ -113,10 +113,10 @@ impl Scan<'_> {
 
     /// The stored columns that the projection is made of, ascending.
     fn stored_columns(&self) -> Vec<usize> {
-        let stored = &shown().stored;
+        let stored = &sql_columns().stored;
         let mut columns: Vec<usize> = Vec::new();
         for wanted in self.projection {
-            match shown().origins[*wanted] {
+            match sql_columns().origins[*wanted] {
                 Origin::Stored(index) | Origin::Hex(index) => columns.push(index),
                 Origin::RequestId => {
                     columns.extend(REQUEST_ID_FROM.iter().filter_map(|name| stored.index_of(name).ok()));
@@ -128,20 +128,20 @@ impl Scan<'_> {
         columns
     }
 
-    /// Projects `input`, which has the stored columns of these indices, to the shown ones.
-    fn shown(&self, input: Arc<dyn ExecutionPlan>, stored: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+    /// Projects `input`, which has the stored columns of these indices, to the columns of SQL.
+    fn project(&self, input: Arc<dyn ExecutionPlan>, stored: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = input.schema();
         let at = |index: usize| -> Result<Arc<dyn PhysicalExpr>> {
             let position = stored.partition_point(|column| *column < index);
             plain(schema.field(position), position)
         };
         let expressions = self.projection.iter().map(|wanted| {
-            let field = shown().schema.field(*wanted);
-            let expression = match shown().origins[*wanted] {
+            let field = sql_columns().schema.field(*wanted);
+            let expression = match sql_columns().origins[*wanted] {
                 Origin::Stored(index) => at(index)?,
                 Origin::Hex(index) => call(compute::hex(), vec![at(index)?], field, self.session),
                 Origin::RequestId => {
-                    let from = REQUEST_ID_FROM.iter().map(|name| at(shown().stored.index_of(name)?));
+                    let from = REQUEST_ID_FROM.iter().map(|name| at(sql_columns().stored.index_of(name)?));
                     call(compute::request_id(), from.collect::<Result<_>>()?, field, self.session)
                 }
             };
@@ -203,5 +203,8 @@ fn groups(files: &[&DataFile], partitions: usize) -> Vec<FileGroup> {
 fn row_count(files: &[&DataFile], filtered: bool) -> Statistics {
     let rows: u64 = files.iter().map(|file| file.rows).sum();
     let rows = Precision::Exact(rows as usize);
-    Statistics { num_rows: if filtered { rows.to_inexact() } else { rows }, ..Statistics::new_unknown(&shown().stored) }
+    Statistics {
+        num_rows: if filtered { rows.to_inexact() } else { rows },
+        ..Statistics::new_unknown(&sql_columns().stored)
+    }
 }

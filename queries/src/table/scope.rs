@@ -1,11 +1,12 @@
-//! What belongs to one query: its snapshot, taken once, and what its scans read.
+//! The scope of one query: its snapshot, taken once, and a count of what its scans read.
 
 use std::sync::Mutex;
 
 use serde::Serialize;
 use tollgate_table::Snapshot;
 
-/// Carried in the session configuration of one query, so that each scan of it (a self-join has two) sees the same rows.
+/// The scope of one query. It travels in the session configuration, so that all scans of the query (a self-join has two) see
+/// the same rows.
 #[derive(Debug)]
 pub struct QueryScope {
     /// The one snapshot of this query.
@@ -13,7 +14,7 @@ pub struct QueryScope {
     scanned: Mutex<ScanCount>,
 }
 
-/// How much a query touched, summed over its scans.
+/// How much a query read, summed over its scans.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ScanCount {
     /// Scans of the table in the plan.
@@ -34,7 +35,7 @@ impl QueryScope {
         Self { snapshot, scanned: Mutex::default() }
     }
 
-    /// What its scans read so far.
+    /// The count so far.
     pub fn scanned(&self) -> ScanCount {
         self.scanned.lock().map_or_else(|locked| *locked.into_inner(), |count| *count)
     }

@@ -1,6 +1,6 @@
 //! SQL over files and hot rows together.
 
-use tollgate_queries::{ErrorKind, Format, Place};
+use tollgate_queries::{ErrorKind, Format, TextPosition};
 
 use super::fixture::{Fate, Fixture, PRODUCERS, ROWS, TRACE, count, rows, value};
 
@@ -124,7 +124,7 @@ async fn errors_say_where_and_what_to_do() {
         async move { engine.query(sql).await.expect_err(sql) }
     };
     let error = failed("SELECT time,\n       statuss FROM transactions").await;
-    assert_eq!((error.kind, error.place), (ErrorKind::UnknownName, Some(Place { line: 2, column: 8 })));
+    assert_eq!((error.kind, error.place), (ErrorKind::UnknownName, Some(TextPosition { line: 2, column: 8 })));
     assert_eq!(error.hint.as_deref(), Some("did you mean status?"));
     let error = failed("SELECT t.servce FROM transactions t").await;
     assert_eq!(error.hint.as_deref(), Some("did you mean service?"));
@@ -136,7 +136,7 @@ async fn errors_say_where_and_what_to_do() {
     assert_eq!(error.kind, ErrorKind::UnknownName);
     assert!(error.hint.is_some_and(|hint| hint.contains("transactions")));
     let error = failed("SELECT nosuchfunction(status) FROM transactions").await;
-    assert_eq!((error.kind, error.place), (ErrorKind::UnknownName, Some(Place { line: 1, column: 8 })));
+    assert_eq!((error.kind, error.place), (ErrorKind::UnknownName, Some(TextPosition { line: 1, column: 8 })));
     let error = failed("SELECT sum(service) FROM transactions").await;
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
     let error = failed("SELECT 1 / (seq - seq) FROM transactions").await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tollgate_queries::{Limits, serve_http};
+use tollgate_queries::{HttpServer, Limits, QueryService as _};
 
 use super::fixture::{Fate, Fixture, ROWS, count};
 
@@ -27,10 +27,8 @@ impl Response {
 }
 
 pub async fn door(fixture: &Fixture) -> SocketAddr {
-    let loopback = "127.0.0.1:0".parse().expect("address");
-    let (address, _served) =
-        serve_http(loopback, fixture.engine.clone(), std::future::pending()).await.expect("served");
-    address
+    let server = HttpServer { address: "127.0.0.1:0".parse().expect("address") };
+    server.start(fixture.engine.clone(), Box::pin(std::future::pending())).await.expect("started").address
 }
 
 async fn send(address: SocketAddr, request: String) -> Response {
@@ -263,8 +261,9 @@ async fn a_door_is_stopped_in_spite_of_half_a_request() {
     let shutdown = async move {
         let _ended = stopped.await;
     };
-    let loopback = "127.0.0.1:0".parse().expect("address");
-    let (address, served) = serve_http(loopback, fixture.engine.clone(), shutdown).await.expect("served");
+    let server = HttpServer { address: "127.0.0.1:0".parse().expect("address") };
+    let running = server.start(fixture.engine.clone(), Box::pin(shutdown)).await.expect("started");
+    let (address, served) = (running.address, running.served);
     let mut halves = Vec::new();
     for half in HALVES {
         let mut stream = TcpStream::connect(address).await.expect("connected");

@@ -3,16 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tollgate_queries::{Limits, serve_postgres};
+use tollgate_queries::{Limits, PgServer, QueryService as _};
 
 use super::fixture::{Fixture, ROWS};
 use super::wire::Client;
 
 pub async fn door(fixture: &Fixture) -> SocketAddr {
-    let loopback = "127.0.0.1:0".parse().expect("address");
-    let (address, _served) =
-        serve_postgres(loopback, fixture.engine.clone(), std::future::pending()).await.expect("served");
-    address
+    let server = PgServer { address: "127.0.0.1:0".parse().expect("address") };
+    server.start(fixture.engine.clone(), Box::pin(std::future::pending())).await.expect("started").address
 }
 
 #[tokio::test]
@@ -148,8 +146,9 @@ async fn a_stopped_door_is_closed() {
     let shutdown = async move {
         let _ended = stopped.await;
     };
-    let loopback = "127.0.0.1:0".parse().expect("address");
-    let (address, served) = serve_postgres(loopback, fixture.engine.clone(), shutdown).await.expect("served");
+    let server = PgServer { address: "127.0.0.1:0".parse().expect("address") };
+    let running = server.start(fixture.engine.clone(), Box::pin(shutdown)).await.expect("started");
+    let (address, served) = (running.address, running.served);
     let mut client = Client::connect(address).await;
     assert_eq!(client.simple("SELECT 1").await.text(), "1");
     // Half of a first message holds nothing up.

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tollgate_queries::questions::{all, ask};
 use tollgate_queries::{Engine, ErrorKind, Limits};
+use tollgate_record::vocabulary::{ErrorClass, Vocabulary as _};
 
-use super::fixture::{Fate, Fixture, MISSING, PRODUCERS, ROWS, SHED, TRACE, count, fate, rows_of, service};
+use super::fixture::{
+    Fate, Fixture, MISSING, PRODUCERS, ROWS, SHED, TRACE, count, fate, rows, rows_of, service, value,
+};
 
 async fn asked(engine: &Engine, name: &str, params: &[(&str, &str)]) -> Vec<Value> {
     let params: BTreeMap<String, String> =
@@ -59,6 +62,19 @@ async fn failures_are_counted_and_laid_at_the_right_door() {
     let members = line(&rows, "service", "members");
     assert_eq!(members["failed"], count(Fate::TimedOut, Some("members")) + count(Fate::Refused, Some("members")));
     assert_eq!(members["client_left"], count(Fate::Left, Some("members")));
+}
+
+#[tokio::test]
+async fn the_actor_of_an_error_class_is_the_records() {
+    let fixture = Fixture::new().await;
+    for class in ErrorClass::ALL {
+        let sql = format!("SELECT actor('{class}') AS who");
+        assert_eq!(value(&fixture.engine, &sql).await, class.actor().as_str());
+    }
+    let sql = "SELECT actor(NULL) AS null, actor('nonsense') AS unknown, actor(error_class) AS column FROM transactions \
+               WHERE error_class = 'connect_refused' LIMIT 1";
+    let row = rows(&fixture.engine, sql).await.remove(0);
+    assert_eq!(row, serde_json::json!({ "null": null, "unknown": null, "column": "team of the API" }));
 }
 
 #[tokio::test]

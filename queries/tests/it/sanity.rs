@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tollgate_queries::find::find;
-use tollgate_queries::{Limits, serve_http, serve_postgres};
+use tollgate_queries::{HttpServer, Limits, PgServer, QueryService};
 
 use super::fixture::{Fixture, PRODUCERS, append};
 
@@ -66,8 +66,11 @@ async fn serve(fixture: &Fixture) {
         return;
     };
     let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let (postgres, _) = serve_postgres(at(25_432), fixture.engine.clone(), std::future::pending()).await.expect("door");
-    let (http, _) = serve_http(at(28_088), fixture.engine.clone(), std::future::pending()).await.expect("door");
-    println!("serving {postgres} and {http} for {seconds} s");
+    let services: [Box<dyn QueryService>; 2] =
+        [Box::new(PgServer { address: at(25_432) }), Box::new(HttpServer { address: at(28_088) })];
+    for service in services {
+        let running = service.start(fixture.engine.clone(), Box::pin(std::future::pending())).await.expect("started");
+        println!("serving {} at {} for {seconds} s", running.name, running.address);
+    }
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }

@@ -1,12 +1,15 @@
 //! The Delta log: the one place that knows the `deltalake` crate.
 //!
-//! `deltalake` reads tables, creates them, writes checkpoints and vacuums. Commits are made here, for two reasons. After each
-//! commit `deltalake` 1.1 works through all active files again (its snapshot), which at thousands of files takes longer than
-//! writing ours; this log applies the few actions of each new entry. And its conflict check passes over removals without a
-//! change of data: two mergers of the same files would both be let through, and double their rows. Here a commit is a
-//! compare-and-swap: it is built against one version and put in place as the next (`PutMode::Create`); where another writer
-//! was faster, that writer's entries are applied first, and the commit is built anew or given up.
+//! `deltalake` reads tables, creates them, writes checkpoints and vacuums. Commits are made here, for two reasons:
+//! - After each commit `deltalake` 1.1 reads all active files into its snapshot again. With thousands of files that takes
+//!   longer than the commit. This log applies the few actions of each new entry.
+//! - Its conflict check ignores removals without a change of data. Two compactions of the same files would both succeed, and
+//!   double their rows.
+//!
+//! Here a commit is a compare-and-swap: it is built against one version, and put in place as the next (`PutMode::Create`).
+//! If another writer was faster, that writer's entries are applied first, and the commit is rebuilt or given up.
 
+mod actions;
 mod create;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use deltalake::kernel::transaction::CommitData;
-use deltalake::kernel::{Action, Add, LogicalFileView, Remove, Transaction};
+use deltalake::kernel::{Action, Transaction};
 use deltalake::logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, default_logstore, get_actions};
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::{DeltaOperation, SaveMode};
@@ -26,33 +29,33 @@ use url::Url;
 #[cfg(test)]
 pub(crate) use create::fields;
 
-use crate::batches::{BatchSet, TAG};
+use self::actions::{add_actions, added_file, parsed_tag, remove_action, unix_millis, viewed_file, viewed_tag};
+use crate::batches::BatchSet;
 use crate::durable::{Disk, DurableStore};
 use crate::parquet_file::NewFile;
 use crate::snapshot::DataFile;
-use crate::statistics::ParsedStatistics;
 use crate::{TableConfig, TableError};
 
 /// The partition column: the UTC day of `time`.
 pub(crate) const DATE: &str = "date";
-/// How often a commit is tried again at a later version when other writers are faster.
+/// Retries of a commit at later versions while other writers are faster.
 const CONFLICTS_MAX: u64 = 20;
 
 /// The log of one table, at one version.
 #[derive(Clone)]
 pub(crate) struct Log {
     store: LogStoreRef,
-    /// Whose transactions are followed.
+    /// The application whose transactions are read: one for each journal.
     app_id: String,
     version: u64,
     files: BTreeMap<String, DataFile>,
-    /// What the tags of active files say that they hold.
+    /// The tags of the active files.
     tags: BTreeMap<String, Arc<BatchSet>>,
-    /// All batches in the table's published version, shared with those who show it.
+    /// All batches in the table's published version, shared with the table's readers.
     published: Arc<RwLock<BatchSet>>,
     /// Batches of entries that are not published yet.
     unpublished: BatchSet,
-    /// What `app_id` last committed.
+    /// The version that `app_id` last committed.
     app_version: Option<i64>,
 }
 
@@ -110,7 +113,7 @@ impl Log {
         self.app_version
     }
 
-    /// The batches of the version that readers see. Held by them; [`Log::publish_batches`] changes it.
+    /// The batches of the version that readers see, shared with them. [`Log::publish_batches`] adds to it.
     pub(crate) fn published_batches(&self) -> Arc<RwLock<BatchSet>> {
         Arc::clone(&self.published)
     }
@@ -339,81 +342,4 @@ fn log_store(root: &Path, disk: &Arc<Disk>) -> Result<LogStoreRef, TableError> {
     let prefixed = prefixed.map_err(TableError::log("open the table's folder"))?;
     let whole = DurableStore::whole(Arc::clone(disk));
     Ok(default_logstore(Arc::new(prefixed), Arc::new(whole), &url, &StorageConfig::default()))
-}
-
-/// The first file speaks for all of them: a batch may be spread over several days.
-fn add_actions(files: &[NewFile], batches: &BatchSet, now_ms: i64, data_change: bool) -> Vec<Action> {
-    let mut adds: Vec<_> = files.iter().map(|file| add_action(file, now_ms, data_change)).collect();
-    if let Some(first) = adds.first_mut().filter(|_| !batches.is_empty()) {
-        first.tags = Some(HashMap::from([(TAG.to_owned(), Some(batches.to_tag()))]));
-    }
-    adds.into_iter().map(Action::Add).collect()
-}
-
-fn add_action(file: &NewFile, now_ms: i64, data_change: bool) -> Add {
-    Add {
-        path: file.path.clone(),
-        partition_values: HashMap::from([(DATE.to_owned(), file.date.clone())]),
-        size: i64::try_from(file.size).unwrap_or(i64::MAX),
-        modification_time: now_ms,
-        data_change,
-        stats: Some(file.statistics.to_json()),
-        ..Add::default()
-    }
-}
-
-fn remove_action(file: &DataFile, data_change: bool) -> Remove {
-    Remove {
-        path: file.path.clone(),
-        data_change,
-        deletion_timestamp: Some(unix_millis()),
-        extended_file_metadata: Some(true),
-        partition_values: Some(HashMap::from([(DATE.to_owned(), file.date.clone())])),
-        size: Some(i64::try_from(file.size).unwrap_or(i64::MAX)),
-        ..Remove::default()
-    }
-}
-
-fn added_file(add: &Add) -> DataFile {
-    let date = add.partition_values.get(DATE).cloned().flatten();
-    data_file(add.path.clone(), add.size, add.modification_time, date, add.stats.as_deref())
-}
-
-fn parsed_tag(tags: Option<&HashMap<String, Option<String>>>) -> Option<Arc<BatchSet>> {
-    let tag = BatchSet::from_tag(tags?.get(TAG)?.as_deref()?);
-    (!tag.is_empty()).then(|| Arc::new(tag))
-}
-
-#[expect(deprecated, reason = "a view shows a file's tags in no other way")]
-fn viewed_tag(view: &LogicalFileView) -> Option<(String, Arc<BatchSet>)> {
-    let add = view.add_action();
-    Some((add.path, parsed_tag(add.tags.as_ref())?))
-}
-
-fn viewed_file(view: &LogicalFileView) -> DataFile {
-    let date = view.partition_values_map().remove(DATE).flatten();
-    data_file(view.path().into_owned(), view.size(), view.modification_time(), date, view.stats().as_deref())
-}
-
-fn data_file(path: String, size: i64, modified_ms: i64, date: Option<String>, statistics: Option<&str>) -> DataFile {
-    let statistics = ParsedStatistics::parse(statistics.unwrap_or_default());
-    let (min_time_us, max_time_us) = statistics.time.unwrap_or((i64::MIN, i64::MAX));
-    let (min_seq, max_seq) = statistics.seq.unwrap_or((i64::MIN, i64::MAX));
-    DataFile {
-        path,
-        size: u64::try_from(size).unwrap_or(0),
-        modified_ms,
-        rows: statistics.rows,
-        date,
-        min_time_us,
-        max_time_us,
-        min_seq,
-        max_seq,
-        stats: Arc::new(statistics.columns),
-    }
-}
-
-fn unix_millis() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

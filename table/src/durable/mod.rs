@@ -1,8 +1,8 @@
 //! A local object store that syncs what it writes.
 //!
-//! `object_store` 0.13's `LocalFileSystem` never calls fsync, so that a power cut can take back a commit, or leave a log entry
-//! of the right name full of zeros. Here every write goes: temporary file, fsync, link or rename into place, fsync of the
-//! directory; a new directory is entered durably into its parent first. Reads are left to `LocalFileSystem`.
+//! `object_store` 0.13's `LocalFileSystem` never calls fsync, so that a power cut can undo a commit, or leave a log entry of
+//! the right name full of zeros. Here every write is: temporary file, fsync, link or rename into place, fsync of the
+//! directory. A new directory is synced into its parent first. Reads are left to `LocalFileSystem`.
 
 mod disk;
 

@@ -1,0 +1,71 @@
+//! The queries' section of a configuration file: the query servers, and what queries may use.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use tollgate_config::{Diagnostics, Spanned};
+
+use crate::http::HttpServer;
+use crate::limits::QueryLimits;
+use crate::postgres::PgServer;
+use crate::service::QueryService;
+
+/// Where queries are answered, and what they may use.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueriesConfig {
+    /// The PostgreSQL wire protocol.
+    pub postgres: ServerConfig,
+    /// HTTP and JSON.
+    pub http: ServerConfig,
+    /// Bounds of one query, and of all together.
+    pub limits: QueryLimits,
+}
+
+impl Default for QueriesConfig {
+    fn default() -> Self {
+        Self {
+            postgres: ServerConfig::at("127.0.0.1:15432"),
+            http: ServerConfig::at("127.0.0.1:8088"),
+            limits: QueryLimits::default(),
+        }
+    }
+}
+
+impl QueriesConfig {
+    /// Checks what no type can say.
+    pub fn check(&self, diagnostics: &mut Diagnostics<'_>) {
+        for server in [&self.postgres, &self.http] {
+            if server.socket_address().is_none() {
+                let address = &server.address;
+                diagnostics.at(address, format!("`{}` is no address; write it as 127.0.0.1:8088", **address));
+            }
+        }
+    }
+
+    /// The query servers, in the order in which they are started. One whose address [`QueriesConfig::check`] refuses is
+    /// left out.
+    pub fn services(&self) -> Vec<Box<dyn QueryService>> {
+        let postgres = self.postgres.socket_address().map(|address| Box::new(PgServer { address }) as _);
+        let http = self.http.socket_address().map(|address| Box::new(HttpServer { address }) as _);
+        [postgres, http].into_iter().flatten().collect()
+    }
+}
+
+/// One query server.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `ip:port`. The query servers authenticate nobody: keep them on the loopback interface, or behind something that does.
+    pub address: Spanned<String>,
+}
+
+impl ServerConfig {
+    fn at(address: &str) -> Self {
+        Self { address: Spanned::nowhere(address.into()) }
+    }
+
+    fn socket_address(&self) -> Option<SocketAddr> {
+        self.address.parse().ok()
+    }
+}
