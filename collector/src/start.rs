@@ -8,7 +8,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::task::{JoinSet, spawn_blocking};
 use tollgate_record::DecodeLimits;
-use tollgate_sink::{Sink, Tail};
+use tollgate_sink::{LiveObserver, Sink};
 use tollgate_tls::{ClientAuth, Identity, Roots, Rotating, TlsVersions};
 
 use crate::admin::status::{Opened, Overview, Stage};
@@ -28,7 +28,7 @@ pub struct Parts {
     /// Everywhere that records go.
     pub sinks: Vec<Box<dyn Sink>>,
     /// The hot rows, if there is a table.
-    pub tail: Option<Arc<dyn Tail>>,
+    pub tail: Option<Arc<dyn LiveObserver>>,
     /// Shown at `/metrics`; sinks may have registered theirs.
     pub metrics: Registry,
 }
@@ -154,7 +154,7 @@ struct Opening {
 async fn open_store(
     config: &CollectorConfig,
     sinks: Vec<Box<dyn Sink>>,
-    tail: Option<Arc<dyn Tail>>,
+    tail: Option<Arc<dyn LiveObserver>>,
     metrics: &Metrics,
 ) -> Result<Opening, StartError> {
     let (config, metrics) = (config.clone(), metrics.clone());

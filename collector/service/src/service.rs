@@ -7,7 +7,7 @@ use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tollgate_collector::{Parts, Running, journal_id};
 use tollgate_queries::QueriesConfig;
-use tollgate_sink::Tail;
+use tollgate_sink::LiveObserver;
 use tollgate_sink_table::HotRowsObserver;
 use tollgate_table::Table;
 use tollgate_telemetry::register_build_info;
@@ -47,7 +47,7 @@ pub async fn start(file: CollectorFile) -> Result<Service, ServiceError> {
         Some(table) => Some(tokio::spawn(TableMetrics::new(&metrics)?.follow(Arc::clone(table)))),
         None => None,
     };
-    let tail = table.clone().map(|table| Arc::new(HotRowsObserver(table)) as Arc<dyn Tail>);
+    let tail = table.clone().map(|table| Arc::new(HotRowsObserver(table)) as Arc<dyn LiveObserver>);
     let collector = tollgate_collector::start(file.collector(), Parts { sinks, tail, metrics }).await?;
     Ok(Service { collector, queries: file.queries.zip(table), query_servers: None, table_metrics })
 }

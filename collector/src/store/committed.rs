@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tollgate_sink::{Delivery, Position, Tail};
+use tollgate_sink::{Delivery, LiveObserver, Position};
 
 use super::recent::Recent;
 
@@ -14,11 +14,11 @@ pub(crate) struct Committed {
     /// The last batches, decoded.
     pub recent: Recent,
     /// The hot rows, if there is a table.
-    pub tail: Option<Arc<dyn Tail>>,
+    pub tail: Option<Arc<dyn LiveObserver>>,
 }
 
 impl Committed {
-    pub(crate) fn new(last: Option<Position>, recent: Recent, tail: Option<Arc<dyn Tail>>) -> Self {
+    pub(crate) fn new(last: Option<Position>, recent: Recent, tail: Option<Arc<dyn LiveObserver>>) -> Self {
         Self { last: watch::Sender::new(last), recent, tail }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tollgate_journal::{Journal, Options, Recovery};
 use tollgate_record::decode;
-use tollgate_sink::{Delivery, Position, Tail};
+use tollgate_sink::{Delivery, LiveObserver, Position};
 
 use crate::config::{CollectorConfig, JournalConfig};
 use crate::error::StartError;
@@ -139,7 +139,7 @@ fn ledger(data: &Path, journal: &Journal, lost_state: &mut Vec<String>) -> Resul
 }
 
 /// Gives the tail every frame that it needs again, and answers how many. Blocks.
-pub(crate) fn replay(journal: &Journal, tail: &dyn Tail, recent: &Recent) -> Result<u64, StartError> {
+pub(crate) fn replay(journal: &Journal, tail: &dyn LiveObserver, recent: &Recent) -> Result<u64, StartError> {
     let mut reader = journal.reader(tail.needs_from().max(journal.first_position()));
     let mut frames = 0;
     while let Some(frame) = reader.next()? {

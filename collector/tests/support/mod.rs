@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tollgate_collector::{CollectorConfig, IngestConfig, IngestTls, JournalConfig, Parts, Running, StartError, start};
 use tollgate_config::{ByteSize, ConfigDuration, ConfigPath};
 use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, SealedBatch};
-use tollgate_sink::{Delivery, Position, Sink, SinkError, Tail};
+use tollgate_sink::{Delivery, LiveObserver, Position, Sink, SinkError};
 use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 /// No wait in a test is expected to come near this.
@@ -327,7 +327,7 @@ pub struct TestTail {
     pub shown: Mutex<Vec<Position>>,
 }
 
-impl Tail for TestTail {
+impl LiveObserver for TestTail {
     fn needs_from(&self) -> Position {
         *self.needs_from.lock().expect("no panic inside")
     }

@@ -102,9 +102,9 @@ pub trait Sink: Send {
     }
 }
 
-/// Sees every batch as soon as it is durable, before any sink: the hot rows of the table.
-pub trait Tail: Send + Sync {
-    /// The first position that the tail still needs after a restart (everything before it is in the table).
+/// Observes every batch as soon as it is durable, before any sink does: the hot rows of the table.
+pub trait LiveObserver: Send + Sync {
+    /// The first position that the observer still needs after a restart (everything before it is in the table).
     fn needs_from(&self) -> Position;
 
     /// Takes a durable batch. Called in ascending order of position; must not block.

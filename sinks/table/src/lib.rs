@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tollgate_sink::{Delivery, Position, Sink, SinkError, Tail};
+use tollgate_sink::{Delivery, LiveObserver, Position, Sink, SinkError};
 use tollgate_table::TableWriter;
 
 pub use tollgate_table::{Table, TableConfig, TableError};
@@ -85,7 +85,7 @@ fn sink_error(error: TableError) -> SinkError {
 /// Shows every journaled batch as hot rows of the table.
 pub struct HotRowsObserver(pub Arc<Table>);
 
-impl Tail for HotRowsObserver {
+impl LiveObserver for HotRowsObserver {
     fn needs_from(&self) -> Position {
         self.0.needs_from()
     }
