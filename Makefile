@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused pages rules fuzz soak dist bench-smoke bench-ingest bench-proxy
+.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused pages rules fuzz soak behaviour dist bench-smoke bench-ingest bench-proxy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ fuzz: ## run every fuzz target for a minute (nightly)
 
 soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an hour; ARGS="--cycles 50 --seed 7")
 	scripts/soak.sh $(ARGS)
+
+behaviour: ## record what users see of the binaries in two folders, and compare (OLD=other/target/debug NEW=target/debug)
+	scripts/behaviour.sh "$(OLD)" "$(NEW)"
 
 dist: deps-test ## the proxy as it is shipped: optimised as a whole and after a profile of itself under load
 	scripts/build-proxy.sh
