@@ -16,7 +16,7 @@ pub fn is_field(name: &str) -> bool {
     name.starts_with(X_CLIENT_CERT) || name.starts_with(CLIENT_CERT)
 }
 
-/// A client's certificate, as far as upstreams are told of it.
+/// The parts of a client's certificate that upstreams learn of.
 #[derive(Debug, Clone, Copy)]
 pub struct Certificate<'a> {
     /// Distinguished name of the subject.
@@ -40,7 +40,7 @@ pub fn fields(kind: ClientCertFields, certificate: &Certificate<'_>) -> Vec<(Hea
     let named = |name: &'static str, text: &str| (HeaderName::from_static(name), value(text));
     match kind {
         ClientCertFields::None => Vec::new(),
-        // A byte sequence of RFC 8941.
+        // RFC 9440 carries the certificate as a byte sequence of RFC 8941: base64 between colons.
         ClientCertFields::ClientCert => vec![named(CLIENT_CERT, &format!(":{}:", STANDARD.encode(certificate.der)))],
         ClientCertFields::XClientCert => {
             let sha256: String = certificate.sha256.iter().map(|byte| format!("{byte:02x}")).collect();

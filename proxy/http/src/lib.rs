@@ -1,16 +1,16 @@
-//! HTTP as a proxy sees it: what a request means, what may pass on, and what is added on the way. No I/O.
+//! HTTP as a proxy sees it: the meaning of a request, and the changes that a proxy makes to it on the way. No I/O.
 //!
 //! ```text
 //! bytes ─▶ proxy_protocol ─▶ h2_flood          who connected; whether the frames are a flood
 //! head  ─▶ header_flags ─▶ normalize ─▶ canonical_path     one unambiguous request, or a LocalReply
-//!              └─▶ forwarding, forwarded, client_cert, trace     who the client is, and what upstreams are told
-//!       ─▶ routing ─▶ quota ─▶ rewrite, header_edits             which route, whether it may, and what is sent
+//!              └─▶ forwarding, forwarded, client_cert, trace     the client, and the fields that tell upstreams of it
+//!       ─▶ routing ─▶ quota ─▶ rewrite, header_edits             the route, its quotas, and the head that is sent
 //! ```
-//! * Everything here is a function of its arguments. The state that there is (the counts of [`quota`] and of
-//!   [`h2_flood`]) belongs to whoever holds the value, and time comes in as an argument.
-//! * Whatever reads bytes from the network promises something for all of them. The promises are functions beside the
-//!   parser (`promises.rs`); a property test and a fuzz target in `fuzz/` drive the same ones.
-//! * A refusal is a [`local_reply::LocalReply`]: status, class and a sentence. Nothing here sends it.
+//! * Functions depend on their arguments alone. The counts of [`quota`] and [`h2_flood`] belong to the caller who holds
+//!   them, and the caller passes the time.
+//! * Every parser of bytes from the network makes promises for all inputs. They are functions beside the parser
+//!   (`promises.rs`), which a property test and a fuzz target in `fuzz/` both drive.
+//! * A refused request is a [`local_reply::LocalReply`]: status, class and a sentence. The transaction sends it.
 //!
 //! Invariant: this crate has no I/O. It depends on neither tokio nor hyper, and on no clock but
 //! [`std::time::Instant`].

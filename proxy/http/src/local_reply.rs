@@ -17,12 +17,12 @@ pub struct LocalReply {
     pub status: StatusCode,
     /// Class in the record and in the answer's body.
     pub class: ErrorClass,
-    /// Who ended the transaction, in the record.
+    /// Side that ended the transaction, for the record.
     pub termination: Termination,
     /// One sentence for the record. The client reads only what its class means, because a detail may name what is behind the
     /// gateway.
     pub detail: String,
-    /// What was wrong with the credential, if that is the reason.
+    /// Fault of the credential, if that is the reason.
     pub auth: Option<AuthFailReason>,
     /// Whether the connection closes, because the rest of the request is not read.
     pub close: bool,

@@ -47,12 +47,12 @@ impl Shared {
         let mut wait = self.backoff.0;
         loop {
             let began = Instant::now();
-            let answer = tokio::select! {
-                answer = link.post(bytes.clone()) => answer,
+            let outcome = tokio::select! {
+                outcome = link.post(bytes.clone()) => outcome,
                 () = self.stop.cancelled() => return self.hand_back(batch),
             };
             self.metrics.ship_duration.observe(began.elapsed().as_secs_f64());
-            match answer {
+            match outcome {
                 PostOutcome::Acknowledged => return self.acknowledged(&batch).await,
                 PostOutcome::Refused { status, reason } => return self.refused(&batch, &bytes, status, reason).await,
                 PostOutcome::Forbidden { reason } => return self.forbidden(batch, &reason),

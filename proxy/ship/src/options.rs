@@ -1,5 +1,4 @@
-//! What the way of records goes by. It is compiled from the proxy's configuration, and does not change while the process
-//! runs.
+//! Options of the way of records. The proxy compiles them from its configuration; they do not change while it runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ pub struct ShipOptions {
     pub quarantine: Option<(PathBuf, QuarantineLimits)>,
 }
 
-/// How the collectors are reached.
+/// Options of the link to the collectors.
 #[derive(Debug, Clone)]
 pub struct LinkOptions {
     /// In order of preference; at least one.

@@ -65,7 +65,7 @@ pub enum SpoolState {
 #[derive(Debug)]
 pub(crate) struct FinalGaps {
     pub worker: usize,
-    /// What the worker's batches say about their producer.
+    /// Header of the worker's batches, which names their producer.
     pub header: BatchHeader,
     /// The number of the worker's next batch.
     pub batch_seq: u64,

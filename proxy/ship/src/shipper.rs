@@ -4,7 +4,8 @@
 //! ring, spool ─▶ post_all × posts_in_flight_max ─▶ delivery: post, then acknowledged, refused, forbidden or again
 //! ring ────────▶ spill_all ─▶ spill: to the spool, while the ring is past half full
 //! ```
-//! At the end posters first have until the deadline, then what is left goes to the spool, then the gaps are reported.
+//! At the end of the process the posters have until the deadline. Then the rest of the ring goes to the spool, and what the
+//! spool has no room for is shed. The gaps are reported last, because shedding makes more of them.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use crate::ring::{Ring, SpoolState};
 use crate::spool::{self, Spool};
 use crate::{ShipMetrics, ShipOptions};
 
-/// How often the end of the ring is looked for while the process ends.
+/// Longest wait until an ending process looks at the ring again.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// Why the shipper cannot start.

@@ -37,7 +37,7 @@ routes:
 timeouts: {total: 1m}
 records: {batch_age_max: 1s, spool: {dir: spool, bytes_max: 1 GiB}}
 ";
-    /// What stands in a configuration, and what hardly should.
+    /// Pieces of configurations, and pieces that hardly belong in one.
     const PARTS: &[&str] = &[
         "",
         "\n",

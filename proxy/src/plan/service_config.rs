@@ -16,7 +16,7 @@ pub struct ServiceConfig {
     pub name: String,
     /// Owner.
     pub app_id: Option<String>,
-    /// Its upstreams.
+    /// Upstreams of the service.
     pub targets: Vec<TargetConfig>,
     /// Whether upstreams see the client's Host.
     pub client_host: bool,
@@ -34,7 +34,7 @@ pub struct ServiceConfig {
     pub quota: ServiceQuota,
 }
 
-/// When targets of a service are passed over.
+/// Rules by which targets of a service are skipped.
 #[derive(Debug, Clone)]
 pub struct HealthConfig {
     /// Failures in a row that put a target out; 0 = never.
@@ -58,6 +58,6 @@ pub struct TargetConfig {
     pub host: HeaderValue,
     /// Share of the requests.
     pub weight: u32,
-    /// What active checks say of it, if it is checked.
+    /// Results of the active checks, if the service has any: a handle that the checker writes.
     pub check: Option<Arc<Check>>,
 }

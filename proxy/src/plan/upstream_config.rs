@@ -52,6 +52,6 @@ pub struct UpstreamConfig {
     pub tls: Option<Arc<ClientConfig>>,
     /// The same, offering HTTP/1.1 alone: for connections that switch protocols.
     pub tls_http1: Option<Arc<ClientConfig>>,
-    /// How it fares.
+    /// Health of the upstream, and its counts: a handle that equal identities of consecutive configurations share.
     pub state: UpstreamState,
 }

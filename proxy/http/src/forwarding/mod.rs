@@ -82,7 +82,7 @@ fn read_address(text: &str) -> Option<IpAddr> {
         .or_else(|| text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|inner| inner.parse().ok()))
 }
 
-/// What the forwarding fields say of this hop.
+/// This hop, as the forwarding fields describe it.
 #[derive(Debug)]
 pub struct Hop<'a> {
     /// Address of the TCP peer, or the one that its PROXY header names.

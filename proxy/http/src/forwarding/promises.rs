@@ -18,7 +18,7 @@ pub fn any_bytes(bytes: &[u8]) {
     let Ok(trusted) = ["10.0.0.0/8", "fd00::/8"].map(Cidr::parse).into_iter().collect::<Result<Vec<_>, _>>() else {
         return;
     };
-    // One in two is trusted.
+    // Every second peer is trusted.
     let peer = IpAddr::from([if peer % 2 == 0 { 10 } else { 192 }, 0, 2, *peer]);
     let mut headers = HeaderMap::new();
     for (index, line) in rest.split(|byte| *byte == b'\n').enumerate() {
@@ -33,7 +33,7 @@ pub fn any_bytes(bytes: &[u8]) {
         return;
     };
     let hop = forwarding::Hop { peer, peer_value: &peer_value, secure: true, host: &host, told: true };
-    // A chain that is as long as can be read is not read to its end by the next.
+    // The next hop does not read the end of a chain that has the longest length already.
     let short = rest.iter().filter(|byte| b",\n".contains(byte)).count() < 20;
     for (x_forwarded, also_forwarded) in [(true, false), (true, true), (false, true)] {
         let policy = Forwarding { x_forwarded, forwarded: also_forwarded, ..Forwarding::default() };
@@ -43,7 +43,7 @@ pub fn any_bytes(bytes: &[u8]) {
         let found = next(&headers).map(|(ip, _)| ip);
         if client.is_some() && short {
             assert_eq!(found, client);
-            // Also by the other field alone.
+            // Forwarded alone names the same client.
             headers.remove(X_FORWARDED_FOR);
             assert!(!also_forwarded || next(&headers).map(|(ip, _)| ip) == client);
         } else if !believed {

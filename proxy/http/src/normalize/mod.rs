@@ -32,7 +32,7 @@ use crate::local_reply::LocalReply;
 
 pub use self::upgrade::is_offered;
 
-/// What normalising finds out beside the changed head.
+/// Facts of a request that normalising finds, beside the changed head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Normalized {
     /// The host that the client asked for, with its port if it gave one; empty on HTTP/1.0 without Host.

@@ -1,4 +1,4 @@
-//! The table of what hyper leaves to us, row by row.
+//! Requests and responses that hyper accepts and a proxy must not, row by row.
 
 use http::Request;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};

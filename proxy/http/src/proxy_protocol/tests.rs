@@ -1,4 +1,4 @@
-//! The specification's cases as tables, and what holds for any bytes.
+//! The specification's cases as tables, and properties of any header.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -126,7 +126,7 @@ fn socket() -> impl Strategy<Value = SocketAddr> {
 }
 
 proptest! {
-    /// What is told to an upstream is what it understands; every part of it is incomplete, and what follows is not touched.
+    /// A written header is read back as it was written. Every part of it is incomplete, and bytes after it are not touched.
     #[test]
     fn headers_come_back(from in socket(), to in socket(), two: bool, tail in prop::collection::vec(any::<u8>(), 0..40)) {
         let version = if two { ProxyProtocol::V2 } else { ProxyProtocol::V1 };
@@ -141,7 +141,7 @@ proptest! {
         prop_assert_eq!((plain(found_from), plain(found_to)), (plain(from), plain(to)));
     }
 
-    /// What is between the addresses and the end of a header of version 2 is skipped, and each part of it is incomplete.
+    /// TLVs after the addresses of version 2 are skipped, and each part of the header is incomplete.
     #[test]
     fn tlvs_are_skipped(from in socket(), to in socket(), tlvs in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut header = encode::header(ProxyProtocol::V2, from, to);

@@ -12,14 +12,14 @@ pub struct HeaderCondition {
     pub wanted: Wanted,
 }
 
-/// What a condition wants of its field.
+/// The demand of a condition on its field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// It is there.
+    /// The field is present.
     Present,
-    /// It is not there.
+    /// The field is absent.
     Absent,
-    /// It is there once, with this value.
+    /// The field is present once, with this value.
     Value(String),
 }
 

@@ -20,7 +20,7 @@ pub enum Part {
     Variable(String),
 }
 
-/// What may follow the segments of a pattern.
+/// The part of a path that may follow the segments of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Nothing.
@@ -38,7 +38,7 @@ pub struct PathPattern {
     pub text: String,
     /// Segments of the pattern.
     pub parts: Vec<Part>,
-    /// What may follow the segments.
+    /// The part that may follow the segments.
     pub reach: Reach,
 }
 

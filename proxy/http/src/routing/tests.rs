@@ -228,7 +228,7 @@ proptest! {
         p in prop_oneof![Just(None), Just(Some("1")), Just(Some("2"))],
         q in any::<bool>(),
     ) {
-        // Those that overlap with earlier ones are left out, so that what is left can be built.
+        // A pattern that overlaps with an earlier one is left out, so that the rest can be built.
         let mut kept: Vec<Pattern> = Vec::new();
         for pattern in patterns {
             kept.push(pattern);

@@ -1,8 +1,8 @@
-//! The spool against a map of what it was given, on a disk that does its worst.
+//! A model of the spool: a map of the batches that it was given, compared with the spool on a disk that fails in every way.
 //!
-//! What must hold after anything: a batch whose write returned is there, byte for byte, until it was deleted; nothing is
-//! sent that was not written; the order is that of the batches; what is counted is what is there. Only flipped bits may
-//! cost a batch, and then reading it says so.
+//! After any sequence of operations, a batch whose write returned is there, byte for byte, until it is deleted. No batch is
+//! sent that was not written. Batches are sent in their order. The counts match the files. Only flipped bits may cost a
+//! batch, and then reading it is an error.
 
 use std::collections::BTreeMap;
 
@@ -64,12 +64,12 @@ fn ops_with_flips() -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-/// What became of a batch.
+/// State of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Its write returned.
+    /// The write returned.
     Stored,
-    /// Its write failed, or it was deleted: it may be there, whole.
+    /// The write failed, or the batch was deleted: it may be there, whole.
     Unsure,
 }
 
@@ -104,7 +104,7 @@ impl Model {
         SealedBatch { producer: producer.into(), batch_seq, rows: 3, seqs: Runs::between(1, 3), bytes: bytes.into() }
     }
 
-    /// As the shipper does: only what fits is written, and counted once it is.
+    /// Writes as the shipper does: only a batch that fits, which is counted once it is written.
     fn write(&mut self, producer: usize, size: u16) {
         let batch = self.batch(producer, size);
         if !self.spool.fits(batch.bytes.len() as u64) {
@@ -155,7 +155,7 @@ impl Model {
         }
     }
 
-    /// Opens anew, and compares everything.
+    /// Opens the spool again, and compares everything.
     fn reopen(&mut self) {
         self.spool = open(&self.disk);
         self.has_reserve = false;
@@ -206,7 +206,7 @@ impl Model {
                 }
             }
             Op::FailWrite | Op::FailSync | Op::FailDirSync | Op::FailRead => {
-                // What fails twice has no room that was kept for it either.
+                // A write that fails twice has found no reserved room either.
                 self.has_reserve = false;
                 match op {
                     Op::FailWrite => self.disk.fail_next_write(),
