@@ -102,3 +102,39 @@ fn list(folder: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tollgate_config::to_yaml;
+
+    use super::*;
+
+    const MINIMAL: &str = "\
+node_id: gate-1
+listeners: [{name: plain, address: \"127.0.0.1:8080\"}]
+services: [{name: api, targets: [\"http://127.0.0.1:9000\"]}]
+routes: [{name: all, service: api}]
+records: {spool: {dir: spool}}
+";
+
+    #[test]
+    fn what_is_printed_with_every_default_is_read_the_same_again() {
+        let path = Path::new("/etc/gate.yaml");
+        let printed = to_yaml(&parse(path, MINIMAL.to_owned()).unwrap().value).unwrap();
+        let again = to_yaml(&parse(path, printed.clone()).unwrap().value).unwrap();
+        assert_eq!(printed, again);
+        for default in ["header_read: 30s", "streams_max: 100", "attempts_max: 3", "ring_bytes_max: 64 MiB"] {
+            assert!(printed.contains(default), "{default} in {printed}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_of_any_section_is_an_error_at_its_place() {
+        for section in ["timeouts", "limits", "retries", "http2", "forwarding", "trace", "admin"] {
+            let text = format!("{MINIMAL}{section}: {{nonsense: 1}}\n");
+            let error = parse(Path::new("gate.yaml"), text).unwrap_err().to_string();
+            assert!(error.starts_with("gate.yaml:6:"), "{error}");
+            assert!(error.contains(&format!("{section}.nonsense")), "{error}");
+        }
+    }
+}
