@@ -14,7 +14,6 @@ mod commands;
 mod demo;
 mod exit;
 mod output;
-mod signals;
 
 use std::process::ExitCode;
 

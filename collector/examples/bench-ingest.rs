@@ -23,9 +23,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tollgate_collector::{CollectorConfig, IngestConfig, IngestTls, JournalConfig, Parts, start};
 use tollgate_config::ConfigPath;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, SealedBatch};
 use tollgate_sink::{Delivery, Position, Sink, SinkError};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 const ROWS: usize = 4096;
 const SYNCS: usize = 200;

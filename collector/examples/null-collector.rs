@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use tollgate_collector::{CollectorConfig, IngestConfig, IngestTls, JournalConfig, Parts, start};
 use tollgate_config::ConfigPath;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_sink::{Delivery, Position, Sink, SinkError};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -38,8 +38,3 @@ pub use store::checkpoint::{CHECKPOINT_FILE, is_checkpoint, with_checkpoint_chec
 pub use store::cursor_file::{CURSOR_DIR, decode_cursor, encode_cursor};
 pub use store::journal_id::{JournalIdError, NoJournal, journal_folder, read_or_create as journal_id};
 pub use store::restart_report::RestartReport;
-
-/// Microseconds since the Unix epoch.
-pub(crate) fn now_us() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-}

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tollgate_clock::now_us;
 use tollgate_journal::Journal;
 use tollgate_sink::Position;
 
 use crate::delivery::sink_state::SinkState;
 use crate::ingest::intake::IntakeState;
-use crate::now_us;
 use crate::store::checkpoint;
 use crate::store::committed::Committed;
 

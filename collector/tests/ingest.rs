@@ -244,7 +244,7 @@ async fn curl_replays_a_batch_file() {
     let running = start(site.config(), parts(vec![])).await.expect("starts");
     let file = site.dir.path().join("batch.arrows.zst");
     std::fs::write(&file, Producer::new("gw-1").batch(10).bytes).expect("writes");
-    let issued = site.ca.client("gw-1", "gw-1", &[], tollgate_tls::demo_ca::Lifetime::days(2)).expect("certificate");
+    let issued = site.ca.client("gw-1", "gw-1", &[], tollgate_demo_ca::Lifetime::days(2)).expect("certificate");
     for wanted in ["{\"position\":0}", "{\"duplicate\":true}"] {
         let mut curl = tokio::process::Command::new("curl");
         curl.args(["--silent", "--show-error", "--http2", "--max-time", "60", "--cacert"]).arg(site.ca.roots());

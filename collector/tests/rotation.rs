@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use tollgate_collector::start;
 use tollgate_config::ConfigDuration;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{Identity, PeerCertificate};
 
 type Wrong = Box<dyn std::error::Error>;

@@ -21,9 +21,9 @@ use anyhow::{Context, bail};
 use http::header::HeaderValue;
 use http::{HeaderMap, Method};
 use tollgate_bench_result::{BenchResult, Figure, json_argument};
+use tollgate_demo_ca::DemoCa;
 use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Router, Wanted};
-use tollgate_tls::demo_ca::DemoCa;
 
 /// The scale that Tollgate is to hold.
 const SERVICES: usize = 11_000;

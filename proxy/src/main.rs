@@ -10,9 +10,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::{inherited_sockets, start_on};
+use tollgate_signals::{Asked, Signals};
 
 use crate::commands::{EXIT_CONFIG, Format, check, diff, print_config, quarantine, top};
 
@@ -111,7 +111,8 @@ fn main() -> ExitCode {
 fn run(config: RuntimeConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything runs, so that an early signal does not end the process.
-    let mut signals = runtime.block_on(async { Signals::new() }).context("signals cannot be waited for")?;
+    let mut signals =
+        runtime.block_on(async { Signals::to_stop_and_reload() }).context("signals cannot be waited for")?;
     let running = start_on(config, inherited_sockets()?)?;
     for (name, address) in &running.addresses {
         tracing::info!(listener = name, %address, "listening");
@@ -120,8 +121,8 @@ fn run(config: RuntimeConfig) -> anyhow::Result<()> {
     let signal = loop {
         match runtime.block_on(signals.next()) {
             // The result is dropped: the reload logs and counts it.
-            "SIGHUP" => drop(running.reload()),
-            signal => break signal,
+            Asked::Reload => drop(running.reload()),
+            Asked::Stop(signal) => break signal,
         }
     };
     let drain = running.patience();
@@ -129,28 +130,4 @@ fn run(config: RuntimeConfig) -> anyhow::Result<()> {
     running.stop(drain);
     tracing::info!("stopped");
     Ok(())
-}
-
-struct Signals {
-    term: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
 }

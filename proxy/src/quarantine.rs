@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use tollgate_proxy_ship::{BatchName, Link, PostOutcome, Quarantine, QuarantinedBatch, ShipOptions};
 use tollgate_record::{DecodeLimits, decode, json};
+use tollgate_retry::Backoff;
 
 /// Tries for one batch, while the collector asks to wait or cannot be reached.
 const TRIES_MAX: u32 = 5;
@@ -114,7 +115,7 @@ pub async fn replay(
         Some(names) => names.iter().map(|name| find(&quarantine, name)).collect::<Result<Vec<_>, _>>()?,
         None => quarantine.list()?,
     };
-    let (mut left, backoff_max) = (0, options.backoff_max);
+    let mut left = 0;
     for QuarantinedBatch { name, .. } in batches {
         let bytes = match quarantine.read(&name) {
             Ok(bytes) => bytes,
@@ -124,16 +125,19 @@ pub async fn replay(
                 continue;
             }
         };
-        let (mut tries, mut wait) = (1, options.backoff_min);
+        let mut tries = 1;
+        let mut backoff = Backoff::new(options.backoff_min, options.backoff_max);
         let answer = loop {
             match link.post(bytes.clone()).await {
                 PostOutcome::Again { cause, .. } if tries == TRIES_MAX => {
                     return Err(QuarantineError::NotNow { name: name.to_string(), cause: cause.into() });
                 }
-                PostOutcome::Again { after, .. } => tokio::time::sleep(after.unwrap_or(wait)).await,
+                PostOutcome::Again { after, .. } => {
+                    tokio::time::sleep(after.unwrap_or_else(|| backoff.next_wait())).await
+                }
                 answer => break answer,
             }
-            (tries, wait) = (tries + 1, (wait * 2).min(backoff_max));
+            tries += 1;
         };
         left += usize::from(!settle(&quarantine, &name, answer, out)?);
     }

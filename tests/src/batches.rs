@@ -1,7 +1,6 @@
 //! Batches as a proxy would post them, with the numbers that a test wants: a loss, a double or a gap is a choice of them.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 use tollgate_record::id::ProducerName;
@@ -12,12 +11,6 @@ use crate::client::curl;
 
 /// Node of the test's proxy, for which its certificate speaks.
 pub const NODE: &str = "edge-1";
-
-/// Microseconds since 1970, now.
-#[must_use]
-pub fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-}
 
 /// A producer of which every record is made here.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 
 /// Days that the tests' certificates are valid.
 const DAYS: u32 = 30;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl Prober {
     pub fn start(tls: &Path, collector: SocketAddr, seed: u64) -> anyhow::Result<Self> {
         let tls = client_tls(tls, NODE)?;
         let shared = Arc::new(Shared::default());
-        let producer = format!("{NODE}/{:x}/0", now_us()?);
+        let producer = format!("{NODE}/{:x}/0", tollgate_clock::now_us());
         lock(&shared.acks).producer.clone_from(&producer);
         let posting = Posting {
             shared: Arc::clone(&shared),
@@ -142,7 +142,7 @@ impl Posting {
     }
 
     fn batch(&mut self) -> anyhow::Result<Bytes> {
-        let time_us = now_us()?;
+        let time_us = tollgate_clock::now_us();
         for _ in 0..self.dice.random_range(1..=ROWS_MAX) {
             let facts = Facts::of(self.next_seq);
             self.builder.append(&Record { time_us, ..facts.record() });
@@ -202,12 +202,4 @@ impl Posting {
 pub fn header(producer: String) -> BatchHeader {
     let node_id = producer.split('/').next().unwrap_or_default().to_owned();
     BatchHeader { producer, node_id, ..crate::plausible::header() }
-}
-
-/// Microseconds since the Unix epoch.
-///
-/// # Errors
-/// When the clock stands before it.
-pub fn now_us() -> anyhow::Result<i64> {
-    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
 }

@@ -17,13 +17,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
+use tollgate_clock::now_us;
 use tollgate_record::{BatchBuilder, Record, SealLimits};
 use tollgate_tests::certificates;
 use tollgate_tests::http::page;
 use tollgate_tests::net::{free_port, wait_for};
 use tollgate_tests::plausible::Facts;
 use tollgate_tests::post::{Answer, Poster, client_tls};
-use tollgate_tests::prober::{header, now_us};
+use tollgate_tests::prober::header;
 use tollgate_tests::process::{Process, binary, run, run_any};
 use tollgate_tests::trace::{self, Call};
 
@@ -108,12 +109,12 @@ fn places(journal: &Path) -> anyhow::Result<Vec<u64>> {
 }
 
 fn batches(count: usize) -> anyhow::Result<Vec<Bytes>> {
-    let producer = format!("edge-1/{:x}/0", now_us()?);
+    let producer = format!("edge-1/{:x}/0", now_us());
     let mut builder = BatchBuilder::new(header(producer), SealLimits::default());
     (0..count)
         .map(|number| {
             for seq in (number * 20 + 1)..=(number * 20 + 20) {
-                builder.append(&Record { time_us: now_us()?, ..Facts::of(seq as i64).record() });
+                builder.append(&Record { time_us: now_us(), ..Facts::of(seq as i64).record() });
             }
             Ok(builder.seal(1)?.bytes)
         })

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use tollgate_tests::batches::{NODE, Producer, now_us, post};
+use tollgate_clock::now_us;
+use tollgate_tests::batches::{NODE, Producer, post};
 use tollgate_tests::client::{curl, python};
 use tollgate_tests::net::{free_port, wait_for};
 use tollgate_tests::process::{Scripted, binary, run_any};

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use bytes::Bytes;
 use tokio::sync::Mutex;
+use tollgate_clock::now_us;
 use tollgate_record::{BatchBuilder, Record, SealLimits};
 use tollgate_tests::net::{PATIENCE, wait_for};
 use tollgate_tests::plausible::Facts;
 use tollgate_tests::post::{Answer, Poster, client_tls};
-use tollgate_tests::prober::{header, now_us};
+use tollgate_tests::prober::header;
 use tollgate_tests::soak::{COLLECTOR_BOUNDS_BYTES, HIGH_WATER_BYTES, RING_BYTES, Rig, Stored, audit};
 use tollgate_tests::traffic::{Plan, Traffic};
 
@@ -34,7 +35,7 @@ fn batches(producer: &str) -> anyhow::Result<Vec<Bytes>> {
     let limits = SealLimits { bytes_max: usize::MAX, ..SealLimits::default() };
     let mut builder = BatchBuilder::new(header(producer.to_owned()), limits);
     let mut batches = Vec::with_capacity(BATCHES);
-    let time_us = now_us()?;
+    let time_us = now_us();
     for seq in 1..=BATCHES as i64 * ROWS {
         builder.append(&Record { time_us, ..Facts::of(seq).record() });
         if builder.len() as i64 == ROWS {
@@ -90,7 +91,7 @@ async fn offer(
 fn memory_is_bounded_and_refusals_are_explicit() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut rig = Rig::start(dir.path())?;
-    let producer = format!("edge-1/{:x}/0", now_us()?);
+    let producer = format!("edge-1/{:x}/0", now_us());
     let batches = batches(&producer)?;
     let size: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
     ensure!(

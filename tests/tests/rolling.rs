@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::id::producer_tag;
 use tollgate_tests::http::page;
 use tollgate_tests::net::{PATIENCE, free_port, wait_for};
@@ -14,7 +15,6 @@ use tollgate_tests::process::{Process, binary};
 use tollgate_tests::soak::{Rig, Stored, audit};
 use tollgate_tests::stack::{start_collector, start_proxy};
 use tollgate_tests::traffic::{Plan, Traffic};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 const ROUNDS: usize = 3;
 const CLIENTS: u32 = 16;

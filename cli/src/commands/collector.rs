@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use tollgate_collector_service::{CollectorFile, read, start};
 use tollgate_config::to_yaml;
+use tollgate_signals::Signals;
 use tollgate_telemetry::init_logging;
 
 use crate::args::{CollectorArgs, ConfigAction};
 use crate::exit::USAGE;
-use crate::signals::Signals;
 
 /// What is logged unless TOLLGATE_LOG says otherwise: Delta's crates tell of every snapshot.
 const LOG_LEVELS: &str = "info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn";
@@ -35,10 +36,10 @@ fn run(args: &CollectorArgs, file: CollectorFile) -> anyhow::Result<()> {
     tollgate_tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let was_started = runtime.block_on(async {
-        let mut signals = Signals::catch()?;
+        let mut signals = Signals::to_stop().context("signals cannot be waited for")?;
         let mut service = tokio::select! {
             biased;
-            () = signals.stop() => {
+            _ = signals.stop() => {
                 tracing::info!("stopped while starting: nothing was received yet");
                 return anyhow::Ok(false);
             }

@@ -16,6 +16,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use tollgate_collector_service::Service;
 use tollgate_proxy::plan::RuntimeConfig;
+use tollgate_signals::Signals;
 use tollgate_telemetry::init_logging;
 use tollgate_tls::Identity;
 
@@ -25,7 +26,6 @@ use crate::demo::guide::Endpoints;
 use crate::demo::layout::Layout;
 use crate::demo::services::Services;
 use crate::demo::traffic::Target;
-use crate::signals::Signals;
 
 /// How long transactions may go on after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -71,7 +71,7 @@ async fn run(args: &DemoArgs, layout: &Layout) -> anyhow::Result<()> {
     if !args.no_traffic {
         tokio::spawn(traffic::run(target(layout, &endpoints)?, args.rate, stop.clone()));
     }
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::to_stop().context("signals cannot be waited for")?;
     guide::print(&endpoints, layout, &lines(&args.with));
 
     signals.stop().await;

@@ -13,7 +13,7 @@ use crate::frame::{self, Entry};
 use crate::options::Options;
 use crate::segment::{self, Header, SEGMENT_HEADER_BYTES, Seed};
 use crate::shared::{Segment, Shared};
-use crate::storage::StorageFile;
+use crate::storage::{StorageFile, create_whole};
 
 pub(crate) type Answer = oneshot::Sender<Result<u64, AppendError>>;
 
@@ -232,14 +232,7 @@ impl Writer {
         let unborn = format!("{}{}", name.trim_end_matches(".seg"), segment::UNBORN_SUFFIX);
         let storage = &self.shared.storage;
         let header = Header { first, continues_from: self.ended_at };
-        let born = storage.create(&unborn, self.options.segment_bytes).and_then(|file| {
-            file.write_all_at(&header.encode(), 0)?;
-            file.sync_data()?;
-            storage.rename(&unborn, &name)?;
-            storage.sync_dir("")?;
-            Ok(file)
-        });
-        let file = born.inspect_err(|_| drop(storage.remove(&unborn)))?;
+        let file = create_whole(&**storage, &unborn, &name, self.options.segment_bytes, &header.encode())?;
         self.generation += 1;
         let offset = SEGMENT_HEADER_BYTES as u64;
         self.active = Some(Active { file, generation: self.generation, seed: Seed::of(first), offset });

@@ -78,7 +78,7 @@ impl Overview {
             refused: Arc::default(),
             stage,
             opened: std::sync::OnceLock::new(),
-            started_us: crate::now_us(),
+            started_us: tollgate_clock::now_us(),
         }
     }
 

@@ -3,11 +3,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tollgate_clock::now_us;
 use tollgate_sink::Position;
 
 use super::runner::{Runner, blocking};
 use crate::dlq::store::Skipped;
-use crate::now_us;
 use crate::store::cursor_file::CursorFile;
 
 /// A cursor in memory and in its file.

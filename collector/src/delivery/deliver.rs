@@ -4,14 +4,14 @@ use std::io;
 use std::ops::Range;
 use std::time::Instant;
 
+use tollgate_clock::now_us;
 use tollgate_journal::Frame;
+use tollgate_retry::Backoff;
 use tollgate_sink::{Delivery, Position, SinkError};
 
-use super::backoff::Backoff;
 use super::runner::{LoopEnd, Runner, blocking};
 use super::sink_state::{HeldFrame, Phase};
 use super::source::Taken;
-use crate::now_us;
 
 impl Runner {
     /// Gives these frames to the sink until it takes them. Returns early when they must be read again: the sink is to be rebuilt, a
@@ -21,7 +21,7 @@ impl Runner {
         let end = taken.last().map_or(self.next, |taken| taken.position() + 1);
         let is_poll = taken.is_empty();
         let Ok(mut deliveries) = self.split(taken).await else {
-            self.wait(backoff.next()).await;
+            self.wait(backoff.next_wait()).await;
             return None;
         };
         while is_poll || !deliveries.is_empty() {
@@ -41,7 +41,7 @@ impl Runner {
                 Err(SinkError::Retry { reason, after }) => {
                     self.note("retry", &reason);
                     self.state.set_phase(Phase::Retrying);
-                    self.wait(after.unwrap_or_else(|| backoff.next())).await;
+                    self.wait(after.unwrap_or_else(|| backoff.next_wait())).await;
                     // A full journal may have asked to pass these frames over meanwhile: then they are not tried again.
                     if is_poll || self.stop.is_cancelled() || self.state.skip_to() > self.cursor.position {
                         return None;
@@ -58,7 +58,7 @@ impl Runner {
                         return Some(LoopEnd::Rebuild);
                     }
                     if !self.reject(position, &reason).await {
-                        self.wait(backoff.next()).await;
+                        self.wait(backoff.next_wait()).await;
                         return None;
                     }
                     deliveries.retain(|delivery| delivery.position != position);

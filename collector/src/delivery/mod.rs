@@ -3,7 +3,6 @@
 //! `runner` is the loop of one sink: `source` reads the frames, `deliver` gives them to the sink, `replay` offers it dead letters
 //! again, `cursor` stores how far it is. `sink_state` is what trimming, metrics and the status page see of it.
 
-pub(crate) mod backoff;
 pub(crate) mod cursor;
 mod deliver;
 mod replay;

@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tollgate_clock::now_us;
 use tollgate_record::decode;
 use tollgate_sink::{Delivery, SinkError};
 
 use super::runner::{LoopEnd, Runner, blocking};
 use crate::dlq::store::Replay;
-use crate::now_us;
 use crate::store::READ_LIMITS;
 
 /// Letters replayed at a time, before new frames get their turn.

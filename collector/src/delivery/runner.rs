@@ -23,9 +23,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tollgate_journal::JournalError;
+use tollgate_retry::Backoff;
 use tollgate_sink::{Position, Sink, SinkError};
 
-use super::backoff::Backoff;
 use super::cursor::Cursor;
 use super::sink_state::{Phase, SinkState};
 use super::source::Source;
@@ -77,18 +77,18 @@ impl Runner {
                         SinkError::Retry { after, .. } => after,
                         SinkError::Rebuild { .. } | SinkError::Reject { .. } => None,
                     };
-                    self.wait(asked.unwrap_or_else(|| backoff.next())).await;
+                    self.wait(asked.unwrap_or_else(|| backoff.next_wait())).await;
                     continue;
                 }
             };
             if !recovered {
-                self.wait(backoff.next()).await;
+                self.wait(backoff.next_wait()).await;
                 continue;
             }
             self.state.set_recovered();
             match self.deliver_all(&mut backoff).await {
                 LoopEnd::Stopped => break,
-                LoopEnd::Rebuild => self.wait(backoff.next()).await,
+                LoopEnd::Rebuild => self.wait(backoff.next_wait()).await,
             }
         }
         self.close().await;
@@ -128,7 +128,7 @@ impl Runner {
                 return LoopEnd::Stopped;
             }
             if !self.skip_if_asked().await {
-                self.wait(backoff.next()).await;
+                self.wait(backoff.next_wait()).await;
                 continue;
             }
             self.state.set_phase(Phase::Delivering);
@@ -140,13 +140,13 @@ impl Runner {
                 Ok(taken) => taken,
                 Err(JournalError::Trimmed { first, .. }) => {
                     if !self.skip(first, "the journal does not hold these positions any more").await {
-                        self.wait(backoff.next()).await;
+                        self.wait(backoff.next_wait()).await;
                     }
                     continue;
                 }
                 Err(error) => {
                     self.note("journal", &error.to_string());
-                    self.wait(backoff.next()).await;
+                    self.wait(backoff.next_wait()).await;
                     continue;
                 }
             };

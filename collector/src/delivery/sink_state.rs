@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tollgate_sink::Position;
 
-use crate::now_us;
+use tollgate_clock::now_us;
 
 /// What a runner is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

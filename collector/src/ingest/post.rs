@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tollgate_clock::now_us;
 use tollgate_journal::{AppendError, Entry};
 use tollgate_record::id::ProducerName;
 use tollgate_record::{Batch, DecodeLimits, decode};
@@ -26,7 +27,6 @@ use super::intake::{BatchOutcome, Intake, Submission};
 use super::refused::{RefusedPost, RefusedPosts};
 use crate::config::IngestConfig;
 use crate::metrics::{Metrics, PostOutcome};
-use crate::now_us;
 use crate::store::recent::memory_bytes;
 
 const PATH: &str = "/v1/batches";

@@ -1,7 +1,6 @@
 //! Connections: accepted, greeted, served, closed.
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +10,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tollgate_net::{Limit, Past};
 use tollgate_tls::{PeerCertificate, Rotating, Rotation};
 
 use super::body::Budget;
@@ -31,8 +29,6 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// A peer that is gone is noticed by a ping that is not answered.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// After an error of accept (as when file descriptors run out), before the next try.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`; then lets posts under way finish, and closes.
 pub(crate) async fn serve(
@@ -41,33 +37,17 @@ pub(crate) async fn serve(
     service: Arc<IngestService>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(service.config.connections_max));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
-            Some(_) = connections.join_next() => continue,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((slot, stream)) => {
-                let (acceptor, service, stop) = (acceptor(&tls), Arc::clone(&service), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, &acceptor, service, stop).await;
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_RETRY).await;
-            }
-        }
-    }
-    drop(listener);
-    let drained =
-        timeout(service.config.drain_timeout.duration(), async { while connections.join_next().await.is_some() {} });
-    if drained.await.is_err() {
-        tracing::warn!(connections = connections.len(), "posts did not finish in time");
+    let limit = Limit {
+        server: "ingest",
+        connections_max: service.config.connections_max,
+        // A proxy that is turned away comes again at once: it is better off in the backlog.
+        past: Past::Waits,
+        grace: service.config.drain_timeout.duration(),
+    };
+    let serve = |stream, stopping| connection(stream, acceptor(&tls), Arc::clone(&service), stopping);
+    let cut = tollgate_net::serve(listener, limit, stop.cancelled(), serve).await;
+    if cut > 0 {
+        tracing::warn!(connections = cut, "posts did not finish in time");
     }
 }
 
@@ -82,16 +62,6 @@ fn acceptor(tls: &Rotating<ServerConfig>) -> TlsAcceptor {
         }
     }
     TlsAcceptor::from(config)
-}
-
-/// A connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((slot, stream))
 }
 
 /// What is going on on a connection.
@@ -131,7 +101,7 @@ impl Drop for Post {
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, service: Arc<IngestService>, stop: CancellationToken) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<IngestService>, stop: CancellationToken) {
     // Small answers must not wait for each other.
     let _ = stream.set_nodelay(true);
     let handshake = timeout(service.config.handshake_timeout.duration(), acceptor.accept(stream));

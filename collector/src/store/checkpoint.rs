@@ -30,7 +30,7 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 }
 
 pub(crate) fn write(data: &Path, ledger: &Ledger) -> io::Result<()> {
-    durable_file::replace_past(&path(data), &encode(ledger), &[Point::LedgerStaged, Point::LedgerRenamed])
+    durable_file::replace_past(&path(data), &encode(ledger), [Point::LedgerStaged, Point::LedgerRenamed])
 }
 
 /// The ledger as it was checkpointed; `Err` if the file is there but is not a whole checkpoint.

@@ -77,7 +77,7 @@ impl CursorFile {
 
     pub(crate) fn write(&self, position: u64) -> io::Result<()> {
         let points = [Point::CursorStaged, Point::CursorRenamed];
-        durable_file::replace_past(&self.0, &encode_cursor(position), &points)
+        durable_file::replace_past(&self.0, &encode_cursor(position), points)
     }
 }
 

@@ -1,35 +1,19 @@
-//! Small files that are replaced whole, so that a reader finds the old or the new one and never a part.
+//! Small files that are replaced whole ([`tollgate_storage::replace`]), and what else is asked of their folders.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use tollgate_failpoint::{Point, reach};
-
-/// Writes beside the file, syncs, renames over it, syncs the folder.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_past(path, bytes, &[])
-}
+use tollgate_storage::{Replacement, Step};
+pub(crate) use tollgate_storage::{replace, sync_parent};
 
 /// As [`replace`], past places where a test may end it: once the new file is synced, and once it has its name.
-pub(crate) fn replace_past(path: &Path, bytes: &[u8], points: &[Point]) -> io::Result<()> {
-    let past = |step: usize| points.get(step).map_or(Ok(()), |point| reach(*point));
-    let unborn = path.with_extension("new");
-    let mut file = File::create(&unborn)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    past(0)?;
-    fs::rename(&unborn, path)?;
-    past(1)?;
-    sync_parent(path)
-}
-
-/// Makes a file's entry in its folder durable.
-pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+pub(crate) fn replace_past(path: &Path, bytes: &[u8], [synced, renamed]: [Point; 2]) -> io::Result<()> {
+    Replacement::of(path).write_past(bytes, |step| match step {
+        Step::Synced => reach(synced),
+        Step::Renamed => reach(renamed),
+    })
 }
 
 /// Makes a folder if it is absent, and its entry durable.

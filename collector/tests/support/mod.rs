@@ -20,9 +20,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tollgate_collector::{CollectorConfig, IngestConfig, IngestTls, JournalConfig, Parts, Running, StartError, start};
 use tollgate_config::{ByteSize, ConfigDuration, ConfigPath};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::{BatchBuilder, BatchHeader, Record, SealLimits, SealedBatch};
 use tollgate_sink::{Delivery, LiveObserver, Position, Sink, SinkError};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 /// No wait in a test is expected to come near this.
 pub const LONG: Duration = Duration::from_secs(60);

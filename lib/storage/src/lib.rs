@@ -1,14 +1,23 @@
-//! The few things that the journal and the proxy's spool ask of a file system, so that tests can put one in its place
-//! that loses unsynced writes, runs full, fails and flips bits.
+//! Durable files: the interface that the journal and the proxy's spool have to a file system, and files that are replaced
+//! whole.
 //!
-//! [`Folder`] is the real one. `simulated::Disk` (feature `simulated`, for tests) is the other: it keeps apart what a
-//! read sees and what a power cut leaves, down to sectors and to the order of changes in a folder. It is our own, as
-//! what it must get right is what a failed fsync leaves behind (pages that are clean in memory and on no disk, see
-//! <https://lwn.net/Articles/752063/>), and as it must serve plain threads: turmoil-fs stands in for `std::fs` within
-//! turmoil's single-threaded simulation.
+//! * [`Storage`] is the interface. [`Folder`] is the real file system. `simulated::Disk` (feature `simulated`, for tests)
+//!   loses unsynced writes, runs full, fails and flips bits.
+//! * [`create_whole`] and [`publish`] give a `Storage` a file whole or not at all.
+//! * [`replace`] does the same for one path of the real file system, outside of any `Storage`.
+//!
+//! The simulated disk keeps apart what a read sees and what a power cut leaves, down to sectors and to the order of changes
+//! in a folder. It is our own for two reasons: it models what a failed fsync leaves behind (pages that are clean in memory
+//! and on no disk, see <https://lwn.net/Articles/752063/>), and it serves plain threads, while turmoil-fs stands in for
+//! `std::fs` within turmoil's single-threaded simulation only.
 
+mod publish;
+mod replacement;
 #[cfg(feature = "simulated")]
 pub mod simulated;
+
+pub use publish::{create_whole, publish};
+pub use replacement::{Replacement, Step, replace, sync_parent};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -9,7 +9,7 @@
 //! * [`PeerCertificate`] is what a record says about a certificate; [`handshake_failure_reason`] is what it says about
 //!   a handshake that failed.
 //! * [`Rotating`] follows the files of a configuration, so that certificates change without a restart.
-//! * [`demo_ca`] makes certificates for tests and for the demo.
+//! * `TlsStream` (feature `stream`) is the server's end of a connection, with buffers only while something is in them.
 //!
 //! Two defaults of rustls are traps, and are handled here. A server configuration resumes nothing past its cache of
 //! 256 sessions: [`server`] gives it a ticketer. And a ticketer shared between configurations lets a session that was
@@ -19,7 +19,6 @@ use std::sync::OnceLock;
 
 mod certificates;
 mod client;
-pub mod demo_ca;
 mod error;
 mod failure;
 mod identity;
@@ -31,6 +30,8 @@ mod revocation;
 mod roots;
 mod rotation;
 mod server;
+#[cfg(feature = "stream")]
+mod tls_stream;
 
 pub use certificates::Certificates;
 pub use client::{ClientPolicy, ServerVerify, client};
@@ -43,6 +44,8 @@ pub use revocation::Revocation;
 pub use roots::Roots;
 pub use rotation::{Rotating, Rotation};
 pub use server::{ClientAuth, TlsVersions, server, server_with};
+#[cfg(feature = "stream")]
+pub use tls_stream::TlsStream;
 
 /// Makes aws-lc-rs the process's TLS provider. It can be called any number of times.
 ///

@@ -110,7 +110,7 @@ fn contents(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, TlsError> {
 mod tests {
     use super::*;
     use crate::Identity;
-    use crate::demo_ca::{DemoCa, Lifetime};
+    use tollgate_demo_ca::{DemoCa, Lifetime};
 
     fn look(rotating: &Rotating<Identity>) -> Rotation {
         rotating.look(&mut rotating.state.lock().unwrap())

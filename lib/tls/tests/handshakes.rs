@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig};
 use shake::{send, shake};
-use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
+use tollgate_demo_ca::{DemoCa, Issued, Lifetime};
 use tollgate_tls::{
     Certificates, ClientAuth, ClientPolicy, Identity, Revocation, Roots, ServerNames, ServerVerify, TlsVersions,
     client, handshake_failure_reason, server, server_with,

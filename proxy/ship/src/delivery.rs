@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::StatusCode;
-use rand::Rng;
+use tollgate_clock::now_us;
 use tollgate_record::vocabulary::GapReason;
+use tollgate_retry::Backoff;
 
 use crate::batch_file::BatchName;
 use crate::link::PostOutcome;
-use crate::now_us;
 use crate::quarantine::RefusalNote;
 use crate::ring::HeldBatch;
 use crate::shipper::{Shared, blocking};
@@ -44,7 +44,7 @@ impl Shared {
                 None => return,
             },
         };
-        let mut wait = self.backoff.0;
+        let mut backoff = Backoff::new(self.backoff.0, self.backoff.1);
         loop {
             let began = Instant::now();
             let outcome = tokio::select! {
@@ -60,12 +60,11 @@ impl Shared {
                     self.metrics.ship_errors.with_label_values(&[cause]).inc();
                     let ending = self.finish.is_cancelled();
                     let wait_max = if ending { self.backoff.0 } else { self.backoff.1 };
-                    let jittered = wait.min(wait_max).mul_f64(rand::rng().random_range(0.5..1.0));
-                    wait = (wait * 2).min(wait_max);
+                    let wait = backoff.next_wait_within(wait_max);
                     // A process that ends cannot obey a long Retry-After: the deadline of its end comes first.
                     let asked = after.map(|after| if ending { after.min(wait_max) } else { after });
                     tokio::select! {
-                        () = tokio::time::sleep(asked.unwrap_or(jittered)) => {}
+                        () = tokio::time::sleep(asked.unwrap_or(wait)) => {}
                         () = self.finish.cancelled(), if !ending => {}
                         () = self.stop.cancelled() => return self.hand_back(batch),
                     }

@@ -28,8 +28,6 @@ mod shipper;
 mod spill;
 mod spool;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 #[cfg(any(test, fuzzing))]
 pub use batch_file::promises;
 pub use batch_file::{BatchName, ReadError};
@@ -42,7 +40,3 @@ pub use ring::Ring;
 pub use sealer::{SealQueue, Sealer};
 pub use shipper::{Shipper, StartError};
 pub use spool::SpoolLimits;
-
-fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-}

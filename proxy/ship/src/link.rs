@@ -8,7 +8,7 @@
 //! A connection is used for `connection_age_max`. A new one is made with the certificates that the files hold by then.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
@@ -21,6 +21,7 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
+use tollgate_retry::retry_after;
 use tollgate_tls::Rotation;
 
 use crate::{Collector, LinkOptions};
@@ -263,8 +264,8 @@ async fn connect(collector: &Collector, tls: &Arc<ClientConfig>) -> Result<SendR
 async fn answer_of(response: Response<Incoming>) -> PostOutcome {
     let status = response.status();
     let after = || {
-        let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+        let asked = retry_after(response.headers().get(RETRY_AFTER)?, SystemTime::now())?;
+        Some(asked.min(RETRY_AFTER_MAX))
     };
     match status.as_u16() {
         200..=299 => PostOutcome::Acknowledged,

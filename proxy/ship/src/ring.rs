@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tollgate_clock::now_us;
 use tollgate_record::runs::{Run, Runs};
 use tollgate_record::vocabulary::GapReason;
 use tollgate_record::{BatchHeader, Gap, SealedBatch};
 
-use crate::{ShipMetrics, ShipOptions, now_us};
+use crate::{ShipMetrics, ShipOptions};
 
 /// Gaps of one worker that wait to be reported; contiguous gaps are one. Past this bound the oldest are dropped, and the
 /// audit reports their records as missing.

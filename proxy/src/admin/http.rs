@@ -18,9 +18,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tollgate_clock::now_us;
+use tollgate_net::{Limit, Past};
 use tollgate_proxy_ship::Ring;
 use tollgate_telemetry::LogError;
 
@@ -28,11 +30,10 @@ use crate::admin::upstreams_view;
 use crate::metrics::Metrics;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
 use crate::socket::Watched;
-use crate::task::clock::now_us;
 use crate::transaction::{LiveTransaction, scrub_path};
 
-/// Connections at one time.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at one time; they end with the process.
+const LIMIT: Limit = Limit { server: "admin", connections_max: 64, past: Past::Closes, grace: Duration::ZERO };
 /// Time for a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a request body.
@@ -80,28 +81,19 @@ impl Admin {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener)?;
-            let (admin, places) = (Arc::new(self), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-            loop {
-                let accepted = tokio::select! {
-                    accepted = listener.accept() => accepted,
-                    () = stop.cancelled() => return Ok(()),
-                };
-                let (Ok((stream, _)), Ok(place)) = (accepted, places.clone().try_acquire_owned()) else {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                };
-                let admin = admin.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(|request| admin.answer(request));
-                    let mut builder = http1::Builder::new();
-                    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                    // The result is dropped: a scraper that hangs up is no error of the proxy's.
-                    let stream = Watched::new(stream, Arc::default(), Instant::now(), Some(WRITE_TIMEOUT));
-                    let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
-                    drop(place);
-                });
-            }
+            let admin = Arc::new(self);
+            tollgate_net::serve(listener, LIMIT, stop.cancelled(), |stream, _| admin.clone().connection(stream)).await;
+            Ok(())
         })
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let service = service_fn(|request| self.answer(request));
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        // A scraper that hangs up is its own affair.
+        let stream = Watched::new(stream, Arc::default(), Instant::now(), Some(WRITE_TIMEOUT));
+        let _ended = builder.serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

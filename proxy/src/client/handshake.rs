@@ -7,12 +7,11 @@ use rustls::server::{Acceptor, UnbufferedServerConnection};
 use rustls::{CertificateError, CommonState, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tollgate_clock::now_us;
 use tollgate_proxy_config::ClientCertFields;
 use tollgate_proxy_http::client_cert;
-use tollgate_tls::{PeerCertificate, ServerNames, ServerPolicy};
+use tollgate_tls::{PeerCertificate, ServerNames, ServerPolicy, TlsStream};
 
-use crate::client::tls_stream::TlsStream;
-use crate::task::clock::now_us;
 use crate::transaction::TlsFacts;
 
 /// Room for a read of the client's hello, which has a few hundred bytes most of the time.

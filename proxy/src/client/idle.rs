@@ -39,8 +39,8 @@ use hyper::rt::{Sleep, Timer};
 use slab::Slab;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tollgate_tls::TlsStream;
 
-use crate::client::tls_stream::TlsStream;
 use crate::socket::Watched;
 use crate::task::cancel::{Cancelled, Shutdown};
 use crate::task::timer::{Deadline, DeadlineTimer};

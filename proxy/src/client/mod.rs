@@ -9,7 +9,6 @@ mod idle;
 mod protocols;
 mod proxy_header;
 mod server;
-mod tls_stream;
 
 pub use clients::Clients;
 pub use server::Server;

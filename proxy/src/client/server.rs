@@ -13,13 +13,12 @@ use tollgate_proxy_http::forwarding;
 use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
 use tollgate_proxy_http::quota::Admitted;
 use tollgate_record::vocabulary::ClientIpSource;
-use tollgate_tls::ServerNames;
+use tollgate_tls::{ServerNames, TlsStream};
 
 use crate::client::clients::Clients;
 use crate::client::handshake;
 use crate::client::idle::ActiveConnections;
 use crate::client::proxy_header::receive;
-use crate::client::tls_stream::TlsStream;
 use crate::socket::{IoFacts, Watched};
 use crate::task::cancel::Abort;
 use crate::transaction::{ConnectionFacts, Counted, TlsFacts};

@@ -1,7 +1,5 @@
 //! Compiles TLS towards clients.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use tollgate_config::{ConfigPath, Diagnostics, Spanned};
 use tollgate_proxy_config::{ClientAuth, ClientCrl, CrlGap, ListenerTls, TlsVersion};
 use tollgate_tls::{Certificates, Revocation, Roots, ServerNames, TlsVersions};
@@ -96,7 +94,7 @@ fn revocation(crl: &ClientCrl, place: &Spanned<String>, problems: &mut Diagnosti
         Some(first) => noted(first, loaded, problems),
         None => noted(place, loaded, problems),
     }?;
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let now_s = tollgate_clock::now_us() / 1_000_000;
     if revocation.next_update_s().is_some_and(|due| due < now_s) {
         let file = revocation.file().display();
         tracing::warn!(%file, "a revocation list should have been renewed; fetch a new one");

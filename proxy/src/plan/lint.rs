@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
+use tollgate_clock::now_us;
 use tollgate_config::{ConfigError, Diagnostic, Diagnostics, Loaded, Spanned};
 use tollgate_proxy_config::{ClientAuth, KeyPair, ProxyConfig};
 use tollgate_tls::Identity;
 
 use super::RuntimeConfig;
-use crate::task::clock::now_us;
 
 /// Time before its end in which a certificate is worth a warning.
 const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);

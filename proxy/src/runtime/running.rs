@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tollgate_clock::now_us;
 use tollgate_proxy_ship::{self as ship, Ring, Sealer, Shipper};
 
 use crate::admin::Admin;
@@ -18,7 +19,6 @@ use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
 use crate::runtime::sockets::{InheritedSockets, SocketError};
 use crate::runtime::worker::{self, DRAIN_POLL};
 use crate::task::cancel::Shutdown;
-use crate::task::clock::now_us;
 use crate::upstream::health::active;
 
 /// Queries for transactions in flight that wait for a worker.

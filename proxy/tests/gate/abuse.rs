@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde_json::json;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_proxy::plan::RuntimeConfig;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
 use crate::reload::{admin, keepalive_get};

@@ -1,7 +1,7 @@
 //! Client certificates by server name, with openssl and curl as clients.
 
 use serde_json::{Value, json};
-use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
+use tollgate_demo_ca::{DemoCa, Issued, Lifetime};
 
 use crate::collector::Collector;
 use crate::programs::{curl, s_client};

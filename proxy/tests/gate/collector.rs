@@ -14,8 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::{DecodeLimits, decode};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, PeerCertificate, Roots, TlsVersions};
 
 /// What the double got, and what it answers.

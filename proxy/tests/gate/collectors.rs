@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 
 use crate::collector::Collector;
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, get_text};

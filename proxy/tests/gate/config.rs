@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_proxy::plan::RuntimeConfig;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 const GOOD: &str = r#"node_id: gate-1
 listeners:

@@ -95,8 +95,8 @@ fn check_warns_of_what_is_hardly_meant() {
     let dir = folder();
     let (status, out, _) = run(&["check", "."], dir.path());
     assert!(status == Some(0) && out.contains("ok, revision") && !out.contains("warning"), "{out}");
-    let ca = tollgate_tls::demo_ca::DemoCa::open(&dir.path().join("tls")).unwrap();
-    ca.server("gate", &["a"], tollgate_tls::demo_ca::Lifetime::days(3)).unwrap();
+    let ca = tollgate_demo_ca::DemoCa::open(&dir.path().join("tls")).unwrap();
+    ca.server("gate", &["a"], tollgate_demo_ca::Lifetime::days(3)).unwrap();
     let tls = "8080\", tls: {certificates: [{certificate: tls/gate.pem, key: tls/gate.key}]}}";
     edit(dir.path(), "proxy.yaml", "8080\"}", tls);
     edit(dir.path(), "apis/members.yaml", "routes:", "  - {name: idle, targets: [\"http://127.0.0.1:1\"]}\nroutes:");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
-use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
+use tollgate_demo_ca::{DemoCa, Issued, Lifetime};
 
 use crate::collector::Collector;
 use crate::programs::{run, s_client};

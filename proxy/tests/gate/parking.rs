@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::json;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, get_text};
 

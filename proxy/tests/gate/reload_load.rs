@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use http_body_util::{BodyExt, Empty};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 
 use crate::http2::{connect, read};
 use crate::reload::{admin, keepalive_get};

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use rustls::{ClientConnection, StreamOwned};
-use tollgate_tls::demo_ca::{DemoCa, Issued, Lifetime};
+use tollgate_demo_ca::{DemoCa, Issued, Lifetime};
 use tollgate_tls::{ClientPolicy, Roots, ServerVerify, TlsVersions};
 
 use crate::collector::Collector;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::{Running, start};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 use crate::collector::Collector;
 

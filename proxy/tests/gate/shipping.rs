@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tollgate_demo_ca::DemoCa;
 use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::quarantine::{self, QuarantineError};
-use tollgate_tls::demo_ca::DemoCa;
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row};
 use crate::upstream_rig::{Nobody, eventually};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::json;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, Identity, Roots, TlsVersions};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, read_request};

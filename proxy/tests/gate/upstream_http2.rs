@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use serde_json::json;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, read_until};

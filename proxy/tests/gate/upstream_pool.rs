@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use proptest::prelude::*;
 use serde_json::json;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_proxy::plan::RuntimeConfig;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, get_text, read_request};

@@ -17,16 +17,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use datafusion_postgres::pgwire::tokio::process_socket;
 use futures::future::BoxFuture;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, TcpStream};
+use tollgate_net::{Limit, Past};
 
 use crate::engine::Engine;
 use crate::service::{QueryService, RunningService};
 use handlers::PgHandlers;
-
-/// Wait after a failed accept (out of file descriptors), so that the server does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The PostgreSQL server.
 #[derive(Debug, Clone)]
@@ -49,41 +45,18 @@ impl QueryService for PgServer {
     async fn start(&self, engine: Arc<Engine>, shutdown: BoxFuture<'static, ()>) -> io::Result<RunningService> {
         let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
+        let connections_max = engine.limits().connections_max;
+        let limit = Limit { server: "PostgreSQL door", connections_max, past: Past::Closes, grace: Duration::ZERO };
+        let handlers = Arc::new(PgHandlers::new(engine));
         let served = tokio::spawn(async move {
-            tokio::select! {
-                () = shutdown => {}
-                () = accept(listener, engine) => {}
-            }
+            tollgate_net::serve(listener, limit, shutdown, |socket, _| connection(socket, handlers.clone())).await;
         });
         Ok(RunningService { name: self.name(), address, served })
     }
 }
 
-async fn accept(listener: TcpListener, engine: Arc<Engine>) {
-    let permits = Arc::new(Semaphore::new(engine.limits().connections_max));
-    let handlers = Arc::new(PgHandlers::new(engine));
-    // Dropped with this future, and with it every connection.
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::warn!(%error, "a connection to the PostgreSQL door could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
-            tracing::debug!("a connection to the PostgreSQL door is past the limit");
-            continue;
-        };
-        let handlers = handlers.clone();
-        connections.spawn(async move {
-            if let Err(error) = process_socket(socket, None, handlers).await {
-                tracing::debug!(%error, "a connection to the PostgreSQL door broke off");
-            }
-            drop(permit);
-        });
+async fn connection(socket: TcpStream, handlers: Arc<PgHandlers>) {
+    if let Err(error) = process_socket(socket, None, handlers).await {
+        tracing::debug!(%error, "a connection to the PostgreSQL door broke off");
     }
 }

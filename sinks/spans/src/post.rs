@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
+use tollgate_retry::retry_after;
 use tollgate_tls::{ClientPolicy, ServerVerify, TlsVersions};
 
 use crate::config::{Compression, SpansConfig};
@@ -111,7 +112,7 @@ impl Receiver {
     /// somebody to repair it, as nothing else could ever be taken either.
     async fn read(&self, response: Response<Incoming>) -> Answer {
         let (parts, body) = response.into_parts();
-        let after = parts.headers.get(RETRY_AFTER).and_then(|value| wait(value, SystemTime::now()));
+        let after = parts.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now()));
         let after = after.map(|after| after.min(self.retry_after_max));
         let media =
             parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -148,15 +149,6 @@ fn taken(media: &str, body: &[u8]) -> Answer {
     let answer = media.starts_with(PROTOBUF).then(|| ExportTraceServiceResponse::decode(body).ok()).flatten();
     let partial = answer.and_then(|answer| answer.partial_success).unwrap_or_default();
     Answer::Taken { refused: partial.rejected_spans.max(0).unsigned_abs(), reason: harmless(&partial.error_message) }
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn wait(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
 /// What the receiver says: a `google.rpc.Status`, whose second field is its message, or text.
@@ -204,22 +196,6 @@ impl fmt::Debug for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        for (text, seconds) in [
-            ("7", Some(7)),
-            (" 0 ", Some(0)),
-            ("Thu, 01 Jan 1970 00:17:10 GMT", Some(30)),
-            ("Thu, 01 Jan 1970 00:00:10 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            let value = HeaderValue::from_static(text);
-            assert_eq!(wait(&value, now), seconds.map(Duration::from_secs), "{text}");
-        }
-    }
 
     #[test]
     fn what_the_receiver_says_is_told_without_what_commands_a_terminal() {

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use tollgate_clock::now_us;
 use tollgate_record::{BatchBuilder, Record, SealLimits};
 use tollgate_tests::plausible::Facts;
 use tollgate_tests::post::{Answer, Poster, client_tls};
-use tollgate_tests::prober::{header, now_us};
+use tollgate_tests::prober::header;
 
 /// Records of one batch.
 pub const ROWS: usize = 4_096;
@@ -35,13 +36,13 @@ impl Maker {
     /// A producer that starts now.
     pub fn new() -> anyhow::Result<Self> {
         let limits = SealLimits { records_max: ROWS, bytes_max: usize::MAX, ..SealLimits::default() };
-        Ok(Self { builder: BatchBuilder::new(header(format!("edge-1/{:x}/0", now_us()?)), limits), next_seq: 1 })
+        Ok(Self { builder: BatchBuilder::new(header(format!("edge-1/{:x}/0", now_us())), limits), next_seq: 1 })
     }
 
     /// The next batches.
     pub fn make(&mut self, count: usize) -> anyhow::Result<Vec<Bytes>> {
         let mut batches = Vec::with_capacity(count);
-        let time_us = now_us()?;
+        let time_us = now_us();
         while batches.len() < count {
             for _ in 0..ROWS {
                 self.builder.append(&Record { time_us, ..Facts::of(self.next_seq).record() });

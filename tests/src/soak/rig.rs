@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_upstreams::{Behaviour, Upstream};
 
 use crate::certificates;

@@ -5,7 +5,6 @@ mod sources;
 mod when;
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use tollgate_audit::{Range, Report, Request, Scope, Sources, Topic, audit};
@@ -43,7 +42,7 @@ fn run(args: &AuditArgs) -> anyhow::Result<Report> {
 }
 
 fn range(args: &AuditArgs) -> anyhow::Result<Range> {
-    let now_us = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros() as i64;
+    let now_us = tollgate_clock::now_us();
     let since_us = match args.since.trim() {
         "all" => None,
         since => Some(when::moment(since, now_us).context("--since")?),

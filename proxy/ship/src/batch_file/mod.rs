@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tollgate_record::SealedBatch;
 use tollgate_record::id::{ProducerName, is_node_id};
-use tollgate_storage::{Storage, read_all};
+use tollgate_storage::{Storage, create_whole, read_all};
 
 /// Suffix of a batch file.
 pub const SUFFIX: &str = ".arrows.zst";
@@ -104,32 +104,7 @@ impl ReadError {
 /// # Errors
 /// The disk is full or fails; nothing is left under the final name then.
 pub fn put(storage: &dyn Storage, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = format!("{name}{UNFINISHED}");
-    let written = storage.create(&unfinished, bytes.len() as u64).and_then(|file| {
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()
-    });
-    if let Err(error) = written {
-        let _already_failing = storage.remove(&unfinished);
-        return Err(error);
-    }
-    publish(storage, &unfinished, name)
-}
-
-/// Gives a file its final name, durably.
-pub fn publish(storage: &dyn Storage, unfinished: &str, name: &str) -> io::Result<()> {
-    if let Err(error) = storage.rename(unfinished, name) {
-        let _already_failing = storage.remove(unfinished);
-        return Err(error);
-    }
-    storage.sync_dir(folder_of(name)).inspect_err(|_| {
-        // Nobody knows whether the name would survive. The caller writes the batch again, or counts it as lost.
-        let _already_failing = storage.remove(name);
-    })
-}
-
-fn folder_of(name: &str) -> &str {
-    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+    create_whole(storage, &format!("{name}{UNFINISHED}"), name, bytes.len() as u64, bytes).map(drop)
 }
 
 /// Reads a batch and checks its CRC. Blocks.

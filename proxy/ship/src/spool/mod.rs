@@ -212,7 +212,7 @@ pub fn write_last(storage: &dyn Storage, worker: usize, batch: &SealedBatch) -> 
         file.write_all_at(&batch.bytes, 0)?;
         file.truncate(bytes)?;
         file.sync_data()?;
-        batch_file::publish(storage, &reserve, &name.to_string())?;
+        tollgate_storage::publish(storage, &reserve, &name.to_string())?;
         Ok(SpoolFile { name, bytes })
     })
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use http::header::HeaderValue;
+use tollgate_clock::now_us;
 use tollgate_proxy_ship::{BatchWriter, Ring, SealQueue};
 use tollgate_record::columns::QUERY_BYTES_MAX;
 use tollgate_record::id::{ProducerName, RequestId, producer_tag};
@@ -25,7 +26,6 @@ use tollgate_record::{BatchHeader, Record, SealLimits};
 
 use crate::metrics::WorkerMetrics;
 use crate::plan::{RouteConfig, RuntimeConfig};
-use crate::task::clock::now_us;
 use crate::transaction::facts::Ending;
 use crate::transaction::{ConnectionFacts, Transaction, WorkerConfig};
 use crate::upstream::PeerAddr;

@@ -229,7 +229,7 @@ fn handshakes() -> Vec<Way> {
             provoke: || {
                 let gate = Gate::before(&begins(b""), "");
                 let stranger = tempfile::tempdir().unwrap();
-                let stranger = tollgate_tls::demo_ca::DemoCa::open(&stranger.path().join("tls")).unwrap();
+                let stranger = tollgate_demo_ca::DemoCa::open(&stranger.path().join("tls")).unwrap();
                 let config = tollgate_tls::client(Some(stranger.roots()), None, &["http/1.1"]).unwrap();
                 let mut connection = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
                 let mut stream = TcpStream::connect(gate.tls).unwrap();

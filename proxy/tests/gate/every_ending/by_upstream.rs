@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::vocabulary::{ErrorClass, Termination};
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 use tollgate_tls::{ClientAuth, TlsVersions};
 
 use super::{

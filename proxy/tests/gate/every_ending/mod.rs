@@ -22,8 +22,8 @@ use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde_json::{Value, json};
+use tollgate_demo_ca::DemoCa;
 use tollgate_record::vocabulary::{ErrorClass, ResponseSource, Termination};
-use tollgate_tls::demo_ca::DemoCa;
 
 use crate::collector::Collector;
 use crate::rig::{Gate, PATIENCE, Setup, Upstream, assert_row, read_request, read_until};

@@ -15,13 +15,13 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tollgate_config::{ByteSize, ConfigDuration};
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::json;
 use tollgate_sink::{Delivery, Sink, SinkError};
 use tollgate_sink_kafka::{
     Compression, HEADER_PRODUCER, HEADER_RECORD_VERSION, HEADER_REQUEST_ID, HEADER_SEQ, KafkaConfig, KafkaSink,
     Mechanism, SaslConfig, TlsConfig,
 };
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 use frames::{START_US, deliver_all, frames, frames_with, header};
 use server::{Kafka, Message, free_port};

@@ -6,11 +6,11 @@ use std::time::Duration;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tollgate_config::ConfigDuration;
+use tollgate_demo_ca::{DemoCa, Lifetime};
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 use tollgate_sink::{Delivery, Sink, SinkError};
 use tollgate_sink_spans::{Compression, Errors, FAILURES_BEFORE_REBUILD, SpansConfig, SpansSink};
 use tollgate_telemetry::exposition;
-use tollgate_tls::demo_ca::{DemoCa, Lifetime};
 
 use crate::receiver::Receiver;
 

@@ -91,7 +91,9 @@ impl TlsStream {
         Self { socket, session, incoming, plain, plain_read, outgoing, outgoing_written, peer_closed, failed, closing }
     }
 
+    /// Returns what the handshake has agreed on.
     #[must_use]
+    #[inline]
     pub fn session(&self) -> &CommonState {
         &self.session
     }

@@ -1,4 +1,4 @@
-//! A certificate authority for tests and for the demo. It guards nothing: its key lies beside its certificate.
+//! A certificate authority for tests, benchmarks and the demo. It guards nothing: its key lies beside its certificate.
 //!
 //! ```text
 //! DIR/ca.pem, ca.key          the authority itself
@@ -8,9 +8,9 @@
 //!
 //! Everything is made once and reused while it is valid. Keys are ECDSA P-256 in files of mode 0600; every file is
 //! written beside its place and renamed into it, so that no reader ever sees half of one.
+//!
+//! It is a crate of its own so that rcgen, which signs certificates, is compiled into no process that only checks them.
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,23 +19,25 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
+use tollgate_storage::Replacement;
+use tollgate_tls::{Identity, TlsError};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
-use crate::{Identity, TlsError, pem};
-
+/// A day.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Mode of a key's file, and of a certificate's.
+/// Permissions of a key's file.
 const KEY_MODE: u32 = 0o600;
+/// Permissions of a certificate's or a revocation list's file.
 const CERT_MODE: u32 = 0o644;
 
-/// Days that the authority itself is valid.
+/// Days for which the authority itself is valid.
 const CA_DAYS: u32 = 3_650;
 
-/// How long before now a certificate's life begins: clocks differ.
+/// A certificate is valid from so long before now: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
 
-/// Why the demo authority could not do it.
+/// Why the authority cannot issue.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoCaError {
     /// A file cannot be written.
@@ -46,37 +48,37 @@ pub enum DemoCaError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// Files that are there cannot be read back; delete the folder and they are made anew.
+    /// Files of an earlier run cannot be read back; once the folder is deleted, they are made again.
     #[error("{0}; delete the folder of the demo authority to start anew")]
     Load(#[from] TlsError),
-    /// A name is not possible, or the key cannot sign.
+    /// A name cannot stand in a certificate, or the key cannot sign.
     #[error("a certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
 }
 
-/// From when until when a certificate is valid.
+/// When a certificate is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
-    /// The beginning.
+    /// First moment.
     pub not_before: SystemTime,
-    /// The end.
+    /// Last moment.
     pub not_after: SystemTime,
 }
 
 impl Lifetime {
-    /// From an hour ago for this many days.
+    /// Begins an hour ago, and lasts this many days from now.
     pub fn days(days: u32) -> Self {
         let now = SystemTime::now();
         Self { not_before: now - CLOCK_SKEW, not_after: now + DAY * days }
     }
 
-    /// The day before yesterday: for tests of what is refused.
+    /// Ended yesterday: for tests of what is refused.
     pub fn expired() -> Self {
         let now = SystemTime::now();
         Self { not_before: now - 2 * DAY, not_after: now - DAY }
     }
 
-    /// From tomorrow: for tests of what is refused.
+    /// Begins tomorrow: for tests of what is refused.
     pub fn not_yet() -> Self {
         let now = SystemTime::now();
         Self { not_before: now + DAY, not_after: now + 2 * DAY }
@@ -88,7 +90,7 @@ impl Lifetime {
     }
 }
 
-/// The files of something issued.
+/// The files of an issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The certificate, PEM.
@@ -98,7 +100,7 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Loads it.
+    /// Loads the certificate with its key.
     ///
     /// # Errors
     /// As for [`Identity::load`].
@@ -117,7 +119,7 @@ pub struct DemoCa {
 }
 
 impl DemoCa {
-    /// Opens the authority in `dir`, or makes it. Its name ends in a part of its key's fingerprint, so that two
+    /// Opens the authority in `dir`, or makes one. Its name ends in a part of its key's fingerprint, so that two
     /// authorities are never mistaken for each other.
     ///
     /// # Errors
@@ -128,32 +130,33 @@ impl DemoCa {
         if !(files.cert.is_file() && files.key.is_file()) {
             make_authority(&files)?;
         }
-        files.identity()?;
-        let certificate = pem::certificates(&files.cert, &pem::read(&files.cert)?)?.swap_remove(0);
-        let key = KeyPair::from_pem(&String::from_utf8_lossy(&pem::read(&files.key)?))?;
-        let key_identifier = facts(&certificate).subject_key;
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
+        let identity = files.identity()?;
+        let certificate = &identity.certified_key().cert[0];
+        let pem =
+            std::fs::read_to_string(&files.key).map_err(|source| TlsError::Read { file: files.key.clone(), source })?;
+        let key_identifier = facts(certificate).subject_key;
+        let issuer = Issuer::from_ca_cert_der(certificate, KeyPair::from_pem(&pem)?)?;
         Ok(Self { dir: dir.to_owned(), roots: files.cert, issuer, key_identifier })
     }
 
-    /// The bundle that trusts this authority, PEM.
+    /// Returns the file of the bundle that trusts this authority, PEM.
     pub fn roots(&self) -> &Path {
         &self.roots
     }
 
-    /// A server's certificate for these DNS names and addresses, in `NAME.pem` and `NAME.key`.
+    /// Issues a server's certificate for these DNS names and addresses, in `NAME.pem` and `NAME.key`.
     ///
     /// # Errors
-    /// A name is not possible, or the folder cannot be written.
+    /// A name cannot stand in a certificate, or the folder cannot be written.
     pub fn server(&self, name: &str, hosts: &[&str], lifetime: Lifetime) -> Result<Issued, DemoCaError> {
         let common_name = hosts.first().copied().unwrap_or(name);
         self.issue(name, common_name, hosts, ExtendedKeyUsagePurpose::ServerAuth, lifetime)
     }
 
-    /// A client's certificate with this common name and these DNS names, in `NAME.pem` and `NAME.key`.
+    /// Issues a client's certificate with this common name and these DNS names, in `NAME.pem` and `NAME.key`.
     ///
     /// # Errors
-    /// A name is not possible, or the folder cannot be written.
+    /// A name cannot stand in a certificate, or the folder cannot be written.
     pub fn client(
         &self,
         name: &str,
@@ -164,15 +167,15 @@ impl DemoCa {
         self.issue(name, common_name, dns_names, ExtendedKeyUsagePurpose::ClientAuth, lifetime)
     }
 
-    /// A revocation list of these certificates, in `NAME.crl`, which is written anew each time.
+    /// Issues a revocation list of these certificates, in `NAME.crl`; an older list of that name is replaced.
     ///
     /// # Errors
     /// A certificate cannot be read, or the folder cannot be written.
     pub fn revoke(&self, name: &str, revoked: &[&Issued], lifetime: Lifetime) -> Result<PathBuf, DemoCaError> {
         let revoked_cert = |issued: &&Issued| -> Result<RevokedCertParams, DemoCaError> {
-            let der = pem::certificates(&issued.cert, &pem::read(&issued.cert)?)?.swap_remove(0);
-            let serial =
-                X509Certificate::from_der(&der).map(|(_, x509)| x509.raw_serial().to_vec()).unwrap_or_default();
+            let identity = issued.identity()?;
+            let der = &identity.certified_key().cert[0];
+            let serial = X509Certificate::from_der(der).map(|(_, x509)| x509.raw_serial().to_vec()).unwrap_or_default();
             Ok(RevokedCertParams {
                 serial_number: SerialNumber::from(serial),
                 revocation_time: lifetime.not_before.into(),
@@ -222,7 +225,7 @@ impl DemoCa {
         Ok(files)
     }
 
-    /// Whether what is there is what would be made: by this authority, for these names, valid, with its key.
+    /// Returns whether the files hold what would be issued: by this authority, for these names, valid, with their key.
     fn still_good(&self, files: &Issued, common_name: &str, names: &[&str], usage: &ExtendedKeyUsagePurpose) -> bool {
         let Ok(identity) = files.identity() else { return false };
         let Ok(der) = identity.certified_key().end_entity_cert() else { return false };
@@ -251,7 +254,7 @@ fn make_authority(files: &Issued) -> Result<(), DemoCaError> {
     write(&files.cert, &certificate.pem(), CERT_MODE)
 }
 
-/// What decides whether a certificate can be reused.
+/// The facts of a certificate that decide whether it can be reused.
 #[derive(Default)]
 struct Facts {
     names: Vec<String>,
@@ -291,14 +294,8 @@ fn general_name(name: &GeneralName<'_>) -> String {
     }
 }
 
-/// Writes beside, syncs, renames. The temporary file has its mode from its creation on.
+/// Replaces a file. Processes that open one authority at the same time write under names of their own.
 fn write(file: &Path, text: &str, mode: u32) -> Result<(), DemoCaError> {
     let failed = |source| DemoCaError::Write { file: file.to_owned(), source };
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let permissions = std::fs::Permissions::from_mode(mode);
-    let mut beside = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).map_err(failed)?;
-    beside.write_all(text.as_bytes()).map_err(failed)?;
-    beside.as_file().sync_all().map_err(failed)?;
-    beside.persist(file).map_err(|error| failed(error.error))?;
-    Ok(())
+    Replacement::of(file).by_many_processes().mode(mode).write(text.as_bytes()).map_err(failed)
 }
