@@ -59,7 +59,7 @@ impl DeadLetters {
         self.of_sink(sink).and_then(|by| by.get(producer)).cloned().unwrap_or_default()
     }
 
-    /// What a reader should know of them.
+    /// What they mean for the verdicts, one sentence each.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for (sink, by) in &self.by_sink {

@@ -9,8 +9,7 @@
 //! [`audit`] gathers the [`Evidence`]; [`judge`] turns it into a [`Report`] and reads nothing. The evidence rests on
 //! (producer, seq) alone: docs/audit.md says what that can prove and what it cannot.
 //!
-//! The crate has no HTTP client and no Kafka client: whoever runs an audit passes them in behind [`Table`], [`StatusPage`] and
-//! [`Topic`]. So it needs neither DataFusion nor librdkafka, whose build takes longer than everything here, and its tests
+//! The crate has no HTTP client and no Kafka client: its caller passes them in behind [`Table`], [`StatusPage`] and [`Topic`]. So it needs neither DataFusion nor librdkafka, whose build takes longer than everything here, and its tests
 //! hand it data. The command line implements the three: it has an HTTP client for its other commands, and it links the Kafka
 //! sink anyway, which knows the headers that it writes.
 //!

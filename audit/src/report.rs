@@ -1,4 +1,4 @@
-//! From the evidence to the report: verdicts on all producers, their sums, and what a reader should know besides.
+//! From the evidence to the report: the verdicts on all producers, their sums, and notes.
 
 use serde::Serialize;
 use tollgate_record::id::ProducerName;
@@ -24,7 +24,7 @@ pub struct Report {
     pub totals: Totals,
     /// The verdicts; producers with something missing or doubled come first.
     pub producers: Vec<Verdict>,
-    /// What a reader should know besides.
+    /// What limits the verdicts, one sentence each.
     pub notes: Vec<String>,
     /// What reading the table cost.
     pub read: Cost,

@@ -17,7 +17,7 @@ pub trait StatusPage {
     /// Where it is.
     fn address(&self) -> &str;
 
-    /// Whether somebody named that address: then an audit without the page is none.
+    /// Whether the address was named on the command line: then the audit fails without the page.
     fn is_required(&self) -> bool;
 
     /// Reads the page.
@@ -56,8 +56,8 @@ struct Sink {
 }
 
 impl Status {
-    /// Reads the page. Nobody need run the collector where its table is audited: unless its address was given, its silence is a
-    /// note and no error.
+    /// Reads the page. The table may be audited where its collector does not run: unless the address was named, its silence
+    /// is a note and no error.
     pub(crate) fn read(page: &dyn StatusPage) -> Result<Self, AuditError> {
         match page.read() {
             Ok(status) => Ok(status),
@@ -84,7 +84,7 @@ impl Status {
         caught_up(sink, || page.read(), is_late).map(|is_there| !is_there).map_err(AuditError::Source)
     }
 
-    /// What a reader should know of it.
+    /// What it means for the verdicts, one sentence each.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.unread.iter().cloned().collect();
         if let Some(Journal { quarantined: runs @ 1.., .. }) = self.journal {

@@ -56,7 +56,7 @@ impl CountedRuns {
     }
 }
 
-/// Numbers that are not where they belong, but in files of which somebody knows.
+/// Numbers whose records are not in the table, but in a folder that was named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SetAside {
     /// The folder, and why they are there.

@@ -1,4 +1,4 @@
-//! Why a collector does not start.
+//! The errors of a start.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What the collector counts. Names and sentences are in `tollgate_telemetry`.
+//! The collector's metrics. Their names and help texts are in `tollgate_telemetry`.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl Observer for Metrics {
     }
 
     fn damaged(&self, damage: &Damage) {
-        // Without a good header nobody knows how many frames a run held; at least one.
+        // Without a good header it is unknown how many frames a damaged run held: at least one.
         let frames = damage.positions.end.saturating_sub(damage.positions.start).max(1);
         self.quarantined.inc_by(frames);
     }

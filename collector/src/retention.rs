@@ -25,9 +25,9 @@ pub(crate) struct Retention {
     pub committed: Arc<Committed>,
     pub sinks: Vec<Arc<SinkState>>,
     pub data: PathBuf,
-    /// Sinks that pass frames over rather than fill the journal.
+    /// Sinks that pass over frames rather than fill the journal.
     pub skipping: Vec<String>,
-    /// From here on they do.
+    /// The journal's bytes from which on they do.
     pub pressure_bytes: u64,
     pub remember: Duration,
 }
@@ -41,13 +41,13 @@ impl Retention {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            // What nobody needs goes first: a sink passes frames over only if that was not enough.
+            // Frames that every sink has go first: a sink passes over frames only if that was not enough.
             self.trim().await;
             self.relieve();
         }
     }
 
-    /// First position that somebody still needs.
+    /// First position that a sink or the hot rows still need.
     fn needed_from(&self) -> Position {
         let committed = self.committed.last.borrow().map_or(0, |last| last + 1);
         let tail = self.committed.tail.as_ref().map(|tail| tail.needs_from());
@@ -87,7 +87,7 @@ impl Retention {
         }
     }
 
-    /// Stores which batches are known.
+    /// Stores the ledger, without producers that were silent for too long.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
         let remember_us = i64::try_from(self.remember.as_micros()).unwrap_or(i64::MAX);
         checkpoint::write(&self.data, &self.intake.ledger(now_us().saturating_sub(remember_us)))

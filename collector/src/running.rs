@@ -51,7 +51,7 @@ impl Running {
         self.overview.set_stage(Stage::Stopping);
         self.stop.ingest.cancel();
         while self.ingest.join_next().await.is_some() {}
-        // The intake's queue ends with the last post: what is in it is stored.
+        // The intake's tasks end once the last post has gone and their queues are empty: what was queued is stored.
         let settled = timeout(ABORT_GRACE, async { while self.intake.join_next().await.is_some() {} }).await;
         if settled.is_err() {
             self.intake.shutdown().await;

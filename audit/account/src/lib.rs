@@ -7,8 +7,8 @@
 //!                           41..42: numbers that nothing accounts for
 //! ```
 //! The queries offer it to SQL (`seq_account` and its companions), `tollgate audit` judges it: both are made of this crate, and
-//! so agree. An [`Account`] keeps no number by itself; a day of a producer that lost nothing is one run. [`Numbers`] is for
-//! whoever meets the numbers in any order, one at a time: a bitmap, in which a full stretch of 65,536 costs a few bytes.
+//! so agree. An [`Account`] keeps no number by itself; a day of a producer that lost nothing is one run. [`Numbers`]
+//! collects numbers that come in any order: a bitmap, in which a full stretch of 65,536 costs a few bytes.
 //!
 //! The crate knows Arrow for the form of an account in an answer, and nothing of SQL, HTTP or files.
 

@@ -11,7 +11,7 @@ use tollgate_telemetry::init_logging;
 use crate::args::{CollectorArgs, ConfigAction};
 use crate::exit::USAGE;
 
-/// What is logged unless TOLLGATE_LOG says otherwise: Delta's crates tell of every snapshot.
+/// The log levels unless TOLLGATE_LOG sets others. Delta's crates log every snapshot at `info`.
 const LOG_LEVELS: &str = "info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn";
 
 /// Runs the command.
@@ -45,7 +45,8 @@ fn run(args: &CollectorArgs, file: CollectorFile) -> anyhow::Result<()> {
             }
             service = start(file) => service?,
         };
-        // From here on batches are acknowledged: whatever comes, they are brought to their sinks.
+        // From here on batches are acknowledged, and must reach their sinks: the stop below runs also if the query servers do not
+        // start.
         let opened = service.open_queries().await;
         if opened.is_ok() {
             service.log_endpoints();

@@ -30,7 +30,7 @@ pub fn main(args: &JournalArgs) -> anyhow::Result<ExitCode> {
     exit::or_usage(done)
 }
 
-/// Where a sink is.
+/// How far a sink has got.
 struct Cursor {
     sink: String,
     /// Next position to deliver; `None` if the file is damaged.
@@ -46,7 +46,7 @@ fn cursors(dir: &Path) -> anyhow::Result<Vec<Cursor>> {
     for entry in entries {
         let path = entry?.path();
         let Some(sink) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".cursor")) else { continue };
-        // Replaced by renaming: what is read is whole.
+        // The collector replaces the file by a rename: a reader finds the old or the new one, never a part.
         let bytes = std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
         cursors.push(Cursor { sink: sink.to_owned(), next: decode_cursor(&bytes) });
     }
@@ -57,7 +57,7 @@ fn cursors(dir: &Path) -> anyhow::Result<Vec<Cursor>> {
 fn ls(args: &JournalLsArgs) -> anyhow::Result<ExitCode> {
     let dir = args.journal.dir.as_path();
     journal_folder(dir)?;
-    // First the cursors: what is appended meanwhile then shows as lag, never as a cursor past the end.
+    // The cursors first: frames appended meanwhile then show as lag, never as a cursor past the end.
     let cursors = cursors(dir)?;
     let segments = offline::ls(dir)?;
     let end = segments.last().map_or(0, |segment| segment.positions.end);

@@ -29,7 +29,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Creates the folder and what is missing in it.
+    /// Creates the folder, and the certificates that are missing or expired.
     pub fn prepare(dir: &Path) -> anyhow::Result<Self> {
         let unusable = || format!("{} cannot be used; choose another folder with --dir", dir.display());
         std::fs::create_dir_all(dir).with_context(unusable)?;

@@ -86,7 +86,7 @@ pub async fn run(target: Target, rate: u32, stop: CancellationToken) {
         let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
         let target = target.clone();
         let visit = stop.clone().run_until_cancelled_owned(async move {
-            // How a visit ends is in the proxy's records; here there is nobody to tell.
+            // How a visit ends is in the proxy's records, where the demo's user looks for it.
             let _ = tokio::time::timeout(VISIT_TIME_MAX, visit(&target, pick())).await;
             drop(permit);
         });

@@ -116,7 +116,7 @@ async fn open_spans(
     Ok(())
 }
 
-/// What every section can be asked: what is wrong with it, by key.
+/// How every section is checked.
 trait Section {
     fn problems(&self) -> Vec<Diagnostic>;
 }

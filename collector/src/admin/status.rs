@@ -1,4 +1,4 @@
-//! What the collector says of itself.
+//! The state of the collector, as the pages show it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::store::committed::Committed;
 use crate::store::restart_report::RestartReport;
 
-/// Where in its life the collector is.
+/// The stage of the collector's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stage {
@@ -32,7 +32,7 @@ pub(crate) struct Opened {
     pub restart: RestartReport,
 }
 
-/// Behind the admin address.
+/// Everything that the pages read.
 pub(crate) struct Overview {
     pub registry: Registry,
     pub metrics: Metrics,

@@ -21,9 +21,9 @@ pub struct IngestConfig {
     /// Address that proxies post to.
     #[serde(default = "IngestConfig::address")]
     pub address: SocketAddr,
-    /// Certificates. There is no ingest without them.
+    /// Certificates; required.
     pub tls: IngestTls,
-    /// Largest body of one post; larger ones are answered 413 as soon as that shows.
+    /// Largest body of one post. A larger one is answered 413 as soon as its size is known.
     #[serde(default = "IngestConfig::batch_bytes_max")]
     pub batch_bytes_max: ByteSize,
     /// Largest batch after decompression.
@@ -38,8 +38,8 @@ pub struct IngestConfig {
     /// Posts under way on one connection.
     #[serde(default = "IngestConfig::posts_max")]
     pub posts_max: u32,
-    /// Bytes of bodies and of decoded batches held at once until they are stored, over all connections; past it posts
-    /// are answered 503. One connection may hold a quarter of it.
+    /// Bytes of bodies and decoded batches that all connections together hold until they are stored. Past it posts are
+    /// answered 503. One connection may hold a quarter of it.
     #[serde(default = "IngestConfig::inflight_bytes_max")]
     pub inflight_bytes_max: ByteSize,
     /// Batches decoded at once, each on a thread of its own.
@@ -54,8 +54,8 @@ pub struct IngestConfig {
     /// A connection without a post for this long is closed.
     #[serde(default = "IngestConfig::idle_timeout")]
     pub idle_timeout: ConfigDuration,
-    /// A connection older than this is closed once its posts are answered, so that the next one is made with the
-    /// certificates of that moment.
+    /// A connection older than this is closed once its posts are answered. The next one is made with the certificates
+    /// of that moment.
     #[serde(default = "IngestConfig::connection_age_max")]
     pub connection_age_max: ConfigDuration,
     /// What 503 says in `Retry-After`, in whole seconds.

@@ -29,7 +29,7 @@ pub struct JournalConfig {
     /// Frames that may wait for the writer.
     #[serde(default = "JournalConfig::queue_frames_max")]
     pub queue_frames_max: usize,
-    /// Starts although segment files are missing, and reports what is gone.
+    /// Starts although segment files are missing, and reports which positions are gone.
     #[serde(default = "JournalConfig::accept_missing")]
     pub accept_missing: bool,
     /// How long a batch is remembered, so that a resend of it is not stored again.

@@ -1,4 +1,4 @@
-//! What an operator can choose, with what holds otherwise: one file a section.
+//! The sections of the configuration and their defaults: one file a section.
 
 mod admin;
 mod delivery;
@@ -13,7 +13,7 @@ pub(crate) use ingest::{CONNECTION_SHARE, RAW_BYTES_MAX, ROWS_MAX};
 pub use ingest::{IngestConfig, IngestTls};
 pub use journal::JournalConfig;
 
-/// The sections that the collector acts on. Where they stand in a file is for whoever has one.
+/// The sections that the collector acts on. Where they stand in a file is decided by the crate that owns the file.
 #[derive(Debug, Clone)]
 pub struct CollectorConfig {
     /// Where and how batches are received.

@@ -1,4 +1,4 @@
-//! Dead letters that somebody moved to `replay/`, offered to the sink again.
+//! Offers dead letters to the sink again, once an operator has moved them to `replay/`.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::store::READ_LIMITS;
 const REPLAYED_MAX: usize = 64;
 
 impl Runner {
-    /// Offers the letters in `replay/` to the sink. What it takes is deleted, what it refuses again is moved back, and the
-    /// rest waits for the next look.
+    /// Offers the letters in `replay/` to the sink. A letter that it takes is deleted, one that it refuses again is moved
+    /// back, and one that it cannot take now stays for the next look.
     pub(super) async fn replay_letters(&mut self) -> Option<LoopEnd> {
         let every = self.config.trim_interval.duration();
         if self.replayed_at.is_some_and(|at| at.elapsed() < every) {

@@ -8,8 +8,8 @@
 //!      │            ▲           ├─ Retry: the same frames, after a wait that doubles
 //!      └────────────┴───────────┴─ Reject: that frame to the dead letters, then the others again
 //! ```
-//! The cursor moves past a refused frame only once its dead letter is durable. Letters that somebody moved to `replay/`
-//! are delivered in between, one at a time; the cursor has nothing to do with them.
+//! The cursor moves past a refused frame only once its dead letter is durable. Letters that an operator moved to
+//! `replay/` are delivered in between, one at a time; they do not move the cursor.
 //!
 //! This file has the loop. `deliver` gives frames to the sink and acts on its answer, `replay` offers it dead letters again, and
 //! `cursor` stores how far it is and passes over frames.
@@ -94,7 +94,7 @@ impl Runner {
         self.close().await;
     }
 
-    /// Where the sink goes on after it was recovered.
+    /// Decides where the sink goes on after it was recovered: where it says itself, or at its cursor.
     async fn start_from(&mut self, stored: Option<Position>) -> bool {
         self.state.forget_held();
         self.passed.clear();

@@ -1,4 +1,4 @@
-//! How a sink stands: written by its runner, read by trimming, metrics and the status page.
+//! The state of a sink: written by its runner, read by trimming, metrics and the status page.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,10 +28,10 @@ pub(crate) struct HeldFrame {
     pub rows: u64,
 }
 
-/// Shared between a runner and those who look at it.
+/// The state of one sink, shared by its runner and its readers.
 pub(crate) struct SinkState {
     pub name: &'static str,
-    /// Next position to store, as it stands in the cursor file: what is before it may be trimmed.
+    /// Next position to store, as the cursor file says. Frames before it may be trimmed.
     cursor: AtomicU64,
     /// Whether the sink was recovered. Until then it may need what is before the cursor.
     recovered: AtomicBool,

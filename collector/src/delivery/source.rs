@@ -1,4 +1,4 @@
-//! What a sink is to be given next: recent batches from memory, older ones from the journal.
+//! Reads the next frames of one sink: recent batches from memory, older ones from the journal.
 
 use std::io;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
-//! A collector's dead letters, looked at and sent again from outside: also while a collector runs on the folder.
+//! Lists dead letters and has them delivered again, from outside the collector, also while it runs on the folder.
 //!
 //! ```text
 //!   dlq/SINK/POSITION.arrows.zst, .json      waiting: the sink refused it, and the reason
 //!   dlq/SINK/replay/POSITION.arrows.zst …    the collector offers it to the sink again, at its next look or start
 //! ```
-//! To replay is to rename. The letter goes first and its payload last, as the collector looks for payloads: whoever is killed
-//! in between has moved nothing that counts, and asking again finishes it. The collector deletes what the sink has stored and
-//! moves back what it refuses again, so a letter is always in one of the three places, or delivered.
+//! A replay is a rename. The letter moves first and its payload last, because the collector looks for payloads: a command that is
+//! killed in between has moved nothing that counts, and the next one finishes the move. The collector deletes a letter that
+//! the sink has stored and moves back one that it refuses again, so a letter is waiting, replaying or delivered, and never lost.
 
 use std::fs;
 use std::io;
@@ -153,7 +153,7 @@ pub fn replay(letter: &DeadLetter, journal: &Path) -> io::Result<()> {
 /// The folder cannot be read.
 pub fn place(journal: &Path, sink: &str, position: u64) -> io::Result<Option<DeadLetter>> {
     let dir = journal.join(DEAD_LETTER_DIR).join(sink);
-    // In the order in which a refused one moves: looked at the other way round, it could be missed.
+    // A refused letter moves from the first place to the second: read in the other order, it could be missed in both.
     for place in [Place::Replaying, Place::Waiting] {
         if let Some(letter) = one(sink, &dir, place, position)? {
             return Ok(Some(letter));

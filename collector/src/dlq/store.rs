@@ -1,4 +1,4 @@
-//! What a sink refused for good, and what it skipped.
+//! Stores what a sink refused for good, and notes what it passed over.
 //!
 //! ```text
 //!   dlq/kafka/00000000000000000713.arrows.zst   the frame's payload, as it was posted
@@ -6,8 +6,8 @@
 //!   dlq/kafka/skipped.jsonl                     one line for each gap that a full journal forced
 //!   dlq/kafka/replay/                           letters moved here are offered to this sink again
 //! ```
-//! A letter that the sink takes from `replay/` is deleted; one that it refuses again is moved back. Posting one again would
-//! bring it nowhere: the ledger knows it.
+//! A letter that the sink takes from `replay/` is deleted; one that it refuses again is moved back. Posting its batch to the
+//! ingest again would not help: the ledger knows the batch, and answers that it is a duplicate.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ pub(crate) const SKIPPED_FILE: &str = "skipped.jsonl";
 pub(crate) struct Replay {
     /// The frame's position in the journal.
     pub position: Position,
-    /// When the collector received it, if the letter still says.
+    /// When the collector received it; `None` if the file of the reason is lost or damaged.
     pub received_us: Option<i64>,
     /// As it was posted.
     pub payload: Vec<u8>,
@@ -192,7 +192,7 @@ fn note_refusal(letter: &Path, reason: &str) -> io::Result<()> {
     durable_file::replace(letter, &serde_json::to_vec_pretty(&told)?)
 }
 
-/// Files of one letter: the payload, and why.
+/// The names of a letter's two files: the payload, and the reason.
 pub(crate) fn names(position: Position) -> [String; 2] {
     [format!("{position:020}{PAYLOAD_SUFFIX}"), format!("{position:020}.json")]
 }

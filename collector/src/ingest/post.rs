@@ -37,7 +37,7 @@ const CONTENT_ENCODING: &str = "zstd";
 const DECODE_INLINE_BYTES_MAX: usize = 4 * 1024;
 const DECODE_INLINE_RAW_BYTES_MAX: u64 = 64 * 1024;
 
-/// Everything a post needs, shared by all connections.
+/// Answers posts; shared by all connections.
 pub(crate) struct IngestService {
     pub intake: Intake,
     pub metrics: Metrics,
@@ -111,7 +111,7 @@ impl IngestService {
         }
     }
 
-    /// Keeps what is not to be sent again; the rest comes again and is counted.
+    /// Keeps a post that was refused for good for the status page. Others are only counted: their senders come again.
     fn note(&self, error: &PostError, peer: &PeerCertificate) {
         if error.outcome == PostOutcome::Unavailable {
             return;

@@ -1,4 +1,4 @@
-//! The last posts that were refused for good, for the status page: their senders do not come again to say it.
+//! Keeps the last posts that were refused for good, for the status page: their senders do not send them again.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

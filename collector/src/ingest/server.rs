@@ -51,7 +51,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// With the certificates of this moment.
+/// Makes an acceptor with the certificates of this moment.
 fn acceptor(tls: &Rotating<ServerConfig>) -> TlsAcceptor {
     let (config, rotation) = tls.current();
     match rotation {
@@ -64,7 +64,7 @@ fn acceptor(tls: &Rotating<ServerConfig>) -> TlsAcceptor {
     TlsAcceptor::from(config)
 }
 
-/// What is going on on a connection.
+/// When a connection was made, and when it last had a post.
 struct Activity {
     born: Instant,
     posts: AtomicUsize,
@@ -84,7 +84,7 @@ impl Activity {
     }
 }
 
-/// A post under way; also ends when its stream is reset.
+/// Counts a post as under way until it is dropped, which a reset of its stream does, too.
 struct Post(Arc<Activity>);
 
 impl Post {
@@ -133,7 +133,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Arc<Inges
         let idle = idle_timeout.saturating_sub(activity.idle());
         let left = idle.min(age_max.saturating_sub(activity.born.elapsed()));
         tokio::select! {
-            // What went wrong on a connection is its peer's business: there is nobody to tell.
+            // An error here is a peer's behaviour. It is not logged: a peer must not be able to fill the log.
             _ = serving.as_mut() => return,
             () = sleep(left.max(Duration::from_millis(10))), if !closing => {
                 if activity.idle() < idle_timeout && activity.born.elapsed() < age_max {

@@ -1,4 +1,5 @@
-//! The ledger as a file, written before segments are deleted: what is in neither would be forgotten.
+//! The ledger as a file. It is written before segments are deleted: a batch in neither would be forgotten, and a resend of it
+//! stored again.
 //!
 //! ```text
 //!   0       8         12       16          24

@@ -1,4 +1,4 @@
-//! How far one sink has durably got.
+//! The file of a cursor: how far one sink has durably got.
 //!
 //! ```text
 //!   cursors/kafka.cursor   0       8         12       16          24

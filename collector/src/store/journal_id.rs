@@ -2,7 +2,7 @@
 //!
 //! The table remembers up to which position of *which* journal its rows come from. A journal that begins again from
 //! position 0 must have another name, or the table would take its first frames for stored. So the name is made once and
-//! lies in the journal's own folder: whoever deletes the journal deletes the name with it.
+//! lies in the journal's own folder, and is deleted with the journal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ pub enum NoJournal {
     Empty(PathBuf),
 }
 
-/// Checks that there is a journal in a folder that somebody named on a command line.
+/// Checks that there is a journal in a folder that was named on a command line.
 ///
 /// # Errors
 /// The folder cannot be read, or holds no segment.

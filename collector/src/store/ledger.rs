@@ -11,9 +11,9 @@ use tollgate_record::runs::Runs;
 
 /// Runs kept for one producer; the lowest is forgotten past that.
 pub const RUNS_MAX: usize = 256;
-/// Producers kept; past that the one that was silent the longest is forgotten, of the same node if it has any.
+/// Producers kept. Past that the one that was silent the longest is forgotten: of the same node, if it has any.
 pub const PRODUCERS_MAX: usize = 65_536;
-/// Producers kept for one node: a node that names ever new ones makes no other's be forgotten.
+/// Producers kept for one node. A node that keeps naming new ones displaces its own, and no other node's.
 pub const NODE_PRODUCERS_MAX: usize = 4096;
 
 /// What is stored of one producer.

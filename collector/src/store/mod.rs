@@ -1,4 +1,4 @@
-//! The data folder: what is in it besides the journal, and how it is opened.
+//! The data folder: the files beside the journal, and how all of it is opened.
 
 pub(crate) mod checkpoint;
 pub(crate) mod committed;

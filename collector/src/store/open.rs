@@ -1,4 +1,4 @@
-//! What happens before the first post is answered.
+//! Opens the data folder, before the first post is answered.
 
 use std::fs;
 use std::io;
@@ -138,7 +138,7 @@ fn ledger(data: &Path, journal: &Journal, lost_state: &mut Vec<String>) -> Resul
     Ok(ledger)
 }
 
-/// Gives the tail every frame that it needs again, and answers how many. Blocks.
+/// Gives the hot rows every frame that they need again, and returns how many. Blocks.
 pub(crate) fn replay(journal: &Journal, tail: &dyn LiveObserver, recent: &Recent) -> Result<u64, StartError> {
     let mut reader = journal.reader(tail.needs_from().max(journal.first_position()));
     let mut frames = 0;
@@ -146,7 +146,7 @@ pub(crate) fn replay(journal: &Journal, tail: &dyn LiveObserver, recent: &Recent
         let batch = match decode(&frame.payload, &READ_LIMITS) {
             Ok(batch) => batch,
             Err(error) => {
-                // Sinks will put it into their dead letters; it must not keep the others from being seen.
+                // Each sink puts it into its dead letters; here it must not hide the frames after it.
                 tracing::error!(position = frame.position, %error, "a stored frame cannot be decoded");
                 continue;
             }
