@@ -15,6 +15,9 @@ RUNTIME = ("tokio", "hyper", "rustls", "axum")
 NEVER = [
     Never(("record", "lib/*", "proxy", "proxy/*", "collector", "collector/journal", "sinks/contract", "audit"), HEAVY,
           "what is not the table, the queries or Kafka stays small: these take minutes to compile and megabytes to ship"),
+    Never(("collector", "audit", "audit/*"), ("datafusion", "deltalake", "rdkafka"),
+          "the collector knows sinks by their contract, and the audit asks over HTTP: only collector/service names them"),
+    Never(("audit/account",), ("tollgate-audit", "tollgate-collector", "tollgate-queries", "ureq"), "an account is data: SQL functions and the audit are made of it"),
     Never(("record",), RUNTIME, "a record is data: the processes that hold one decide how it travels"),
     Never(("proxy/http",), ("tokio",), "the meaning of a request is decided without I/O, so that it can be fuzzed and read alone"),
     Never(("proxy/config",), ("tokio", "arc-swap", "prometheus", "tollgate-telemetry"), "the schema of a file knows no state"),
