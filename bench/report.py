@@ -148,7 +148,9 @@ def page(runs):
     """The whole page. The newest run of a bench comes first."""
     texts = [HEAD.strip()]
     for bench, (title, meaning) in BENCHES.items():
-        of_bench = sorted((run for run in runs if run["bench"] == bench), key=lambda run: run["date"], reverse=True)
+        # Of one day, runs whose commit is known come first.
+        newest = lambda run: (run["date"], run["version"].get("commit") is not None)
+        of_bench = sorted((run for run in runs if run["bench"] == bench), key=newest, reverse=True)
         if of_bench:
             texts += [f"## {title}", meaning.strip(), *map(section, of_bench)]
     return "\n\n".join(texts) + "\n"

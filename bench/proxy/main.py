@@ -168,7 +168,7 @@ def figures(results, titles, idle_count):
         for subject, samples in results.get(part, {}).items():
             for field, name, unit in (("cpu_us", "CPU time per request", "us"), ("rate", "requests per second", "1/s"),
                                       ("p50", "p50", "us"), ("p99", "p99", "us"), ("p999", "p99.9", "us")):
-                add(title, name, [one[field] for one in samples], unit, 1 if unit == "us" else 0, of=subject)
+                add(title, name, [one[field] for one in samples], unit, 1 if field == "cpu_us" else 0, of=subject)
         for base in results.get(part, {}):
             if OURS in results[part] and base != OURS:
                 goal = {"most": GOALS[base]} if base in GOALS else None
@@ -201,36 +201,44 @@ def main():
     options = parser.parse_args()
     told = [f"--seconds {options.seconds}", f"--rounds {options.rounds}", *(f"--only {one}" for one in options.only or []),
             *options.parts]
-    run = result.begin("proxy", f"make bench-proxy ARGS={shlex.quote(' '.join(told))}")
+    found = result.begin("proxy", f"make bench-proxy ARGS={shlex.quote(' '.join(told))}")
     os.sched_setaffinity(0, {int(OTHER_CORE)})
     loads = workloads(options.seconds)
     parts = options.parts or [*loads, "routes", "idle", "stall"]
     if unknown := set(parts) - {*loads, "routes", "idle", "stall"}:
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}")
     results = {}
-    with tempfile.TemporaryDirectory(prefix="bench-proxy-") as folder, Bench(
-            folder, options.proxy, options.collector, options.pingora, options.envoy, options.unprofiled) as bench:
-        names = [name for name in bench.known() if not options.only or any(map(name.startswith, options.only))]
-        profiled = [name for name in names if not name.startswith("unprofiled")]
-        if used := [part for part in parts if part in loads]:
-            subjects = [bench.subject(name) for name in names]
-            for part in used:
-                title, run = loads[part]
-                table(title, rounds_of(subjects, run, options.rounds), results, part)
-            for subject in subjects:
-                bench.end(subject.process)
-        if "routes" in parts:
-            routes(bench, profiled, options.seconds, options.rounds, results)
-        if "idle" in parts:
-            idle(bench, profiled, options.idle, results)
-        if "stall" in parts and bench.collector:
-            stall(bench, options.seconds, options.rounds, results)
-    if options.samples:
-        with open(options.samples, "w") as file:
-            json.dump(results, file)
-    if options.json:
-        run["figures"] = figures(results, {part: title for part, (title, _) in loads.items()}, options.idle)
-        result.save(run, options.json)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-proxy-") as folder, Bench(
+                folder, options.proxy, options.collector, options.pingora, options.envoy, options.unprofiled) as bench:
+            run_parts(bench, parts, loads, options, results)
+    finally:
+        # A part that fails, after an hour perhaps, does not take the others' figures with it.
+        if options.samples:
+            Path(options.samples).write_text(json.dumps(results))
+        if options.json:
+            found["figures"] = figures(results, {part: title for part, (title, _) in loads.items()}, options.idle)
+            result.save(found, options.json)
+
+
+def run_parts(bench, parts, loads, options, results):
+    """Measures the parts in turn, and puts their samples into `results`."""
+    names = [name for name in bench.known() if not options.only or any(map(name.startswith, options.only))]
+    profiled = [name for name in names if not name.startswith("unprofiled")]
+    if used := [part for part in parts if part in loads]:
+        subjects = [bench.subject(name) for name in names]
+        for part in used:
+            title, run = loads[part]
+            table(title, rounds_of(subjects, run, options.rounds), results, part)
+        for subject in subjects:
+            bench.end(subject.process)
+    if "routes" in parts:
+        routes(bench, profiled, options.seconds, options.rounds, results)
+    if "idle" in parts:
+        idle(bench, profiled, options.idle, results)
+    if "stall" in parts and bench.collector:
+        stall(bench, options.seconds, options.rounds, results)
+
 
 
 if __name__ == "__main__":
