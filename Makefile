@@ -15,14 +15,14 @@ demo: deps-build ## install what is missing, build, and run everything with ligh
 	@target="$${CARGO_TARGET_DIR:-target}"; exec "$$target/debug/tollgate" demo $(ARGS)
 
 # The crates come from the dependency tree: those that need neither DataFusion, Delta, Kafka nor the whole proxy, not even for their tests.
-quick: fmt ## formatting and the tests of the crates without heavy dependencies: two minutes after a change
+quick: fmt structure ## formatting, structure, and the tests of the crates without heavy dependencies: two minutes after a change
 	@leaves="$$(scripts/check-structure.py --leaves)" && set -x && $(CARGO) test --quiet --lib --tests $$leaves
 
 # CI=true: a test that lacks the real part that it needs fails instead of being skipped.
 test: deps-test build rules ## install what is missing and run every test
 	CI=true $(CARGO) test --workspace --no-fail-fast
 
-check: fmt unused lint doc deny pages ## formatting, unused dependencies, lints, documentation, licences and advisories
+check: fmt structure unused lint doc deny pages ## formatting, structure, unused dependencies, lints, documents, licences, advisories
 
 build:
 	$(CARGO) build --workspace

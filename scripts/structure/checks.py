@@ -32,11 +32,11 @@ def sources(root, patterns):
 
 
 def leaves(root, graph):
-    """Returns the crates that build and test in seconds: neither they nor their tests need a heavy crate or a whole system."""
+    """Returns the crates that build and test in seconds: neither they nor their tests need a heavy crate or start programs."""
     needs = {node["id"]: [dep["pkg"] for dep in node["deps"]] for node in graph["resolve"]["nodes"]}
     members = [package for package in graph["packages"] if package["id"] in graph["workspace_members"]]
     slow = {package["id"] for package in graph["packages"] if package["name"] in rules.HEAVY}
-    slow |= {package["id"] for package in members if _is_in(package, root, rules.WHOLE_SYSTEM)}
+    slow |= {package["id"] for package in members if _is_in(package, root, rules.START_PROGRAMS)}
     return [package["name"] for package in members if not slow & set(_ways(package["id"], needs))]
 
 
@@ -45,7 +45,9 @@ def _is_in(package, root, folders):
 
 
 def circles_between_crates(root, packages):
-    return [_shown(root, "the workspace", circle) for circle in circles.circles(circles.arrows_of_crates(packages))]
+    for_tests = {(rule.crate, rule.uses) for rule in rules.FOR_TESTS}
+    arrows = [arrow for arrow in circles.arrows_of_crates(packages) if (arrow.tail, arrow.head) not in for_tests]
+    return [_shown(root, "the workspace", circle) for circle in circles.circles(arrows)]
 
 
 def circles_between_wings(root, packages):

@@ -8,9 +8,16 @@ Never = collections.namedtuple("Never", "folders crates why")
 Unnamed = collections.namedtuple("Unnamed", "files pattern why")
 
 HEAVY = ("datafusion", "deltalake", "rdkafka", "parquet")
-# What starts processes and waits for them; with tollgate-proxy, whose tests do, these are no leaves.
-WHOLE_SYSTEM = ("tests", "tests/*", "proxy")
+# Their tests start programs: processes of ours, or readers that are installed first. `make quick` leaves them out.
+START_PROGRAMS = ("tests", "tests/*", "proxy", "sinks/spans")
 RUNTIME = ("tokio", "hyper", "rustls", "axum")
+
+# The tests of one crate may use the other although that depends on the first.
+ForTests = collections.namedtuple("ForTests", "crate uses why")
+
+FOR_TESTS = [
+    ForTests("tollgate-tls", "tollgate-demo-ca", "handshakes need certificates; the demo CA issues them and reads its files as tollgate-tls does"),
+]
 
 NEVER = [
     Never(("record", "lib/*", "proxy", "proxy/*", "collector", "collector/journal", "sinks/contract", "audit"), HEAVY,
@@ -24,7 +31,7 @@ NEVER = [
     Never(("proxy/ship",), ("tollgate-proxy", "tollgate-proxy-config", "tollgate-proxy-http"), "shipping takes options of its own, not the whole configuration"),
     Never(("lib/*",), ("tollgate-record", "tollgate-proxy", "tollgate-collector"), "what processes share knows none of them"),
     Never(("queries", "table"), ("tollgate-sink", "tollgate-sink-table", "tollgate-collector"), "the table is read without the sink that fills it"),
-    Never(("proxy", "lib/*"), ("rcgen",), "a proxy makes no certificates; the demo and tests do"),
+    Never(("proxy", "proxy/*", "lib/tls"), ("rcgen",), "a proxy makes no certificates; the demo and tests do"),
 ]
 
 UNNAMED = [

@@ -55,11 +55,7 @@ ATTENTION = row(
     table("What fails, and who is to act", "Failed transactions of the chosen time by API and cause, most first.",
           sql("""
               SELECT service AS "API", error_class AS "cause",
-                CASE WHEN error_class IN ('bad_request', 'too_large', 'tls_handshake', 'auth', 'acl', 'rate_limited', 'no_route', 'client_abort') THEN 'caller'
-                     WHEN error_class IN ('internal', 'dns') THEN 'gateway team'
-                     WHEN error_class = 'waf' THEN 'security'
-                     ELSE 'API team' END AS "who acts",
-                count(*) AS "transactions", max(time) AS "last"
+                actor(error_class) AS "who acts", count(*) AS "transactions", max(time) AS "last"
               FROM transactions
               WHERE $__timeFilter(time) AND error_class IS NOT NULL
               GROUP BY service, error_class
