@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that what the documents point at is there: relative links, their anchors, paths in backquotes, named tests, and the types that
-ARCHITECTURE.md and CONTRIBUTING.md name. The index of the decisions must be whole, and docs/queries.md must list the questions as their
-files describe them.
+ARCHITECTURE.md and CONTRIBUTING.md name. Also that the index of the decisions is whole, that the code map has every crate in the order
+of dependencies, and that docs/queries.md lists the questions as their files describe them.
 
 check-docs.py            exit status 1 if something is wrong
 check-docs.py --write    writes the list of questions first"""
@@ -9,6 +9,7 @@ check-docs.py --write    writes the list of questions first"""
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +76,23 @@ def unlisted_decisions():
             yield f"docs/decisions/README.md: {page.name} is not listed"
 
 
+def code_map():
+    """Every crate of the workspace is in ARCHITECTURE's code map, and depends on crates above it there only."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \|", text.split("## Code map")[1].split("**The wings")[0], re.M)
+    order = [folder.rstrip("/") for row in rows for folder in CODE.findall(row)]
+    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]
+    folders = {name: one["path"] for name, one in manifest["dependencies"].items() if isinstance(one, dict) and "path" in one}
+    for member in manifest["members"]:
+        if member not in order:
+            yield f"ARCHITECTURE.md: {member} is not in the code map"
+            continue
+        needs = tomllib.loads((ROOT / member / "Cargo.toml").read_text()).get("dependencies", {})
+        for needed in (folders[name] for name in needs if name in folders):
+            if needed in order and order.index(needed) > order.index(member):
+                yield f"ARCHITECTURE.md: {member} depends on {needed}, which stands below it in the code map"
+
+
 def question(path):
     """A row of docs/queries.md, from the comments at the head of a question's file."""
     text = path.read_text()
@@ -102,7 +120,7 @@ def stale_questions(write):
 
 
 def main():
-    wrong = [*stale_questions("--write" in sys.argv), *unlisted_decisions()]
+    wrong = [*stale_questions("--write" in sys.argv), *unlisted_decisions(), *code_map()]
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.split():
         page = ROOT / name
