@@ -1,4 +1,4 @@
-//! The admin endpoint, and what it shows.
+//! The admin endpoint of operators and scrapers, on a thread of its own.
 
 mod http;
 mod upstreams_view;

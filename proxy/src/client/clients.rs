@@ -1,4 +1,4 @@
-//! What the listeners of one worker share.
+//! State shared by the listeners of one worker.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use tollgate_proxy_config::ProxyConfig;
 use crate::client::protocols::Protocols;
 use crate::transaction::WorkerContext;
 
-/// What the listeners of one worker share.
+/// State shared by the listeners of one worker.
 #[derive(Debug)]
 pub struct Clients {
     pub(super) context: Rc<WorkerContext>,

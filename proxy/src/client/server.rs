@@ -136,8 +136,10 @@ impl Server {
             if !self.take_proxy_header(&mut stream, &headers, handshake, &mut ends, &mut counted).await {
                 return None;
             }
+            // One allowance for both: a client must not get twice the time by sending a PROXY header slowly.
             handshake = handshake.saturating_sub(began_at.elapsed());
         }
+        // Read only now: a reload may have changed the listener's TLS while the header was waited for.
         let tls = self.clients.context.config().listeners[self.listener].tls.clone();
         match tls {
             None => Some(Greeted::Plain(stream, self.facts(ends, None, false, counted))),

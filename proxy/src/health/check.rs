@@ -1,4 +1,4 @@
-//! Active checks: the rule, and what the checks under it have found.
+//! Active checks: the rule, and the state that the checks under it led to.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 
 use crate::health::UpstreamState;
 
-/// What a check requests, and how its results count.
+/// The request of a check, and the thresholds for its results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckRule {
     /// Path to GET; `None` = connecting is enough.

@@ -24,7 +24,7 @@ const HOUSEKEEPING: Duration = Duration::from_millis(500);
 /// How often a draining worker looks whether its connections are gone.
 pub const DRAIN_POLL: Duration = Duration::from_millis(10);
 
-/// What a worker is started with.
+/// The arguments of a worker.
 pub struct Start {
     pub config: Arc<RuntimeConfig>,
     pub index: u32,

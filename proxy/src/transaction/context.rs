@@ -1,4 +1,4 @@
-//! What the transactions of one worker share.
+//! State shared by the transactions of one worker.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,8 @@ use crate::transaction::in_flight::InFlight;
 use crate::transaction::{Recorder, WorkerConfig};
 use crate::upstream::{Connector, prewarm};
 
-/// What the transactions of one worker share: the recorder, the way upstream, and the configuration in force.
+/// State shared by the transactions of one worker: the recorder, the connector to upstreams, the configuration in
+/// force.
 #[derive(Debug)]
 pub struct WorkerContext {
     pub recorder: Recorder,

@@ -62,7 +62,7 @@ pub struct AuthFacts {
 }
 
 impl AuthFacts {
-    /// Notes what a route asked for, and what came of it; `None` = not decided yet.
+    /// Notes the method that the route asks for, and its result; `None` = not decided yet.
     pub fn checked(&mut self, pattern: AuthPattern, result: Option<AuthResult>) {
         self.pattern = Some(pattern);
         self.result = result;

@@ -123,8 +123,7 @@ pub struct RequestBounds {
 }
 
 impl RequestBody {
-    /// Wraps what the client sends. With it returns what the side that waits for the response sees of the body, if
-    /// there is one.
+    /// Wraps the client's body. If there is one, also returns the watch for the side that waits for the response.
     #[must_use]
     pub fn new(inner: Incoming, client: &Arc<IoFacts>, bounds: RequestBounds) -> (Self, Option<BodyWatch>) {
         let RequestBounds { idle, bytes_max, rate_min } = bounds;

@@ -200,6 +200,7 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = &mut *self;
+        // First of all: being polled means that the client took what it had, and ends the wait for it.
         if this.is_slow() {
             let detail = "the client read too slowly";
             return Poll::Ready(Some(Err(this.broken(Termination::Client, ErrorClass::ClientAbort, detail))));
@@ -227,6 +228,8 @@ impl Body for ResponseBody {
         };
         body.patience.reset();
         let now = Instant::now();
+        // An upstream that sends without a pause never lets the timer above run, so each frame is checked too. The last
+        // frame passes: the response is complete by then.
         if now >= body.deadline && !body.inner.is_end_stream() {
             return Poll::Ready(Some(Err(this.timed_out())));
         }
@@ -242,6 +245,7 @@ impl Body for ResponseBody {
                 }
                 let ended = body.inner.is_end_stream();
                 if ended {
+                    // Not finished yet: hyper still has to take this frame, and drops the body then.
                     body.ended_at = Some(now);
                     this.upstream_ended(now);
                 } else if frame.is_trailers() {

@@ -260,16 +260,19 @@ impl Transaction {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        // The end of a body reports only that its bytes were delivered; the verdict says why the response was an error.
         let ending = match self.outcome.verdict.take() {
             Some(verdict) if ending.class.is_none() => verdict,
             _ => ending,
         };
+        // Whatever status was on the way, this client did not get it whole.
         if ending.termination == Termination::Client {
             self.outcome.status = Some(CLIENT_CLOSED_REQUEST);
         }
         self.connection.io.response_ended();
         self.connection.open.set(self.connection.open.get() - 1);
         self.connection.quiet_since.set(ended_at);
+        // A client that left while a step went on has the step's time in its record.
         self.upstream.leave();
         self.context.in_flight.borrow_mut().remove(self.place);
         self.context.recorder.transaction(self, &ending, ended_at);

@@ -209,6 +209,7 @@ impl<B: SendBody> Slot<B> {
             let (mut lease, since) = {
                 let mut idle = self.idle.borrow_mut();
                 match client {
+                    // The last one in: its peer is the least likely to have closed it.
                     None => idle.pop()?,
                     Some(_) => {
                         let place = idle.iter().rposition(|(lease, _)| lease.client == client)?;
@@ -221,6 +222,7 @@ impl<B: SendBody> Slot<B> {
                 || now.saturating_duration_since(since) > bounds.idle_time_max
                 || !bounds.allow(now, lease.opened_at, lease.requests)
             {
+                // Dropped here, which closes it.
                 continue;
             }
             let ready = match lease.sender.is_ready() {
@@ -242,6 +244,7 @@ impl<B: SendBody> Slot<B> {
         }
         let now = Instant::now();
         shared.retain(|shared| !shared.is_closed() && bounds.allow(now, shared.opened_at, shared.requests()));
+        // The newest first, so that an old one drains and is swept.
         let found =
             shared.iter().rev().find(|shared| shared.client == client && shared.has_room(bounds.streams_max))?;
         Some(found.lease(upstream, self.places.clone()))
