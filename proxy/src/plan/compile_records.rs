@@ -10,7 +10,7 @@ use tollgate_proxy_ship::{Collector, LinkOptions, QuarantineLimits, ShipOptions,
 use tollgate_tls::{ClientPolicy, Identity, Roots, Rotating, ServerVerify, TlsVersions};
 
 use super::compile::{identity, noted};
-use super::compile_upstream::{server_name, target_parts};
+use super::compile_target::{server_name, target_parts};
 
 /// Posts in flight to a collector.
 const POSTS: RangeInclusive<usize> = 1..=64;

@@ -1,7 +1,7 @@
 //! The configuration that the proxy runs: checked as a whole, every file read, every route compiled.
 //!
 //! ```text
-//! Loaded<ProxyConfig> ─▶ compile ─▶ compile_{tls, upstream, quota, route, records} ─▶ RuntimeConfig
+//! Loaded<ProxyConfig> ─▶ compile ─▶ compile_{tls, service, target, quota, route, records} ─▶ RuntimeConfig
 //!                           ├─ problems: all of them, none bound            ├─ lint: warnings of `check`
 //!                           └─ before: TLS sessions, counts, health         └─ fixed: what a reload cannot change
 //! ```
@@ -9,12 +9,14 @@
 //! printed: the configuration carries handles to them, which belong to the name or identity that they count for. A reload
 //! hands the handles of equal names and identities to the next configuration.
 
+mod checks;
 mod compile;
 mod compile_quota;
 mod compile_records;
 mod compile_route;
+mod compile_service;
+mod compile_target;
 mod compile_tls;
-mod compile_upstream;
 pub mod diff;
 mod fixed;
 mod lint;

@@ -1,4 +1,4 @@
-//! Compiles services as written to upstream identities and targets.
+//! Compiles targets as written to upstream identities: address, protocol and TLS.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,15 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 use rustls_pki_types::ServerName;
 use tollgate_config::{Diagnostics, Spanned};
-use tollgate_proxy_config::{
-    Active, KeyPair, Protocol, ProxyConfig, Service, ServiceTls, Target, UpstreamHost, Verify,
-};
+use tollgate_proxy_config::{KeyPair, Protocol, Service, ServiceTls, Target, Verify};
 use tollgate_tls::{ClientPolicy, Identity, Roots, ServerVerify, TlsVersions};
 
 use super::compile::{identity, noted};
-use super::compile_quota::Quotas;
-use super::turns::{self, TRIED_MAX};
-use super::{Endpoint, HealthConfig, RuntimeConfig, ServiceConfig, TargetConfig, UpstreamConfig, UpstreamKey};
+use super::{Endpoint, RuntimeConfig, TargetConfig, UpstreamConfig, UpstreamKey};
 use crate::health::{Check, CheckRule, UpstreamState};
 
-/// Targets of one service.
-const TARGETS_MAX: usize = 1_000;
 /// The largest weight of a target.
 const WEIGHT_MAX: u32 = 100;
-/// Attempts for one request.
-const ATTEMPTS: std::ops::RangeInclusive<u32> = 1..=TRIED_MAX as u32;
-
 /// Upstream identities. Each is there once, however many services name it.
 pub(super) struct Upstreams<'a> {
     pub(super) compiled: Vec<Arc<UpstreamConfig>>,
@@ -66,7 +57,7 @@ impl<'a> Upstreams<'a> {
 
 /// TLS files of services. Thousands of services name the same few files, each of which is read once.
 #[derive(Default)]
-struct TlsFiles {
+pub(super) struct TlsFiles {
     /// Authorities by file; `None` = the system's.
     roots: HashMap<Option<PathBuf>, Result<Roots, String>>,
     /// Identities by certificate and key.
@@ -88,113 +79,8 @@ impl TlsFiles {
     }
 }
 
-pub(super) fn services(
-    config: &ProxyConfig,
-    upstreams: &mut Upstreams<'_>,
-    quotas: &Quotas<'_>,
-    problems: &mut Diagnostics<'_>,
-) -> Vec<ServiceConfig> {
-    check_retries(config, problems);
-    let mut files = TlsFiles::default();
-    config.services.iter().map(|service| compile_service(service, &mut files, upstreams, quotas, problems)).collect()
-}
-
-fn compile_service(
-    service: &Service,
-    files: &mut TlsFiles,
-    upstreams: &mut Upstreams<'_>,
-    quotas: &Quotas<'_>,
-    problems: &mut Diagnostics<'_>,
-) -> ServiceConfig {
-    if service.targets.is_empty() {
-        problems.at(&service.name, "the service has no targets; write at least one URL");
-    }
-    if service.targets.len() > TARGETS_MAX {
-        problems.at(&service.name, format!("a service has {TARGETS_MAX} targets at most; put a name in front of them"));
-    }
-    let rule = service.health.active.as_ref().map(|active| rule(service, active, problems));
-    let mut targets = Vec::new();
-    for text in service.targets.iter().take(TARGETS_MAX) {
-        if let Some(target) = target(service, text, rule.as_ref(), files, upstreams, problems) {
-            targets.push(target);
-        }
-    }
-    check_tls_is_used(service, problems);
-    let weights: Vec<u32> = targets.iter().map(|target| target.weight).collect();
-    let passive = &service.health.passive;
-    let percent = &passive.ejected_percent_max;
-    if percent.value > 100 {
-        problems.at(percent, "a percentage is 0 to 100; write such a number");
-    }
-    let health = HealthConfig {
-        failures: passive.failures,
-        ejection: passive.ejection.0,
-        ejection_max: passive.ejection_max.0,
-        ejected_max: targets.len() * percent.value.min(100) as usize / 100,
-        all_out: service.health.all_out,
-    };
-    ServiceConfig {
-        name: service.name.value.clone(),
-        app_id: service.app_id.clone(),
-        client_host: service.host == UpstreamHost::Client,
-        upgrades: service.protocol != Protocol::Http2,
-        balance: service.balance,
-        round: turns::round(&weights),
-        health,
-        warm_connections: service.warm_connections.value,
-        quota: quotas.service(&service.name, &service.caps, problems),
-        targets,
-    }
-}
-
-fn check_retries(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
-    let retries = &config.retries;
-    if !ATTEMPTS.contains(&retries.attempts_max.value) {
-        let (low, high) = (ATTEMPTS.start(), ATTEMPTS.end());
-        problems.at(&retries.attempts_max, format!("must be {low} to {high}; leave it out for the default"));
-    }
-    if retries.budget_percent.value > 100 {
-        problems.at(&retries.budget_percent, "a percentage is 0 to 100; write such a number");
-    }
-    if config.limits.upstream_connections_max == 0 {
-        problems.key("limits.upstream_connections_max", "must be more than 0; leave it out for the default");
-    }
-    if config.limits.upstream_streams_max == 0 {
-        problems.key("limits.upstream_streams_max", "must be more than 0; leave it out for the default");
-    }
-}
-
-/// Compiles an active check.
-fn rule(service: &Service, active: &Active, problems: &mut Diagnostics<'_>) -> CheckRule {
-    if let Some(path) = &active.path
-        && (!path.starts_with('/') || path.parse::<http::Uri>().is_err())
-    {
-        problems.at(path, format!("`{}` is not a path; write one that starts with /", path.value));
-    }
-    if active.interval.0.is_zero() || active.timeout.0.is_zero() || active.unhealthy == 0 || active.healthy == 0 {
-        let problem = "interval, timeout, unhealthy and healthy of an active check must be more than 0";
-        problems.at(&service.name, format!("{problem}; leave them out for the defaults"));
-    }
-    CheckRule {
-        path: active.path.as_ref().map(|path| path.value.clone()),
-        interval: active.interval.0,
-        timeout: active.timeout.0,
-        unhealthy: active.unhealthy,
-        healthy: active.healthy,
-        statuses: active.statuses.clone(),
-    }
-}
-
-/// Reports TLS settings of a service that has no https target: most likely an `s` is missing.
-fn check_tls_is_used(service: &Service, problems: &mut Diagnostics<'_>) {
-    let tls = &service.tls;
-    let is_set = tls.ca.is_some() || tls.client.is_some() || tls.server_name.is_some() || tls.verify == Verify::None;
-    if is_set && !service.targets.iter().any(|target| target.url.starts_with("https:")) {
-        problems.at(&service.name, "the service has tls, but no target is reached over it; write https://host:port");
-    }
-}
-
-fn target(
+/// Compiles one target of a service.
+pub(super) fn target(
     service: &Service,
     text: &Spanned<Target>,
     rule: Option<&CheckRule>,
