@@ -1,11 +1,11 @@
 //! Tollgate's proxy: carries the traffic, and leaves one record for each transaction.
 //!
 //! ```text
-//!            ┌───────────── worker 0 … N-1: one thread, one runtime, nothing shared ─────────────┐
-//! client ──▶ │ client: server ▶ transaction: forward ▶ exchange ▶ upstream: pool, dial ──▶ upstream│
-//!            │                       └── Transaction: ends once, from Drop too ▶ Recorder ▶ batch  │
-//!            └────────────────────────────────────────────────────────────────────┬──────────────┘
-//!  admin: a thread of its own                            ship: ring ▶ collector, or spool ▶ collector
+//!            ┌─── worker 0 … N-1: one thread, one runtime, nothing shared ───────────────────────────────┐
+//! client ──▶ │ client: server ▶ transaction: forward ▶ exchange ▶ upstream: pool, dial ──────────────────│──▶ upstream
+//!            │                            └── Transaction: ends once, from Drop too ▶ Recorder ▶ batch   │
+//!            └────────────────────────────────────────┬──────────────────────────────────────────────────┘
+//!  admin: a thread of its own                         ship: ring ▶ collector, or spool ▶ collector
 //! ```
 //!
 //! The wings, each of which knows only those below it:
