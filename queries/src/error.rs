@@ -86,7 +86,7 @@ pub struct TextPosition {
 
 impl TextPosition {
     /// The character in the whole text, from 1, as PostgreSQL's error position wants it.
-    pub fn position(self, sql: &str) -> usize {
+    pub fn offset(self, sql: &str) -> usize {
         let before: usize =
             sql.split_inclusive('\n').take(self.line.saturating_sub(1) as usize).map(|line| line.chars().count()).sum();
         before + self.column as usize
@@ -95,22 +95,22 @@ impl TextPosition {
 
 /// Why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}{}", place_suffix(self.place), hint_suffix(self.hint.as_deref()))]
+#[error("{message}{}{}", position_suffix(self.position), hint_suffix(self.hint.as_deref()))]
 pub struct QueryError {
     /// The kind of trouble.
     pub kind: ErrorKind,
     /// One sentence, lower case, without a full stop.
     pub message: String,
     /// Where in the query text, if known.
-    pub place: Option<TextPosition>,
+    pub position: Option<TextPosition>,
     /// What can be done about it.
     pub hint: Option<String>,
 }
 
 impl QueryError {
-    /// An error without a place or a hint.
+    /// An error without a position or a hint.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None, hint: None }
+        Self { kind, message: message.into(), position: None, hint: None }
     }
 
     /// Adds what can be done.
@@ -120,14 +120,14 @@ impl QueryError {
     }
 
     /// Adds where it is.
-    pub fn at(mut self, place: Option<TextPosition>) -> Self {
-        self.place = place;
+    pub fn at(mut self, position: Option<TextPosition>) -> Self {
+        self.position = position;
         self
     }
 }
 
-fn place_suffix(place: Option<TextPosition>) -> String {
-    place.map_or_else(String::new, |at| format!(" (line {}, column {})", at.line, at.column))
+fn position_suffix(position: Option<TextPosition>) -> String {
+    position.map_or_else(String::new, |at| format!(" (line {}, column {})", at.line, at.column))
 }
 
 fn hint_suffix(hint: Option<&str>) -> String {
@@ -139,14 +139,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_counts_characters_not_bytes() {
+    fn an_offset_counts_characters_not_bytes() {
         let sql = "SELECT 'é',\n  nope";
-        assert_eq!(TextPosition { line: 1, column: 12 }.position(sql), 12);
-        assert_eq!(TextPosition { line: 2, column: 3 }.position(sql), 15);
+        assert_eq!(TextPosition { line: 1, column: 12 }.offset(sql), 12);
+        assert_eq!(TextPosition { line: 2, column: 3 }.offset(sql), 15);
     }
 
     #[test]
-    fn the_sentence_carries_place_and_hint() {
+    fn the_sentence_carries_position_and_hint() {
         let error = QueryError::new(ErrorKind::UnknownName, "no column statuss")
             .at(Some(TextPosition { line: 1, column: 8 }))
             .hint("did you mean status?");

@@ -50,8 +50,8 @@ fn parsed<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T,
         QueryError::new(ErrorKind::Syntax, format!("the body cannot be read: {rejected}"))
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        let place = TextPosition { line: error.line() as u64, column: error.column() as u64 };
+        let position = TextPosition { line: error.line() as u64, column: error.column() as u64 };
         QueryError::new(ErrorKind::Syntax, format!("the body is not the JSON that is expected here: {error}"))
-            .at((place.line > 0).then_some(place))
+            .at((position.line > 0).then_some(position))
     })
 }

@@ -32,8 +32,8 @@ impl IntoResponse for Fault {
         let body = FaultBody {
             error: error.kind,
             message: &error.message,
-            line: error.place.map(|place| place.line),
-            column: error.place.map(|place| place.column),
+            line: error.position.map(|position| position.line),
+            column: error.position.map(|position| position.column),
             hint: error.hint.as_deref(),
         };
         json(status, &body)

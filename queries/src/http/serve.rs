@@ -22,11 +22,11 @@ pub(super) async fn serve(
     connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let limit = Limit { server: "HTTP door", connections_max, past: Past::Closes, grace: SHUTDOWN_GRACE };
+    let limit = Limit { server: "HTTP server", connections_max, past: Past::Closes, grace: SHUTDOWN_GRACE };
     let serve = |socket, stopping| connection(socket, router.clone(), stopping);
     let cut = tollgate_net::serve(listener, limit, shutdown, serve).await;
     if cut > 0 {
-        tracing::debug!(connections = cut, "connections to the HTTP door are cut");
+        tracing::debug!(connections = cut, "connections to the HTTP server are cut");
     }
 }
 
@@ -42,7 +42,7 @@ async fn connection(socket: TcpStream, router: Router, stopped: CancellationToke
         tokio::select! {
             served = &mut serving => {
                 if let Err(error) = served {
-                    tracing::debug!(%error, "a connection to the HTTP door broke off");
+                    tracing::debug!(%error, "a connection to the HTTP server broke off");
                 }
                 return;
             }

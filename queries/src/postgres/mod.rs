@@ -46,7 +46,7 @@ impl QueryService for PgServer {
         let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
         let connections_max = engine.limits().connections_max;
-        let limit = Limit { server: "PostgreSQL door", connections_max, past: Past::Closes, grace: Duration::ZERO };
+        let limit = Limit { server: "PostgreSQL server", connections_max, past: Past::Closes, grace: Duration::ZERO };
         let handlers = Arc::new(PgHandlers::new(engine));
         let served = tokio::spawn(async move {
             tollgate_net::serve(listener, limit, shutdown, |socket, _| connection(socket, handlers.clone())).await;
@@ -57,6 +57,6 @@ impl QueryService for PgServer {
 
 async fn connection(socket: TcpStream, handlers: Arc<PgHandlers>) {
     if let Err(error) = process_socket(socket, None, handlers).await {
-        tracing::debug!(%error, "a connection to the PostgreSQL door broke off");
+        tracing::debug!(%error, "a connection to the PostgreSQL server broke off");
     }
 }

@@ -39,11 +39,11 @@ pub(super) fn notice(warning: &str) -> ErrorInfo {
     ErrorInfo::new("WARNING".to_owned(), "01000".to_owned(), warning.to_owned())
 }
 
-/// An error as the client shows it, with a mark under the place in its text.
+/// An error as the client shows it, with a mark under the position in its text.
 pub(super) fn fault(error: &QueryError, sql: &str) -> PgWireError {
     let mut info = ErrorInfo::new("ERROR".to_owned(), error.kind.sqlstate().to_owned(), error.message.clone());
     info.hint.clone_from(&error.hint);
-    info.position = error.place.filter(|_| !sql.is_empty()).map(|place| place.position(sql).to_string());
+    info.position = error.position.filter(|_| !sql.is_empty()).map(|position| position.offset(sql).to_string());
     PgWireError::UserError(Box::new(info))
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn translate(error: &DataFusionError, sql: &str) -> QueryError {
     }
 }
 
-/// An error of the parser, whose message ends in its place.
+/// An error of the parser, whose message ends in its position.
 pub(super) fn syntax_error(error: &ParserError, sql: &str) -> QueryError {
     let message = match error {
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message.as_str(),
@@ -51,11 +51,11 @@ pub(super) fn syntax_error(error: &ParserError, sql: &str) -> QueryError {
             return QueryError::new(ErrorKind::Syntax, "the query is nested too deeply");
         }
     };
-    let (message, place) = match message.rsplit_once(" at Line: ") {
-        Some((message, place)) => (message, parse_place(place)),
+    let (message, position) = match message.rsplit_once(" at Line: ") {
+        Some((message, position)) => (message, parse_position(position)),
         None => (message, None),
     };
-    let error = QueryError::new(ErrorKind::Syntax, first_line(message)).at(place);
+    let error = QueryError::new(ErrorKind::Syntax, first_line(message)).at(position);
     let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     let reads = ["SELECT", "WITH", "EXPLAIN", "SHOW", "DESCRIBE", "VALUES", "(SELECT", "SET"];
     if reads.contains(&first.as_str()) {
@@ -64,10 +64,10 @@ pub(super) fn syntax_error(error: &ParserError, sql: &str) -> QueryError {
     error.hint("queries start with SELECT or WITH; nothing here creates, writes or copies")
 }
 
-fn parse_place(text: &str) -> Option<TextPosition> {
+fn parse_position(text: &str) -> Option<TextPosition> {
     let (line, column) = text.split_once(", Column: ")?;
-    let place = TextPosition { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
-    (place.line > 0).then_some(place)
+    let position = TextPosition { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? };
+    (position.line > 0).then_some(position)
 }
 
 fn schema_error(error: &SchemaError, sql: &str) -> QueryError {
@@ -75,7 +75,7 @@ fn schema_error(error: &SchemaError, sql: &str) -> QueryError {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let in_reach = valid_fields.iter().map(|column| column.name.as_str());
             let missing = QueryError::new(ErrorKind::UnknownName, format!("there is no column {}", field.name))
-                .at(place_of(sql, &field.name));
+                .at(position_of(sql, &field.name));
             match nearest_column(&field.name, in_reach) {
                 Some(near) => missing.hint(format!("did you mean {near}?")),
                 None => missing.hint("DESCRIBE transactions lists the columns"),
@@ -83,7 +83,7 @@ fn schema_error(error: &SchemaError, sql: &str) -> QueryError {
         }
         SchemaError::AmbiguousReference { field } => {
             QueryError::new(ErrorKind::Invalid, format!("column {} is in more than one of the tables", field.name))
-                .at(place_of(sql, &field.name))
+                .at(position_of(sql, &field.name))
                 .hint("write table.column")
         }
         other => QueryError::new(ErrorKind::Invalid, first_line(&other.to_string())),
@@ -94,14 +94,14 @@ fn plan_error(message: &str, sql: &str) -> QueryError {
     if let Some(name) = between(message, "table '", "' not found") {
         let table = name.rsplit('.').next().unwrap_or(name);
         return QueryError::new(ErrorKind::UnknownName, format!("there is no table {table}"))
-            .at(place_of(sql, table))
+            .at(position_of(sql, table))
             .hint("the records are in the table transactions; files and addresses cannot be read");
     }
     if let Some(name) =
         between(message, "Invalid function '", "'").or_else(|| between(message, "table function '", "'"))
     {
         let missing =
-            QueryError::new(ErrorKind::UnknownName, format!("there is no function {name}")).at(place_of(sql, name));
+            QueryError::new(ErrorKind::UnknownName, format!("there is no function {name}")).at(position_of(sql, name));
         let known = name.to_ascii_lowercase().replacen("list_", "array_", 1);
         if ABSENT.contains(&known.as_str()) {
             return missing.hint("it is left out, as a few words to it would take more memory than there is");
@@ -136,14 +136,14 @@ pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> O
 }
 
 /// Where a name first stands as a word of its own.
-fn place_of(sql: &str, name: &str) -> Option<TextPosition> {
+fn position_of(sql: &str, name: &str) -> Option<TextPosition> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
-    let place = tokens.iter().find_map(|token| match &token.token {
+    let position = tokens.iter().find_map(|token| match &token.token {
         Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(token.span.start),
         Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) if text == name => Some(token.span.start),
         _ => None,
     })?;
-    Some(TextPosition { line: place.line, column: place.column })
+    Some(TextPosition { line: position.line, column: position.column })
 }
 
 /// The message without what follows on further lines, and starting lower case.
@@ -168,7 +168,7 @@ mod tests {
         let error = ParserError::ParserError("Expected: an expression, found: FROM at Line: 2, Column: 5".to_owned());
         let error = syntax_error(&error, "SELECT\n    FROM transactions");
         assert_eq!(error.message, "expected: an expression, found: FROM");
-        assert_eq!(error.place, Some(TextPosition { line: 2, column: 5 }));
+        assert_eq!(error.position, Some(TextPosition { line: 2, column: 5 }));
         assert_eq!(error.hint, None);
     }
 
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_place_is_a_word_not_a_part_of_one() {
-        let place = place_of("SELECT statuses,\n  \"status\" FROM t", "status");
-        assert_eq!(place, Some(TextPosition { line: 2, column: 3 }));
+        let position = position_of("SELECT statuses,\n  \"status\" FROM t", "status");
+        assert_eq!(position, Some(TextPosition { line: 2, column: 3 }));
     }
 }

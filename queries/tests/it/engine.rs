@@ -124,19 +124,19 @@ async fn errors_say_where_and_what_to_do() {
         async move { engine.query(sql).await.expect_err(sql) }
     };
     let error = failed("SELECT time,\n       statuss FROM transactions").await;
-    assert_eq!((error.kind, error.place), (ErrorKind::UnknownName, Some(TextPosition { line: 2, column: 8 })));
+    assert_eq!((error.kind, error.position), (ErrorKind::UnknownName, Some(TextPosition { line: 2, column: 8 })));
     assert_eq!(error.hint.as_deref(), Some("did you mean status?"));
     let error = failed("SELECT t.servce FROM transactions t").await;
     assert_eq!(error.hint.as_deref(), Some("did you mean service?"));
     let error = failed("SELECT time FROM transactions WHERE").await;
     assert_eq!(error.kind, ErrorKind::Syntax);
     let error = failed("SELECT time\nFORM transactions").await;
-    assert_eq!(error.place.map(|place| place.line), Some(2), "{error}");
+    assert_eq!(error.position.map(|position| position.line), Some(2), "{error}");
     let error = failed("SELECT * FROM transaction").await;
     assert_eq!(error.kind, ErrorKind::UnknownName);
     assert!(error.hint.is_some_and(|hint| hint.contains("transactions")));
     let error = failed("SELECT nosuchfunction(status) FROM transactions").await;
-    assert_eq!((error.kind, error.place), (ErrorKind::UnknownName, Some(TextPosition { line: 1, column: 8 })));
+    assert_eq!((error.kind, error.position), (ErrorKind::UnknownName, Some(TextPosition { line: 1, column: 8 })));
     let error = failed("SELECT sum(service) FROM transactions").await;
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
     let error = failed("SELECT 1 / (seq - seq) FROM transactions").await;

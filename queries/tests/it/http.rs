@@ -1,4 +1,4 @@
-//! The HTTP door.
+//! The HTTP server.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ impl Response {
     }
 }
 
-pub async fn door(fixture: &Fixture) -> SocketAddr {
+pub async fn serve(fixture: &Fixture) -> SocketAddr {
     let server = HttpServer { address: "127.0.0.1:0".parse().expect("address") };
     server.start(fixture.engine.clone(), Box::pin(std::future::pending())).await.expect("started").address
 }
@@ -63,7 +63,7 @@ async fn post_with(address: SocketAddr, path: &str, headers: &str, body: &str) -
 #[tokio::test]
 async fn sql_is_answered_as_json_csv_and_arrow() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let ask = |format: &str| {
         let sql =
             "SELECT service, count(*) AS n FROM transactions WHERE service IS NOT NULL GROUP BY service ORDER BY 1";
@@ -87,9 +87,9 @@ async fn sql_is_answered_as_json_csv_and_arrow() {
 }
 
 #[tokio::test]
-async fn errors_are_json_with_place_and_hint() {
+async fn errors_are_json_with_position_and_hint() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let response = post(address, "/v1/sql", r#"{"sql": "SELECT statuss FROM transactions"}"#).await;
     assert_eq!(response.status, 400);
     let error = response.json();
@@ -114,7 +114,7 @@ async fn errors_are_json_with_place_and_hint() {
 #[tokio::test]
 async fn questions_are_listed_and_asked() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let list = get(address, "/v1/questions").await.json();
     let questions = list["questions"].as_array().expect("questions").clone();
     assert!(questions.len() >= 16);
@@ -135,7 +135,7 @@ async fn questions_are_listed_and_asked() {
 #[tokio::test]
 async fn an_alerts_link_answers_in_a_browser() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let link = "/v1/questions/errors-by-class/run?service=members&since=15m";
     let browser =
         get_with(address, link, "Host: localhost\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n").await;
@@ -155,7 +155,7 @@ async fn an_alerts_link_answers_in_a_browser() {
 #[tokio::test]
 async fn an_id_is_found() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let json = get(address, &format!("/v1/find/{}", fixture.id(3))).await;
     assert_eq!(json.status, 200);
     assert_eq!(json.json()["matches"][0]["record"]["error_class"], "upstream_timeout");
@@ -167,7 +167,7 @@ async fn an_id_is_found() {
 #[tokio::test]
 async fn a_foreign_host_name_is_refused_on_loopback() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     for (host, status) in [
         ("evil.example", 403),
         ("evil.example:8088", 403),
@@ -182,7 +182,7 @@ async fn a_foreign_host_name_is_refused_on_loopback() {
 #[tokio::test]
 async fn a_cut_answer_says_so() {
     let fixture = Fixture::with(Limits { rows_max: 10, ..Limits::default() }).await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let response = post(address, "/v1/sql", r#"{"sql": "SELECT seq FROM transactions"}"#).await;
     assert_eq!(response.json()["truncated"], true);
     assert!(response.head.contains("x-tollgate-truncated: true"));
@@ -195,7 +195,7 @@ const ASKED: &str = r#"{"sql": "SELECT 1"}"#;
 #[tokio::test]
 async fn a_body_must_be_called_json() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     for path in ["/v1/sql", "/v1/questions/errors-by-class"] {
         for named in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"] {
             let response = post_with(address, path, named, ASKED).await;
@@ -211,7 +211,7 @@ async fn a_body_must_be_called_json() {
 #[tokio::test]
 async fn a_page_of_another_origin_cannot_ask() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     for (headers, status) in [
         ("", 200),
         ("Origin: http://localhost:1\r\nSec-Fetch-Site: same-origin\r\n", 200),
@@ -234,7 +234,7 @@ async fn a_page_of_another_origin_cannot_ask() {
 #[tokio::test]
 async fn a_link_on_another_page_can_be_followed_but_not_fetched() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let link = "/v1/questions/errors-by-class/run?service=members&since=15m";
     for (headers, status) in [
         ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n", 200),
@@ -255,7 +255,7 @@ const HALVES: [&str; 2] = [
 ];
 
 #[tokio::test]
-async fn a_door_is_stopped_in_spite_of_half_a_request() {
+async fn a_server_is_stopped_in_spite_of_half_a_request() {
     let fixture = Fixture::new().await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move {
@@ -279,7 +279,7 @@ async fn a_door_is_stopped_in_spite_of_half_a_request() {
 #[tokio::test]
 async fn half_a_request_is_given_up() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let started = Instant::now();
     let mut streams = Vec::new();
     for half in HALVES {
@@ -301,7 +301,7 @@ async fn half_a_request_is_given_up() {
 #[tokio::test]
 async fn connections_past_the_bound_are_closed() {
     let fixture = Fixture::with(Limits { connections_max: 1, ..Limits::default() }).await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let mut first = TcpStream::connect(address).await.expect("connected");
     first.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     assert!(first.read(&mut [0; 512]).await.expect("answer") > 0);

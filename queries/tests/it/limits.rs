@@ -121,7 +121,7 @@ async fn an_answer_counts_against_the_memory_as_long_as_it_is_held() {
 }
 
 #[tokio::test]
-async fn queries_past_the_places_wait_and_past_the_queue_are_refused() {
+async fn queries_past_the_permits_wait_and_past_the_queue_are_refused() {
     let limits = Limits { concurrent_max: 1, queued_max: 1, time_max: Duration::from_secs(2), ..limits() };
     let fixture = Fixture::with(limits).await;
     let start = || {

@@ -1,4 +1,4 @@
-//! The query engine and its doors, over a table made by the table's own writer.
+//! The query engine and its servers, over a table made by the table's own writer.
 
 mod engine;
 mod find;

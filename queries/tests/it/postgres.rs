@@ -1,4 +1,4 @@
-//! The PostgreSQL door, as drivers use it.
+//! The PostgreSQL server, as drivers use it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tollgate_queries::{Limits, PgServer, QueryService as _};
 use super::fixture::{Fixture, ROWS};
 use super::wire::Client;
 
-pub async fn door(fixture: &Fixture) -> SocketAddr {
+pub async fn serve(fixture: &Fixture) -> SocketAddr {
     let server = PgServer { address: "127.0.0.1:0".parse().expect("address") };
     server.start(fixture.engine.clone(), Box::pin(std::future::pending())).await.expect("started").address
 }
@@ -16,7 +16,7 @@ pub async fn door(fixture: &Fixture) -> SocketAddr {
 #[tokio::test]
 async fn both_protocols_answer_alike() {
     let fixture = Fixture::new().await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     let sql =
         "SELECT time, service, status, tls_resumed, auth_groups FROM transactions WHERE seq = 5 ORDER BY producer";
     let simple = client.simple(sql).await;
@@ -37,7 +37,7 @@ async fn both_protocols_answer_alike() {
 #[tokio::test]
 async fn placeholders_have_types_and_take_values() {
     let fixture = Fixture::new().await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     let sql = "SELECT count(*) FROM transactions WHERE service = $1 AND status = $2";
     let reply = client.extended(sql, &["members", "504"], false).await;
     assert_eq!(reply.parameters, [25, 23], "{reply:?}");
@@ -55,7 +55,7 @@ async fn placeholders_have_types_and_take_values() {
 #[tokio::test]
 async fn a_session_has_its_statements() {
     let fixture = Fixture::new().await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     for (sql, tag) in [
         ("BEGIN", "BEGIN"),
         ("SET extra_float_digits = 3", "SET"),
@@ -82,7 +82,7 @@ async fn a_session_has_its_statements() {
 #[tokio::test]
 async fn after_an_error_a_transaction_takes_nothing_until_its_end() {
     let fixture = Fixture::new().await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     client.simple("BEGIN").await;
     assert_eq!(client.simple("SELECT nosuch FROM transactions").await.sqlstate(), "42703");
     assert_eq!(client.simple("SELECT 1").await.sqlstate(), "25P02");
@@ -93,7 +93,7 @@ async fn after_an_error_a_transaction_takes_nothing_until_its_end() {
 #[tokio::test]
 async fn an_error_marks_its_place() {
     let fixture = Fixture::new().await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     let (state, message, position) = client.simple("SELECT\n  statuss FROM transactions").await.error.expect("error");
     assert_eq!((state.as_str(), position.as_deref()), ("42703", Some("10")), "{message}");
 }
@@ -101,7 +101,7 @@ async fn an_error_marks_its_place() {
 #[tokio::test]
 async fn a_cut_answer_is_told_as_a_warning() {
     let fixture = Fixture::with(Limits { rows_max: 10, ..Limits::default() }).await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     let reply = client.simple("SELECT seq FROM transactions").await;
     assert_eq!(reply.rows.len(), 10);
     assert!(reply.notices[0].contains("more rows"), "{reply:?}");
@@ -110,7 +110,7 @@ async fn a_cut_answer_is_told_as_a_warning() {
 #[tokio::test]
 async fn a_running_query_is_canceled_and_times_out() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let mut client = Client::connect(address).await;
     let key = client.key.clone();
     let slow =
@@ -131,7 +131,7 @@ async fn a_running_query_is_canceled_and_times_out() {
 #[tokio::test]
 async fn connections_past_the_bound_are_closed() {
     let fixture = Fixture::with(Limits { connections_max: 1, ..Limits::default() }).await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let mut first = Client::connect(address).await;
     let mut second = tokio::net::TcpStream::connect(address).await.expect("connected");
     let read = tokio::io::AsyncReadExt::read(&mut second, &mut [0; 1]).await;
@@ -140,7 +140,7 @@ async fn connections_past_the_bound_are_closed() {
 }
 
 #[tokio::test]
-async fn a_stopped_door_is_closed() {
+async fn a_stopped_server_is_closed() {
     let fixture = Fixture::new().await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move {
@@ -163,7 +163,7 @@ async fn a_stopped_door_is_closed() {
 #[tokio::test]
 async fn grafana_looks_around() {
     let fixture = Fixture::new().await;
-    let mut client = Client::connect(door(&fixture).await).await;
+    let mut client = Client::connect(serve(&fixture).await).await;
     let tables = include_str!("grafana_tables.sql");
     let columns = include_str!("grafana_columns.sql");
     for sql in ["SELECT 1", "SELECT current_setting('server_version_num')::int/100 as version"] {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::process::Command;
 
 use super::fixture::{Fixture, ROWS};
-use super::postgres::door;
+use super::postgres::serve;
 
 async fn psql(address: SocketAddr, commands: &[&str]) -> (String, String) {
     let mut command = Command::new("psql");
@@ -22,7 +22,7 @@ async fn psql(address: SocketAddr, commands: &[&str]) -> (String, String) {
 #[tokio::test]
 async fn psql_selects() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     let (out, err) =
         psql(address, &["\\pset format unaligned", "\\pset tuples_only", "SELECT count(*) FROM transactions"]).await;
     assert!(out.lines().any(|line| line == (ROWS + 3).to_string()), "{out}{err}");
@@ -33,7 +33,7 @@ async fn psql_selects() {
 #[tokio::test]
 async fn psql_describes() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     for (command, expected) in [
         ("\\d", "transactions"),
         ("\\dt", "transactions"),
@@ -54,7 +54,7 @@ async fn psql_describes() {
 #[tokio::test]
 async fn psql_is_refused_what_writes() {
     let fixture = Fixture::new().await;
-    let address = door(&fixture).await;
+    let address = serve(&fixture).await;
     for command in
         ["\\copy transactions TO '/tmp/tollgate-must-not-exist'", "CREATE TABLE t (a int)", "DROP TABLE transactions"]
     {

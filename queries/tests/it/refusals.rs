@@ -1,10 +1,10 @@
-//! Nothing but reads, through no door, in no protocol.
+//! Nothing but reads, through no server, in no protocol.
 
 use tollgate_queries::ErrorKind;
 
 use super::fixture::{Fixture, value};
-use super::http::{door as http_door, post};
-use super::postgres::door as postgres_door;
+use super::http::{post, serve as serve_http};
+use super::postgres::serve as serve_postgres;
 use super::wire::Client;
 
 /// Every one must be refused or not understood; none may have an effect. `{}` is a folder that must stay empty.
@@ -109,7 +109,7 @@ async fn the_engine_refuses() {
     for sql in attempts(&folder.path().to_string_lossy()) {
         let error = fixture.engine.query(&sql).await.expect_err(&sql);
         assert!(is_refusal(error.kind), "{sql}: {error:?}");
-        assert!(error.hint.is_some() || error.place.is_some() || !error.message.is_empty(), "{sql}");
+        assert!(error.hint.is_some() || error.position.is_some() || !error.message.is_empty(), "{sql}");
     }
     untouched(&fixture, &folder, &rows).await;
 }
@@ -129,11 +129,11 @@ async fn refusals_are_clear() {
 }
 
 #[tokio::test]
-async fn the_postgres_door_refuses_in_both_protocols() {
+async fn the_postgres_server_refuses_in_both_protocols() {
     let fixture = Fixture::new().await;
     let folder = tempfile::TempDir::new().expect("folder");
     let rows = value(&fixture.engine, "SELECT count(*) FROM transactions").await;
-    let mut client = Client::connect(postgres_door(&fixture).await).await;
+    let mut client = Client::connect(serve_postgres(&fixture).await).await;
     for sql in attempts(&folder.path().to_string_lossy()) {
         let simple = client.simple(&sql).await;
         assert!(simple.error.is_some(), "{sql}: {simple:?}");
@@ -146,11 +146,11 @@ async fn the_postgres_door_refuses_in_both_protocols() {
 }
 
 #[tokio::test]
-async fn the_http_door_refuses() {
+async fn the_http_server_refuses() {
     let fixture = Fixture::new().await;
     let folder = tempfile::TempDir::new().expect("folder");
     let rows = value(&fixture.engine, "SELECT count(*) FROM transactions").await;
-    let address = http_door(&fixture).await;
+    let address = serve_http(&fixture).await;
     for sql in attempts(&folder.path().to_string_lossy()) {
         let response = post(address, "/v1/sql", &serde_json::json!({ "sql": sql }).to_string()).await;
         assert!(response.status == 400 || response.status == 403, "{sql}: {response:?}");

@@ -11,7 +11,7 @@ const ROWS: i64 = 1_500_000;
 const BATCH: i64 = 4_000;
 
 /// `cargo test --release -p tollgate-queries -- --ignored --nocapture a_million`; with TOLLGATE_SERVE_SECONDS set it then
-/// serves both doors for that long.
+/// runs both servers for that long.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes a table of 1.5 million rows"]
 async fn an_id_among_a_million_rows_is_found_at_once() {
