@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tollgate_queries::questions::{all, ask};
 use tollgate_queries::{Engine, ErrorKind, Limits};
-use tollgate_record::vocabulary::{ErrorClass, Vocabulary as _};
+use tollgate_record::vocabulary::ErrorClass;
 
 use super::fixture::{
     Fate, Fixture, MISSING, PRODUCERS, ROWS, SHED, TRACE, count, fate, rows, rows_of, service, value,
