@@ -10,12 +10,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use tollgate_clock::now_us;
 use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
 
@@ -55,9 +55,7 @@ impl Table {
     /// # Errors
     /// If files cannot be read or written, or another writer took them. What was merged before stays merged.
     pub async fn compact(&self) -> Result<usize, TableError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-        self.compact_before(now_us - GRACE_US).await
+        self.compact_before(now_us() - GRACE_US).await
     }
 
     /// As [`Table::compact`], for hours that end before `end_us`.

@@ -5,9 +5,9 @@
 //! snapshots still find theirs. Files that wait for their commit are younger than that, and so are kept.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{Days, NaiveDate};
+use tollgate_clock::now_us;
 use tollgate_failpoint::{Point, reach};
 
 use crate::TableError;
@@ -22,8 +22,7 @@ impl Table {
     /// # Errors
     /// If the log cannot be written.
     pub async fn expire(&self, days: u32) -> Result<usize, TableError> {
-        let today = DateTime::<Utc>::from(SystemTime::now()).date_naive();
-        let Some(first_kept) = first_kept(today, days) else { return Ok(0) };
+        let Some(first_kept) = day_of(now_us()).and_then(|today| first_kept(today, days)) else { return Ok(0) };
         let snapshot = self.snapshot();
         let expired = snapshot.files.iter().filter(|file| last_day(file).is_some_and(|day| day < first_kept));
         let expired: BTreeSet<&str> = expired.map(|file| file.path.as_str()).collect();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use deltalake::kernel::{Action, Add, LogicalFileView, Remove};
+use tollgate_clock::now_us;
 
 use super::DATE;
 use crate::batches::{BatchSet, TAG};
@@ -37,7 +38,7 @@ pub(super) fn remove_action(file: &DataFile, data_change: bool) -> Remove {
     Remove {
         path: file.path.clone(),
         data_change,
-        deletion_timestamp: Some(unix_millis()),
+        deletion_timestamp: Some(now_ms()),
         extended_file_metadata: Some(true),
         partition_values: Some(HashMap::from([(DATE.to_owned(), file.date.clone())])),
         size: Some(i64::try_from(file.size).unwrap_or(i64::MAX)),
@@ -84,7 +85,6 @@ fn data_file(path: String, size: i64, modified_ms: i64, date: Option<String>, st
     }
 }
 
-pub(super) fn unix_millis() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+pub(super) fn now_ms() -> i64 {
+    now_us() / 1_000
 }

@@ -29,7 +29,7 @@ use url::Url;
 #[cfg(test)]
 pub(crate) use create::fields;
 
-use self::actions::{add_actions, added_file, parsed_tag, remove_action, unix_millis, viewed_file, viewed_tag};
+use self::actions::{add_actions, added_file, now_ms, parsed_tag, remove_action, viewed_file, viewed_tag};
 use crate::batches::BatchSet;
 use crate::durable::{Disk, DurableStore};
 use crate::parquet_file::NewFile;
@@ -215,7 +215,7 @@ impl Log {
         batches: &BatchSet,
         app_version: Option<i64>,
     ) -> Result<u64, TableError> {
-        let now = unix_millis();
+        let now = now_ms();
         let before = self.app_version;
         let transaction =
             app_version.map(|version| Transaction::new_with_last_update(&self.app_id, version, Some(now)));
@@ -241,7 +241,7 @@ impl Log {
     /// # Errors
     /// If one of the files is not active any more.
     pub(crate) async fn replace(&mut self, old: &BTreeSet<&str>, new: &[NewFile]) -> Result<u64, TableError> {
-        let now = unix_millis();
+        let now = now_ms();
         let operation = DeltaOperation::Optimize { predicate: None, target_size: 0 };
         self.commit(operation, None, |log| {
             let mut actions = log.remove_actions(old, false)?;

@@ -1,4 +1,8 @@
 //! The system calls behind the store, and a count of the syncs among them.
+//!
+//! `tollgate_storage::replace` is for files that one process replaces. Several processes write to a table: a log entry must be
+//! created, not replaced (a hard link fails where the name exists), under a temporary name that no other writer has and that
+//! listings skip.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
