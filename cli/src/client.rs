@@ -1,4 +1,4 @@
-//! The client of the queries' HTTP API, and of the collector's admin address.
+//! The client of the queries' HTTP API, and how its answers are printed.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::util::pretty::pretty_format_batches;
 use serde::Deserialize;
 
-use crate::args::{DoorArgs, Format};
+use crate::args::{Format, ServerArgs};
 use crate::output::EscapingWriter;
 
 /// Most bytes of an answer that the command reads.
@@ -39,7 +39,7 @@ pub struct Answer {
 
 impl HttpClient {
     /// Makes a client for the address given on the command line.
-    pub fn new(args: &DoorArgs) -> Self {
+    pub fn new(args: &ServerArgs) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(args.timeout)))
             .http_status_as_error(false)

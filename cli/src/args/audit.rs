@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::DoorArgs;
+use super::ServerArgs;
 
 /// How an audit is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,5 +63,5 @@ pub struct AuditArgs {
     pub ranges: usize,
     /// Where to ask
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub server: ServerArgs,
 }

@@ -14,7 +14,7 @@ pub use collector::{CollectorArgs, ConfigAction};
 pub use demo::{Companion, DemoArgs};
 pub use dlq::{DlqArgs, DlqCommand, DlqLsArgs, DlqReplayArgs, DlqShowArgs};
 pub use journal::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
-pub use query::{AskArgs, DoorArgs, FindArgs, Format, SqlArgs};
+pub use query::{AskArgs, FindArgs, Format, ServerArgs, SqlArgs};
 
 /// Records of every API transaction: collected, kept, asked.
 #[derive(Debug, Parser)]

@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 /// Where the queries are answered.
 #[derive(Debug, Clone, ClapArgs)]
-pub struct DoorArgs {
+pub struct ServerArgs {
     /// Address of the HTTP door
     #[arg(long, value_name = "URL", env = "TOLLGATE_URL", default_value = "http://127.0.0.1:8088")]
     pub url: String,
@@ -36,7 +36,7 @@ pub struct SqlArgs {
     pub format: Format,
     /// Where to ask
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub server: ServerArgs,
 }
 
 /// Arguments of `tollgate find`.
@@ -49,7 +49,7 @@ pub struct FindArgs {
     pub json: bool,
     /// Where to ask
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub server: ServerArgs,
 }
 
 /// Arguments of `tollgate ask`.
@@ -61,7 +61,7 @@ pub struct AskArgs {
     pub format: Format,
     /// Where to ask
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub server: ServerArgs,
     /// The question's name; none = list the questions
     pub name: Option<String>,
     /// The question's parameters, each as `--name value` or `--name=value`

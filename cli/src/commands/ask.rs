@@ -12,7 +12,7 @@ use crate::client::{HttpClient, print, wire_name};
 
 /// Runs the command.
 pub fn main(args: &AskArgs) -> anyhow::Result<ExitCode> {
-    let client = HttpClient::new(&args.door);
+    let client = HttpClient::new(&args.server);
     let Some(name) = &args.name else {
         return list(&client);
     };

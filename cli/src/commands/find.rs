@@ -17,7 +17,7 @@ pub fn main(args: &FindArgs) -> anyhow::Result<ExitCode> {
     }
     let format = if args.json { "json" } else { "text" };
     let (story, found) =
-        HttpClient::new(&args.door).get_or_not_found(&format!("/v1/find/{}?format={format}", args.id))?;
+        HttpClient::new(&args.server).get_or_not_found(&format!("/v1/find/{}?format={format}", args.id))?;
     writeln!(EscapingWriter(std::io::stdout().lock()), "{}", story.trim_end())?;
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

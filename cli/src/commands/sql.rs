@@ -18,7 +18,7 @@ pub fn main(args: &SqlArgs) -> anyhow::Result<ExitCode> {
         args.sql.clone()
     };
     let body = json!({ "sql": sql, "format": wire_name(args.format) });
-    let answer = HttpClient::new(&args.door).post("/v1/sql", &body, Some(&sql))?;
+    let answer = HttpClient::new(&args.server).post("/v1/sql", &body, Some(&sql))?;
     print(&answer, args.format)?;
     Ok(ExitCode::SUCCESS)
 }

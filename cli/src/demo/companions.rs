@@ -48,8 +48,13 @@ impl Companions {
         )
     }
 
-    /// Starts Prometheus, scraping both processes, with alerts linking to the HTTP door.
-    pub fn prometheus(&mut self, proxy: SocketAddr, collector: SocketAddr, door: SocketAddr) -> anyhow::Result<()> {
+    /// Starts Prometheus, scraping both processes, with alerts that link to the query server.
+    pub fn prometheus(
+        &mut self,
+        proxy: SocketAddr,
+        collector: SocketAddr,
+        query_server: SocketAddr,
+    ) -> anyhow::Result<()> {
         self.start(
             Companion::Prometheus,
             &[
@@ -62,7 +67,7 @@ impl Companions {
                 "--alertmanager",
                 &format!("127.0.0.1:{ALERTMANAGER_PORT}"),
                 "--query-url",
-                &format!("http://{door}"),
+                &format!("http://{query_server}"),
             ],
         )
     }

@@ -17,9 +17,9 @@ pub struct Endpoints {
     pub ingest: SocketAddr,
     /// The collector's admin endpoint.
     pub collector_admin: SocketAddr,
-    /// The PostgreSQL door.
+    /// The query server of the PostgreSQL wire protocol.
     pub postgres: SocketAddr,
-    /// The HTTP door.
+    /// The query server over HTTP.
     pub query: SocketAddr,
 }
 

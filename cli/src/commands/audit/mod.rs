@@ -32,7 +32,7 @@ fn run(args: &AuditArgs) -> anyhow::Result<Report> {
     let scope: Scope = args.producer.as_deref().map(str::parse).transpose().context("--producer")?.unwrap_or_default();
     let topic = args.kafka.as_deref().map(|kafka| KafkaTopic::new(kafka, &args.kafka_topic)).transpose()?;
     let sources = Sources {
-        table: &HttpClient::new(&args.door),
+        table: &HttpClient::new(&args.server),
         status: &AdminPage::new(args.collector.as_deref()),
         topic: topic.as_ref().map(|topic| topic as &dyn Topic),
         journal: args.journal.as_deref(),
