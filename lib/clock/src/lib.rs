@@ -1,7 +1,7 @@
 //! The wall clock as records have it: whole microseconds since 1970, UTC, as `i64`.
 //!
-//! A clock before 1970 reads 0, one past the year 294,000 reads [`i64::MAX`]: a record with a wrong time is worth more than
-//! none. Spans of time are measured with [`std::time::Instant`], never by the difference of two readings.
+//! A clock before 1970 reads 0, one past the year 294,000 reads [`i64::MAX`]: a record with a wrong time is worth more
+//! than none. Spans of time are measured with [`std::time::Instant`], never by the difference of two readings.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Sizes with their unit.
+//! A number of bytes of a configuration, with its unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,26 +12,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Units, largest first, with the power of two they stand for.
+/// Units, largest first, with the power of two that each stands for.
 const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 impl ByteSize {
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// This many KiB.
+    /// Makes a size of this many KiB.
     pub const fn kib(count: u64) -> Self {
         Self(count << 10)
     }
 
-    /// This many MiB.
+    /// Makes a size of this many MiB.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }
 
-    /// This many GiB.
+    /// Makes a size of this many GiB.
     pub const fn gib(count: u64) -> Self {
         Self(count << 30)
     }

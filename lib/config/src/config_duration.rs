@@ -1,4 +1,4 @@
-//! Durations with their unit.
+//! A duration of a configuration, with its unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,61 +7,59 @@ use std::time::Duration;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A duration: `250us`, `200ms`, `10s`, `5m`, `1h`, `7d`. A bare number is refused, as nobody can see its unit.
+use crate::duration::{UNITS, split_number};
+
+/// A duration: `250us`, `200ms`, `10s`, `5m`, `1h`, `7d`. A bare number is refused: its unit would be a guess.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConfigDuration(pub Duration);
 
-/// Units, largest first, with their length in microseconds.
-const UNITS: [(&str, u64); 6] =
-    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
-
 /// Longest duration, in microseconds: about 100 years. Adding one to the present can then never overflow.
-const SPAN_US_MAX: u64 = 36_500 * 86_400_000_000;
+const DURATION_US_MAX: u64 = 36_500 * 86_400_000_000;
 
 impl ConfigDuration {
-    /// The duration.
+    /// Returns the length of time.
     pub const fn duration(self) -> Duration {
         self.0
     }
 
-    /// This many milliseconds.
+    /// Makes a duration of this many milliseconds.
     pub const fn millis(count: u64) -> Self {
         Self(Duration::from_millis(count))
     }
 
-    /// This many seconds.
+    /// Makes a duration of this many seconds.
     pub const fn secs(count: u64) -> Self {
         Self(Duration::from_secs(count))
     }
 
-    /// This many minutes.
+    /// Makes a duration of this many minutes.
     pub const fn mins(count: u64) -> Self {
         Self(Duration::from_secs(count * 60))
     }
 
-    /// This many hours.
+    /// Makes a duration of this many hours.
     pub const fn hours(count: u64) -> Self {
         Self(Duration::from_secs(count * 3_600))
     }
 }
 
 impl From<ConfigDuration> for Duration {
-    fn from(span: ConfigDuration) -> Self {
-        span.0
+    fn from(duration: ConfigDuration) -> Self {
+        duration.0
     }
 }
 
 impl fmt::Display for ConfigDuration {
-    /// The largest unit that divides it. Nanoseconds are not written.
+    /// Writes the number of the largest unit that divides the duration. Nanoseconds are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let us = self.0.as_micros();
         if us == 0 {
             return f.write_str("0s");
         }
-        // "us" divides everything: there is always a unit.
-        for (unit, length) in UNITS {
-            if us.is_multiple_of(u128::from(length)) {
-                return write!(f, "{}{unit}", us / u128::from(length));
+        // The last unit, "us", divides everything, so the loop always returns.
+        for unit in &UNITS {
+            if us.is_multiple_of(u128::from(unit.us)) {
+                return write!(f, "{}{}", us / u128::from(unit.us), unit.names[0]);
             }
         }
         Ok(())
@@ -79,8 +77,7 @@ impl FromStr for ConfigDuration {
     fn from_str(text: &str) -> Result<Self, ConfigDurationError> {
         let refuse = |why: &str| ConfigDurationError(format!("`{text}` {why}"));
         let text = text.trim();
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, unit) = (&text[..digits], text[digits..].trim());
+        let (number, unit) = split_number(text);
         if number.is_empty() {
             return Err(refuse("is not a duration; write for example `10s`"));
         }
@@ -89,12 +86,12 @@ impl FromStr for ConfigDuration {
         }
         let length = UNITS
             .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, length)| *length)
+            .find(|known| known.names[0] == unit)
+            .map(|known| known.us)
             .ok_or_else(|| refuse("has no known unit; write us, ms, s, m, h or d, for example `10s`"))?;
         let count: u64 = number.parse().map_err(|_| refuse("is too long; the most is 36500d"))?;
         match count.checked_mul(length) {
-            Some(us) if us <= SPAN_US_MAX => Ok(Self(Duration::from_micros(us))),
+            Some(us) if us <= DURATION_US_MAX => Ok(Self(Duration::from_micros(us))),
             _ => Err(refuse("is too long; the most is 36500d")),
         }
     }

@@ -21,12 +21,12 @@ impl ConfigPath {
         Self(context::resolve(written.as_ref()))
     }
 
-    /// The resolved path.
+    /// Returns the resolved path.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 
-    /// The resolved path, owned.
+    /// Returns the resolved path, owned.
     pub fn into_path_buf(self) -> PathBuf {
         self.0
     }
@@ -47,14 +47,14 @@ impl AsRef<Path> for ConfigPath {
 }
 
 impl From<PathBuf> for ConfigPath {
-    /// The path exactly as given.
+    /// Takes the path exactly as given.
     fn from(path: PathBuf) -> Self {
         Self(path)
     }
 }
 
 impl From<&Path> for ConfigPath {
-    /// The path exactly as given.
+    /// Takes the path exactly as given.
     fn from(path: &Path) -> Self {
         Self(path.to_owned())
     }

@@ -10,8 +10,9 @@ use crate::spanned::Spanned;
 
 /// Collects what semantic checks find in the files of a configuration.
 ///
-/// A check notes a problem with a [`Spanned`] value ([`at`](Self::at)), with a key by its full name ([`key`](Self::key)),
-/// or takes over what a part of the program found in its own section ([`section`](Self::section)).
+/// A check notes a problem with a [`Spanned`] value ([`at`](Self::at)), with a key by its full name
+/// ([`key`](Self::key)), or takes over what a part of the program found in its own section
+/// ([`section`](Self::section)).
 #[derive(Debug)]
 pub struct Diagnostics<'a> {
     path: &'a Path,
@@ -35,8 +36,8 @@ impl<'a> Diagnostics<'a> {
         self.push(file, value.line, value.column, key, problem.into());
     }
 
-    /// Notes a problem with the key of this full name (`services[3].upstream.url`) in the main file, at the place of the
-    /// key if it is written in the file, else of its nearest ancestor that is.
+    /// Notes a problem with the key of this full name (`services[3].upstream.url`) in the main file, at the place of
+    /// the key if it is written in the file, else of its nearest ancestor that is.
     pub fn key(&mut self, key: &str, problem: impl Into<String>) {
         let text = self.text;
         let outline = self.outlines.entry(FileId::default()).or_insert_with(|| Outline::of(text));

@@ -1,4 +1,4 @@
-//! From the parser's error to a sentence with a cure.
+//! Turns an error of the parser into a sentence with a cure.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const NAMES_SHOWN_MAX: usize = 40;
 /// Longest value that an error repeats, in characters.
 const VALUE_SHOWN_MAX: usize = 40;
 
-/// Turns an error of the parser into ours.
+/// Turns an error of the parser into a [`ConfigError`].
 pub(crate) fn explain(path: &Path, text: &str, error: &Error) -> ConfigError {
     let error = innermost(error);
     let outline = Outline::of(text);
@@ -48,7 +48,7 @@ fn innermost(error: &Error) -> &Error {
     }
 }
 
-/// What is wrong, and the cure. `value` is the single value at the place, if there is one.
+/// Returns what is wrong, and the cure. `value` is the single value at the place, if there is one.
 fn sentence(error: &Error, value: Option<&str>) -> String {
     let found = || value.map_or_else(|| "this".to_owned(), |text| format!("`{}`", shortened(text)));
     match error {
@@ -102,7 +102,7 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// The parser's words for the parts of YAML, in ours.
+/// Returns our word for a part of YAML, from the parser's word.
 fn plain(word: &str) -> &str {
     match word {
         "seq" | "sequence" => "a list",
@@ -115,7 +115,7 @@ fn plain(word: &str) -> &str {
     }
 }
 
-/// What a number must be, from the name of its Rust type.
+/// Returns what a number must be, from the name of its Rust type.
 fn type_of(name: &str) -> String {
     let whole = |least: i128, most: i128| format!("a whole number from {least} to {most}");
     match name {
@@ -133,7 +133,7 @@ fn type_of(name: &str) -> String {
     }
 }
 
-/// The parser ends its sentences with the place, which ours begin with.
+/// Removes the place, with which the parser ends its sentences and a [`ConfigError`] begins.
 fn without_place(sentence: &str) -> String {
     match sentence.rfind(" at line ") {
         Some(cut) => sentence[..cut].to_owned(),
@@ -141,7 +141,7 @@ fn without_place(sentence: &str) -> String {
     }
 }
 
-/// `what` is wrong with `name`; proposes the nearest of `valid`, or lists them.
+/// Says that `what` is wrong with `name`, and proposes the nearest of `valid` or lists them.
 fn unknown(what: &str, name: &str, valid: &[&str], noun: &str) -> String {
     let lower = name.to_lowercase();
     let nearest = valid

@@ -1,4 +1,4 @@
-//! Where each key of a YAML text stands: finds the full name of the key at a place, and the place of a key.
+//! The outline of a YAML text: finds the full name of the key at a place, and the place of a key.
 
 use serde_saphyr::granit_parser::{Event, Parser};
 
@@ -38,7 +38,7 @@ enum Open {
 }
 
 impl Outline {
-    /// Outlines as much of the text as can be parsed.
+    /// Outlines the text, up to the first error in it.
     pub(crate) fn of(text: &str) -> Self {
         let mut builder = Builder { nodes: Vec::new(), open: Vec::new() };
         for item in Parser::new_from_str(text) {
@@ -58,12 +58,12 @@ impl Outline {
         Self { nodes: builder.nodes }
     }
 
-    /// Whether the text has no key at all.
+    /// Returns whether the text has no key at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// The full name of the key or value that starts at this place, or else of the last one that starts before it.
+    /// Returns the full name of the key or value that starts at this place, or else of the last one before it.
     pub(crate) fn key_at(&self, line: u64, column: u64) -> Option<String> {
         let place = (line, column);
         if line == 0 {
@@ -74,13 +74,13 @@ impl Outline {
         exact.or_else(before).map(|node| node.name.clone())
     }
 
-    /// The full name of the key whose value is the mapping that starts at this place; none for the whole text.
+    /// Returns the full name of the key whose value is the mapping that starts at this place; none for the whole text.
     pub(crate) fn mapping_at(&self, line: u64, column: u64) -> Option<&str> {
         let is_it = |node: &&Node| node.value == (line, column) && matches!(node.shape, Shape::Map);
         self.nodes.iter().find(is_it).map(|node| node.name.as_str())
     }
 
-    /// The text of the single value that starts at this place.
+    /// Returns the text of the single value that starts at this place.
     pub(crate) fn scalar_at(&self, line: u64, column: u64) -> Option<&str> {
         self.nodes.iter().find_map(|node| match &node.shape {
             Shape::Scalar(text) if node.value == (line, column) => Some(text.as_str()),
@@ -88,12 +88,12 @@ impl Outline {
         })
     }
 
-    /// The place of the value whose key starts at this place.
+    /// Returns the place of the value whose key starts at this place.
     pub(crate) fn value_of_key_at(&self, line: u64, column: u64) -> Option<(u64, u64)> {
         self.nodes.iter().rev().find(|node| node.key == (line, column)).map(|node| node.value)
     }
 
-    /// The place of the value of this key, or of the nearest ancestor that is written; 0:0 if there is none.
+    /// Returns the place of the value of this key, or of its nearest ancestor that is written; 0:0 if there is none.
     pub(crate) fn place_of(&self, key: &str) -> (u64, u64) {
         let mut name = key;
         loop {
@@ -141,7 +141,7 @@ impl Builder {
         }
     }
 
-    /// A node that is not a plain key: as a key (which no configuration of ours has) it is called `?`.
+    /// Adds a value that is not a plain text. In the place of a key, which no configuration has, it is named `?`.
     fn value(&mut self, place: (u64, u64), shape: Shape) -> String {
         if let Some(Open::Map { key: key @ None, .. }) = self.open.last_mut() {
             *key = Some(("?".to_owned(), place));
@@ -150,14 +150,14 @@ impl Builder {
         self.node(place, shape)
     }
 
-    /// The text breaks here: a key that waits for its value gets what is here.
+    /// Ends the outline where the text breaks: a key without its value gets this place as its value.
     fn broken(&mut self, place: (u64, u64)) {
         if let Some(Open::Map { key: Some(_), .. }) = self.open.last() {
             self.node(place, Shape::Other);
         }
     }
 
-    /// Notes a value, and returns its full name.
+    /// Adds a value, and returns its full name.
     fn node(&mut self, place: (u64, u64), shape: Shape) -> String {
         let (name, key) = match self.open.last_mut() {
             None => return String::new(),

@@ -1,4 +1,4 @@
-//! Where a test ends the process, or makes a step fail: one list of all such places.
+//! Failpoints: the places where a test ends the process or makes a step fail.
 //!
 //! ```text
 //!   post ─▶ journal.written ─▶ journal.synced ─▶ 200
@@ -10,13 +10,13 @@
 //! and beside it `merge.written`, `merge.committed`, `checkpoint.written`, `checkpoint.checked`, `retention.committed`,
 //! `vacuum.begun`.
 //!
-//! A process is told by the environment: `TOLLGATE_FAILPOINT=log.linked=kill` or `=error`, and `log.linked=kill@3` for the
-//! third time that it comes by; several stand between commas. Each acts once. In a build without debug assertions all
-//! of this is gone unless the feature `failpoints` is on: [`reach`] is then an empty function.
+//! The environment arms them: `TOLLGATE_FAILPOINT=log.linked=kill` or `=error`, and `log.linked=kill@3` for the third
+//! time that the process reaches the place; commas separate several. Each acts once. A build without debug assertions
+//! has no failpoints unless the feature `failpoints` is on: [`reach`] is then an empty function.
 
 use std::io;
 
-/// The variable that says what is to happen where.
+/// The environment variable that arms failpoints.
 pub const VARIABLE: &str = "TOLLGATE_FAILPOINT";
 
 macro_rules! points {
@@ -28,10 +28,10 @@ macro_rules! points {
         }
 
         impl Point {
-            /// All of them, in the order in which a batch comes by.
+            /// All places, in the order in which a batch reaches them.
             pub const ALL: &'static [Self] = &[$(Self::$point,)*];
 
-            /// The name in [`VARIABLE`].
+            /// Returns the name that [`VARIABLE`] uses.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$point => $name,)*
@@ -44,9 +44,9 @@ macro_rules! points {
 points! {
     /// A group of frames is written to the journal and not synced.
     JournalWritten = "journal.written",
-    /// It is synced and not acknowledged.
+    /// The group is synced and not acknowledged.
     JournalSynced = "journal.synced",
-    /// The rows of a commit are in order, and nothing of them is on disk.
+    /// The rows of a commit are sorted, and none of them is on disk.
     TableSealed = "table.sealed",
     /// A data file is created and empty.
     FileCreated = "file.created",
@@ -56,21 +56,21 @@ points! {
     FileSynced = "file.synced",
     /// A data file and its entry are synced, and no commit names it.
     FileEntered = "file.entered",
-    /// A log entry is synced under a name that nobody reads.
+    /// A log entry is synced under a temporary name, which no reader looks for.
     LogStaged = "log.staged",
-    /// It has its name, which is not synced.
+    /// The log entry has its name, and the folder is not synced.
     LogLinked = "log.linked",
     /// The commit is on stable storage, and the process does not know it yet.
     LogSynced = "log.synced",
     /// Readers see the commit, and the collector was not told the position.
     TablePublished = "table.published",
-    /// A cursor is written beside its file.
+    /// A new cursor is synced beside its file.
     CursorStaged = "cursor.staged",
-    /// It has replaced the old one, and the folder is not synced.
+    /// The new cursor has replaced the old one, and the folder is not synced.
     CursorRenamed = "cursor.renamed",
-    /// The ledger is written beside its file, before a trim.
+    /// A new ledger is synced beside its file, before a trim.
     LedgerStaged = "ledger.staged",
-    /// It has replaced the old one, and the folder is not synced.
+    /// The new ledger has replaced the old one, and the folder is not synced.
     LedgerRenamed = "ledger.renamed",
     /// A segment is deleted, and the folder is not synced.
     TrimRemoved = "trim.removed",
@@ -82,18 +82,18 @@ points! {
     MergeCommitted = "merge.committed",
     /// A checkpoint of the table's log is written and not checked.
     CheckpointWritten = "checkpoint.written",
-    /// It is checked, and old log entries are not deleted.
+    /// The checkpoint is checked, and old log entries are not deleted.
     CheckpointChecked = "checkpoint.checked",
     /// Days past their retention are removed by a commit that readers do not see yet.
     RetentionCommitted = "retention.committed",
-    /// Files that nobody needs are about to be deleted.
+    /// Files that no snapshot names are about to be deleted.
     VacuumBegun = "vacuum.begun",
 }
 
-/// Says that the process has come to this place. It may not return.
+/// Marks that the process reaches this place. Ends the process where a test wants that.
 ///
 /// # Errors
-/// EIO, where a test wants the step to fail.
+/// Returns EIO where a test wants the step to fail.
 #[inline]
 pub fn reach(point: Point) -> io::Result<()> {
     #[cfg(any(debug_assertions, feature = "failpoints"))]
@@ -105,7 +105,7 @@ pub fn reach(point: Point) -> io::Result<()> {
     }
 }
 
-/// Whether this build has failpoints.
+/// Returns whether this build has failpoints.
 pub const fn is_built_in() -> bool {
     cfg!(any(debug_assertions, feature = "failpoints"))
 }
@@ -131,7 +131,7 @@ mod armed {
     pub(super) struct Trap {
         pub(super) point: Point,
         pub(super) action: Action,
-        /// How often the place is still passed, this time included.
+        /// How many times the place is still reached until the trap acts, that time included.
         pub(super) left: AtomicU32,
     }
 
@@ -154,7 +154,7 @@ mod armed {
         Ok(())
     }
 
-    /// What is not understood is no trap: a test notices that it never acts.
+    /// Parses [`VARIABLE`]. An entry with an error is dropped: its test notices that it never acts.
     pub(super) fn parse(text: &str) -> Vec<Trap> {
         let trap = |entry: &str| {
             let (name, action) = entry.trim().split_once('=')?;

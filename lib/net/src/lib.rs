@@ -1,5 +1,5 @@
-//! One accept loop for the servers that carry no traffic of clients: the proxy's admin endpoint, the collector's ingest, the
-//! HTTP and the PostgreSQL door.
+//! One accept loop for the servers that carry no traffic of clients: the proxy's admin endpoint, the collector's
+//! ingest, the HTTP and the PostgreSQL door.
 //!
 //! ```text
 //! accept ──▶ at most `connections_max` tasks ──▶ stop: no more is accepted, each connection is told
@@ -9,9 +9,9 @@
 //! The proxy's own listeners have another loop: one per worker, on threads of their own, with caps per client, a PROXY
 //! header and a drain that the workers agree on.
 //!
-//! hyper-util's `server::graceful` was looked at. It watches hyper's connections from their first byte to the end; here a
-//! TLS handshake comes first, the PostgreSQL door is not hyper's, and neither a bound on connections nor a pause after a
-//! failed accept is part of it.
+//! hyper-util's `server::graceful` was looked at. It watches hyper's connections from their first byte to the end; here
+//! a TLS handshake comes first, the PostgreSQL door is not hyper's, and neither a bound on connections nor a pause
+//! after a failed accept is part of it.
 
 use std::io;
 use std::pin::pin;
@@ -49,8 +49,8 @@ pub enum Past {
     Closes,
 }
 
-/// Serves each connection with `connection`, until `stop` resolves. The token of a connection is cancelled at the stop: it
-/// ends what it has begun, and takes on nothing new. Returns how many connections outlived the grace and were cut.
+/// Serves each connection with `connection`, until `stop` resolves. The token of a connection is cancelled at the stop:
+/// it ends what it has begun, and takes on nothing new. Returns how many connections outlived the grace and were cut.
 pub async fn serve<F>(
     listener: TcpListener,
     limit: Limit,

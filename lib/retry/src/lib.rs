@@ -1,11 +1,11 @@
 //! When to try again: waits that double, with jitter, up to a cap; and what a server asks for with `Retry-After`.
 //!
-//! Jitter is over the upper half: a wait is drawn from `d/2 ..= d`, so that the producers which one restarting collector
-//! has turned away do not come back together, and none of them waits longer than the cap.
+//! Jitter is over the upper half: a wait is drawn from `d/2 ..= d`, so that the producers which one restarting
+//! collector has turned away do not come back together, and none of them waits longer than the cap.
 //!
-//! The crate `backon` was looked at. Its jitter is added on top of the wait, past its own cap; it retries a closure, while
-//! the loops here answer differently to each kind of failure, change the cap when the process ends, and begin anew after a
-//! success. What would be left of it is the doubling.
+//! The crate `backon` was looked at. Its jitter is added on top of the wait, past its own cap; it retries a closure,
+//! while the loops here answer differently to each kind of failure, change the cap when the process ends, and start
+//! over after a success. What would be left of it is the doubling.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
 //! The signals that ask a process to stop, or to read its configuration again.
 //!
-//! They are caught before anything runs that a signal may not end half-way: one that comes later is then not lost, however
-//! long the process takes to start.
+//! They are caught before anything runs that a signal may not end half-way: one that comes later is then not lost,
+//! however long the process takes to start.
 
 use std::io;
 

@@ -1,15 +1,15 @@
-//! Durable files: the interface that the journal and the proxy's spool have to a file system, and files that are replaced
-//! whole.
+//! Durable files: the interface that the journal and the proxy's spool have to a file system, and files that are
+//! replaced whole.
 //!
-//! * [`Storage`] is the interface. [`Folder`] is the real file system. `simulated::Disk` (feature `simulated`, for tests)
-//!   loses unsynced writes, runs full, fails and flips bits.
+//! * [`Storage`] is the interface. [`Folder`] is the real file system. `simulated::Disk` (feature `simulated`, for
+//!   tests) loses unsynced writes, runs full, fails and flips bits.
 //! * [`create_whole`] and [`publish`] give a `Storage` a file whole or not at all.
 //! * [`replace`] does the same for one path of the real file system, outside of any `Storage`.
 //!
-//! The simulated disk keeps apart what a read sees and what a power cut leaves, down to sectors and to the order of changes
-//! in a folder. It is our own for two reasons: it models what a failed fsync leaves behind (pages that are clean in memory
-//! and on no disk, see <https://lwn.net/Articles/752063/>), and it serves plain threads, while turmoil-fs stands in for
-//! `std::fs` within turmoil's single-threaded simulation only.
+//! The simulated disk keeps apart what a read sees and what a power cut leaves, down to sectors and to the order of
+//! changes in a folder. It is our own for two reasons: it models what a failed fsync leaves behind (pages that are
+//! clean in memory and on no disk, see <https://lwn.net/Articles/752063/>), and it serves plain threads, while
+//! turmoil-fs stands in for `std::fs` within turmoil's single-threaded simulation only.
 
 mod publish;
 mod replacement;
@@ -28,35 +28,36 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 /// A folder of files. Names are relative and have at most one folder in them (`quarantine/…`).
 ///
-/// Nothing here is durable before it was synced: contents by [`StorageFile::sync_data`], names by [`Storage::sync_dir`].
+/// Nothing here is durable before it was synced: contents by [`StorageFile::sync_data`], names by
+/// [`Storage::sync_dir`].
 pub trait Storage: Send + Sync + 'static {
-    /// Files directly in the folder `under` (`""`: the folder itself), with their lengths.
+    /// Lists the files directly in the folder `under` (`""`: the folder itself), with their lengths.
     fn list(&self, under: &str) -> io::Result<Vec<(String, u64)>>;
-    /// Makes a file of this many zero bytes, whose blocks are allocated, replacing any other of that name.
+    /// Creates a file of this many zero bytes, whose blocks are allocated. A file of that name is replaced.
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>>;
-    /// Renames, replacing the target.
+    /// Renames a file; a target that exists is replaced.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Deletes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and deletions in the folder `under` durable.
     fn sync_dir(&self, under: &str) -> io::Result<()>;
-    /// Bytes that can still be allocated.
+    /// Returns how many bytes can still be allocated.
     fn free_bytes(&self) -> io::Result<u64>;
 }
 
 /// An open file.
 pub trait StorageFile: Send + Sync {
-    /// Length now.
+    /// Returns the present length.
     fn bytes(&self) -> io::Result<u64>;
     /// Fills `buffer` from `offset`, or fails.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Returns once what was written is on stable storage (fdatasync).
+    /// Waits until everything written is on stable storage (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
-    /// Cuts the file.
+    /// Cuts the file to this length.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 }
 
@@ -67,10 +68,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if it is absent; its own entry is synced too.
+    /// Opens the folder, or creates it and syncs its entry in the folder above.
     ///
     /// # Errors
-    /// It cannot be made or synced.
+    /// The folder cannot be created or synced.
     pub fn create(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -79,7 +80,7 @@ impl Folder {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// The folder as it is, for reading.
+    /// Opens a folder for reading, and creates nothing.
     pub fn existing(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
@@ -88,7 +89,7 @@ impl Folder {
         if name.is_empty() { self.dir.clone() } else { self.dir.join(name) }
     }
 
-    /// Makes the one folder that a name may have in it.
+    /// Creates the one folder that a name may have in it.
     fn make_parent(&self, path: &Path) -> io::Result<()> {
         if let Some(parent) = path.parent().filter(|parent| *parent != self.dir)
             && !parent.exists()
@@ -110,7 +111,7 @@ impl Storage for Folder {
         for entry in entries {
             let entry = entry?;
             let metadata = match entry.metadata() {
-                // Deleted between the listing and the look: a live journal under an offline tool.
+                // Deleted since the listing: an offline tool looks at a journal that is in use.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 metadata => metadata?,
             };
@@ -154,7 +155,7 @@ impl Storage for Folder {
     }
 }
 
-/// Reserves blocks; where the file system cannot, writes zeros, which also proves that there is room.
+/// Reserves blocks. Where the file system cannot, it writes zeros, which proves as well that there is room.
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
@@ -194,10 +195,10 @@ impl StorageFile for File {
     }
 }
 
-/// The whole of a file.
+/// Reads a whole file.
 ///
 /// # Errors
-/// As reading it; a file that is larger than memory can be.
+/// The file cannot be read, or is larger than an address space.
 pub fn read_all(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
     let file = storage.open(name)?;
     let bytes = usize::try_from(file.bytes()?).map_err(io::Error::other)?;

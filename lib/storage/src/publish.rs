@@ -37,7 +37,8 @@ pub fn publish(storage: &dyn Storage, unfinished: &str, name: &str) -> io::Resul
         let _already_failing = storage.remove(unfinished);
     })?;
     storage.sync_dir(folder_of(name)).inspect_err(|_| {
-        // Whether the name would survive a power cut is unknown: the caller writes the file again, or counts it as lost.
+        // Whether the name would survive a power cut is unknown: the caller writes the file again, or counts it as
+        // lost.
         let _already_failing = storage.remove(name);
     })
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! write NAME.new ──▶ sync ──▶ rename to NAME ──▶ sync the folder
 //! ```
-//! Without the first sync the new name may lead to a file without its content after a power cut; without the second, the
-//! old file may come back.
+//! Without the first sync the new name may lead to a file without its content after a power cut; without the second,
+//! the old file may come back.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -54,8 +54,8 @@ pub struct Replacement<'a> {
 }
 
 impl<'a> Replacement<'a> {
-    /// The replacement of `path`. The temporary file has the ending `.new` in place of the file's own, so that one which a
-    /// crash left behind is overwritten by the next.
+    /// The replacement of `path`. The temporary file has the ending `.new` in place of the file's own, so that one
+    /// which a crash left behind is overwritten by the next.
     #[must_use]
     pub fn of(path: &'a Path) -> Self {
         Self { path, beside: path.with_extension("new"), mode: MODE }

@@ -9,7 +9,7 @@ use crate::{Storage, StorageFile};
 
 const SECTOR: usize = 512;
 
-/// Small, seeded, good enough to choose which sectors survive.
+/// A small seeded generator of numbers, good enough to choose which sectors survive.
 #[derive(Debug, Clone)]
 pub struct Dice(
     /// The seed; not 0.
@@ -17,7 +17,7 @@ pub struct Dice(
 );
 
 impl Dice {
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -112,37 +112,37 @@ impl Disk {
         self.0.lock().expect("no panic inside")
     }
 
-    /// The next write fails, after a part of it was written.
+    /// Makes the next write fail after a part of it was written.
     pub fn fail_next_write(&self) {
         self.state().fail_writes += 1;
     }
 
-    /// The next sync of a file fails, and what was to be synced is dropped.
+    /// Makes the next sync of a file fail; the pages that it was to write are dropped.
     pub fn fail_next_sync(&self) {
         self.state().fail_syncs += 1;
     }
 
-    /// The next read fails.
+    /// Makes the next read fail.
     pub fn fail_next_read(&self) {
         self.state().fail_reads += 1;
     }
 
-    /// Reads work again.
+    /// Makes reads succeed again.
     pub fn restore_reads(&self) {
         self.state().fail_reads = 0;
     }
 
-    /// The next sync of a folder fails; its changes stay undecided.
+    /// Makes the next sync of a folder fail; its changes stay undecided.
     pub fn fail_next_dir_sync(&self) {
         self.state().fail_dir_syncs += 1;
     }
 
-    /// Everything fails from the `operations`-th change on, as if the power were cut there.
+    /// Makes everything fail from the `operations`-th change on, as if the power were cut there.
     pub fn cut_power_after(&self, operations: u32) {
         self.state().crash_after = Some(operations);
     }
 
-    /// Bytes of files that fit from now on; none: as many as one likes.
+    /// Sets how many bytes of files fit from now on; none = no bound.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
     }
@@ -152,7 +152,7 @@ impl Disk {
         self.state().used()
     }
 
-    /// A process restart: what was written is still readable, whether synced or not.
+    /// Restarts the process: everything written is still readable, synced or not.
     pub fn restart_process(&self) {
         let mut state = self.state();
         state.life += 1;
@@ -160,7 +160,7 @@ impl Disk {
         (state.fail_writes, state.fail_syncs, state.fail_reads, state.fail_dir_syncs) = (0, 0, 0, 0);
     }
 
-    /// A power cut: of what was not synced, only some sectors and some folder changes are there.
+    /// Cuts the power: of everything unsynced, only some sectors and some changes of folders survive.
     pub fn restart_machine(&self, dice: &mut Dice) {
         self.restart_process();
         let mut state = self.state();
@@ -183,7 +183,7 @@ impl Disk {
         }
     }
 
-    /// Flips one bit of a file whose name ends so. Answers whether there was one.
+    /// Flips one bit of a file whose name has this ending. Returns whether there is one.
     pub fn flip_bit(&self, suffix: &str, dice: &mut Dice) -> bool {
         let mut state = self.state();
         let files: Vec<usize> =
@@ -203,12 +203,12 @@ impl Disk {
         true
     }
 
-    /// All names there are.
+    /// Returns the names of all files.
     pub fn names(&self) -> Vec<String> {
         self.state().dir.keys().cloned().collect()
     }
 
-    /// A file's bytes, as a read sees them.
+    /// Returns a file's bytes, as a read sees them.
     pub fn read(&self, name: &str) -> Vec<u8> {
         let state = self.state();
         state.files[state.dir[name]].cache.clone()

@@ -6,10 +6,10 @@ use std::sync::{PoisonError, RwLock};
 /// The value that stands for all values past the cap.
 pub const OVERFLOW: &str = "_other";
 
-/// Admits the first `cap` distinct values of a label; every later one is [`OVERFLOW`].
+/// Admits the first `cap` distinct values of a label; every later one becomes [`OVERFLOW`].
 ///
-/// Without it, one scanner could create a time series a request. A value that was admitted stays admitted: a counter
-/// must not jump from one label to another.
+/// Without the cap, one scanner could create a time series with each request. An admitted value stays admitted: a
+/// counter must not jump from one label to another.
 #[derive(Debug)]
 pub struct CappedLabels {
     cap: usize,
@@ -17,12 +17,12 @@ pub struct CappedLabels {
 }
 
 impl CappedLabels {
-    /// Admits at most `cap` values.
+    /// Makes a set that admits at most `cap` values.
     pub fn new(cap: usize) -> Self {
         Self { cap, admitted: RwLock::new(HashSet::new()) }
     }
 
-    /// `value` if it is admitted or can still be, else [`OVERFLOW`].
+    /// Returns `value` if it is admitted or there is room for it, else [`OVERFLOW`].
     pub fn admit<'a>(&self, value: &'a str) -> &'a str {
         // The set is never left half-changed, so a panic elsewhere while the lock was held changes nothing.
         {
@@ -45,12 +45,12 @@ impl CappedLabels {
         value
     }
 
-    /// How many values are admitted.
+    /// Returns how many values are admitted.
     pub fn len(&self) -> usize {
         self.admitted.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether no value was admitted yet.
+    /// Returns whether no value is admitted yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

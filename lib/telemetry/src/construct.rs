@@ -13,7 +13,7 @@ pub enum MetricError {
     /// The name is not in the registry.
     #[error("metric `{0}` is not in the registry; declare it in tollgate_telemetry::names")]
     Unknown(String),
-    /// The registry has it with another type.
+    /// The registry of names declares the metric with another type.
     #[error("metric `{name}` is a {is}, not a {asked}")]
     WrongKind {
         /// The metric.
@@ -23,7 +23,7 @@ pub enum MetricError {
         /// The type that was asked for.
         asked: &'static str,
     },
-    /// The registry has it with labels and it was asked for without, or the reverse.
+    /// The registry of names declares the metric with labels and the caller asks for none, or the reverse.
     #[error("metric `{name}` has the labels {labels:?}; use the constructor that {}", if labels.is_empty() { "takes none" } else { "ends in _vec" })]
     WrongLabels {
         /// The metric.
@@ -31,7 +31,7 @@ pub enum MetricError {
         /// Its labels in the registry.
         labels: &'static [&'static str],
     },
-    /// It was registered before, in the same process.
+    /// The metric was registered before, in the same process.
     #[error("metric `{name}` cannot be registered: {source}")]
     Register {
         /// The metric.
@@ -41,73 +41,73 @@ pub enum MetricError {
     },
 }
 
-/// A counter without labels.
+/// Makes a counter without labels.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn counter(registry: &Registry, name: &str) -> Result<IntCounter, MetricError> {
     let metric = declared(name, "counter", false)?;
     register(registry, metric, IntCounter::with_opts(opts(metric)))
 }
 
-/// A counter with the labels of the registry.
+/// Makes a counter with the declared labels.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn counter_vec(registry: &Registry, name: &str) -> Result<IntCounterVec, MetricError> {
     let metric = declared(name, "counter", true)?;
     register(registry, metric, IntCounterVec::new(opts(metric), metric.labels))
 }
 
-/// A gauge of fractions without labels.
+/// Makes a gauge of fractions without labels.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn gauge(registry: &Registry, name: &str) -> Result<Gauge, MetricError> {
     let metric = declared(name, "gauge", false)?;
     register(registry, metric, Gauge::with_opts(opts(metric)))
 }
 
-/// A gauge of fractions with the labels of the registry.
+/// Makes a gauge of fractions with the declared labels.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn gauge_vec(registry: &Registry, name: &str) -> Result<GaugeVec, MetricError> {
     let metric = declared(name, "gauge", true)?;
     register(registry, metric, GaugeVec::new(opts(metric), metric.labels))
 }
 
-/// A gauge of whole numbers without labels.
+/// Makes a gauge of whole numbers without labels.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn int_gauge(registry: &Registry, name: &str) -> Result<IntGauge, MetricError> {
     let metric = declared(name, "gauge", false)?;
     register(registry, metric, IntGauge::with_opts(opts(metric)))
 }
 
-/// A gauge of whole numbers with the labels of the registry.
+/// Makes a gauge of whole numbers with the declared labels.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn int_gauge_vec(registry: &Registry, name: &str) -> Result<IntGaugeVec, MetricError> {
     let metric = declared(name, "gauge", true)?;
     register(registry, metric, IntGaugeVec::new(opts(metric), metric.labels))
 }
 
-/// A histogram without labels, with the buckets of the registry.
+/// Makes a histogram without labels, with the declared buckets.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn histogram(registry: &Registry, name: &str) -> Result<Histogram, MetricError> {
     let metric = declared(name, "histogram", false)?;
     register(registry, metric, Histogram::with_opts(histogram_opts(metric)))
 }
 
-/// A histogram with the labels and buckets of the registry.
+/// Makes a histogram with the declared labels and buckets.
 ///
 /// # Errors
-/// The metric is not in the registry like this, or was made before.
+/// The registry of names does not declare such a metric, or it was made before.
 pub fn histogram_vec(registry: &Registry, name: &str) -> Result<HistogramVec, MetricError> {
     let metric = declared(name, "histogram", true)?;
     register(registry, metric, HistogramVec::new(histogram_opts(metric), metric.labels))
@@ -116,7 +116,7 @@ pub fn histogram_vec(registry: &Registry, name: &str) -> Result<HistogramVec, Me
 /// Registers `tollgate_build_info{version, binary} 1`.
 ///
 /// # Errors
-/// It was registered before.
+/// The metric was registered before.
 pub fn register_build_info(registry: &Registry, version: &str, binary: &str) -> Result<(), MetricError> {
     int_gauge_vec(registry, names::BUILD_INFO)?.with_label_values(&[version, binary]).set(1);
     Ok(())
@@ -145,8 +145,10 @@ fn histogram_opts(metric: &Metric) -> HistogramOpts {
     HistogramOpts::new(metric.name, metric.help).buckets(buckets)
 }
 
-/// The one place that registers: what comes here is in the registry of names.
-#[allow(clippy::disallowed_methods)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that registers: every metric comes here from the registry of names"
+)]
 fn register<C: prometheus::core::Collector + Clone + 'static>(
     registry: &Registry,
     metric: &Metric,

@@ -1,10 +1,10 @@
-//! `docs/metrics.md`, written from the registry.
+//! Writes `docs/metrics.md` from the registry of names.
 
 use std::fmt::Write;
 
 use crate::names::{ALL, Kind, Process};
 
-/// The text of `docs/metrics.md`.
+/// Returns the text of `docs/metrics.md`.
 pub fn metrics_document() -> String {
     let mut text = String::from(
         "# Metrics\n\n\

@@ -5,11 +5,11 @@ use prometheus::{Registry, TextEncoder};
 /// The media type of [`exposition`], for the answer's `content-type`.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// All metrics of a registry in the Prometheus text format 0.0.4.
+/// Writes all metrics of a registry in the Prometheus text format 0.0.4.
 pub fn exposition(registry: &Registry) -> String {
     let mut text = String::with_capacity(16 * 1024);
     for family in registry.gather() {
-        // A family without samples, or of a kind the format lacks, is left out; the others must still be seen.
+        // A family without samples, or of a kind that the format lacks, is left out; the others must still be shown.
         let kept = text.len();
         if TextEncoder::new().encode_utf8(&[family], &mut text).is_err() {
             text.truncate(kept);

@@ -1,9 +1,9 @@
-//! What the processes say of themselves: metrics and logs.
+//! Metrics and logs of the processes.
 //!
-//! Every metric is one line of the registry in [`names`], with its type, labels, sentence and the process that shows it.
-//! The constructors of this crate look a metric up by its name and refuse one that is not there, or that is asked for
-//! with another type; so a dashboard or an alert can be checked against the registry, and `docs/metrics.md` is written
-//! from it.
+//! Every metric is one line of the registry in [`names`], with its type, labels, sentence and the process that shows
+//! it. The constructors of this crate look a metric up by its name and refuse one that is not there, or that is asked
+//! for with another type; so a dashboard or an alert can be checked against the registry, and `docs/metrics.md` is
+//! written from it.
 //!
 //! ```
 //! use tollgate_telemetry::{counter_vec, exposition, names};

@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, reload};
 /// The environment variable with the filter, such as `info,tollgate_journal=debug`.
 pub const FILTER_VARIABLE: &str = "TOLLGATE_LOG";
 
-/// Replaces the filter of the process's log, whichever form its lines have.
+/// Replaces the filter of the process's log, JSON or text.
 type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 static REPLACE: OnceLock<Replace> = OnceLock::new();
@@ -17,16 +17,16 @@ static REPLACE: OnceLock<Replace> = OnceLock::new();
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be understood.
+    /// The filter is not valid.
     #[error(
         "log filter `{filter}` from {origin} is not valid: {source}; write for example `info,tollgate_journal=debug`"
     )]
     Filter {
         /// The filter.
         filter: String,
-        /// Where it came from.
+        /// Where the filter came from.
         origin: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the filter.
         source: tracing_subscriber::filter::ParseError,
     },
     /// Another subscriber was installed before.
@@ -43,7 +43,7 @@ pub enum LogError {
 /// Installs the process's log: JSON or text on standard error, filtered by `TOLLGATE_LOG` or else by `default`.
 ///
 /// # Errors
-/// The filter cannot be understood, or logging was set up before.
+/// The filter is not valid, or logging was set up before.
 pub fn init_logging(json: bool, default: &str) -> Result<(), LogError> {
     let filter = match std::env::var(FILTER_VARIABLE) {
         Ok(filter) if !filter.trim().is_empty() => parse(&filter, FILTER_VARIABLE)?,
@@ -62,15 +62,15 @@ pub fn init_logging(json: bool, default: &str) -> Result<(), LogError> {
         lines.finish().try_init()?;
         Box::new(move |filter| handle.reload(filter))
     };
-    // Whoever was first has installed the log, and nobody comes here after it.
+    // Only the first call reaches this line: `try_init` refuses every later one.
     let _first = REPLACE.set(replace);
     Ok(())
 }
 
-/// Puts another filter in force in the log of [`init_logging`], until the process ends.
+/// Replaces the filter of the log that [`init_logging`] has installed.
 ///
 /// # Errors
-/// The filter cannot be understood, or there is no log.
+/// The filter is not valid, or there is no log.
 pub fn set_log_filter(filter: &str) -> Result<(), LogError> {
     let filter = parse(filter, "the caller")?;
     let replace = REPLACE.get().ok_or(LogError::NotSetUp)?;

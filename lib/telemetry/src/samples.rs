@@ -1,4 +1,4 @@
-//! Metrics as data, for programs that have no reader of the Prometheus text format.
+//! Metrics as data, for programs that do not parse the Prometheus text format.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use prometheus::Registry;
 use prometheus::proto::{Metric, MetricType};
 use serde::{Deserialize, Serialize};
 
-/// One time series as it stands now.
+/// The present value of one time series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The metric.
@@ -14,14 +14,14 @@ pub struct Sample {
     /// Its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Of a counter or a gauge; of a histogram, the sum of what was observed.
+    /// The value of a counter or a gauge; of a histogram, the sum of its observations.
     pub value: f64,
-    /// Of a histogram: how many observations were at most so large, by rising bounds; the last has no bound.
+    /// Only of a histogram: the number of observations up to each bound, by rising bounds; the last has no bound.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<(Option<f64>, u64)>,
 }
 
-/// The counters, gauges and histograms of a registry; we have no other kinds.
+/// Returns the counters, gauges and histograms of a registry; there are no other kinds.
 #[must_use]
 pub fn samples(registry: &Registry) -> Vec<Sample> {
     let mut samples = Vec::new();

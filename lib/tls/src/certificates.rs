@@ -1,4 +1,4 @@
-//! Which certificate a server shows: by SNI, and replaceable while it runs.
+//! The certificates of a server: picked by SNI, and replaceable while it runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ struct Table {
 }
 
 impl Certificates {
-    /// At least one identity.
+    /// Makes a set of at least one identity.
     ///
     /// # Errors
     /// [`TlsError::NoIdentity`] if there is none.
@@ -32,7 +32,7 @@ impl Certificates {
         Ok(Arc::new(Self { table: ArcSwap::from_pointee(Table::of(identities)?) }))
     }
 
-    /// Shows other identities from now on. Open connections keep theirs.
+    /// Replaces all identities. Open connections keep theirs.
     ///
     /// # Errors
     /// [`TlsError::NoIdentity`] if there is none; then nothing changes.
@@ -41,7 +41,7 @@ impl Certificates {
         Ok(())
     }
 
-    /// Reads all identities again from their files; all or none. Returns whether any has changed.
+    /// Reads all identities again from their files, and replaces all of them or none. Returns whether any has changed.
     ///
     /// # Errors
     /// A file cannot be loaded; then nothing changes.
@@ -55,12 +55,12 @@ impl Certificates {
         Ok(changed)
     }
 
-    /// The identities that are shown now.
+    /// Returns the identities that are shown now.
     pub fn identities(&self) -> Vec<Identity> {
         self.table.load().identities.clone()
     }
 
-    /// The identity for a server name; without one, or for an unknown one, the first.
+    /// Returns the identity for a server name; without a name, or for an unknown one, the first identity.
     pub fn for_name(&self, sni: Option<&str>) -> Identity {
         let table = self.table.load();
         table.identities[table.index_for(sni)].clone()
@@ -83,7 +83,7 @@ impl Table {
         Ok(Self { identities, by_name })
     }
 
-    /// Always a valid index: there is at least one identity.
+    /// Returns an index that is always valid: there is at least one identity.
     fn index_for(&self, sni: Option<&str>) -> usize {
         sni.and_then(|name| self.by_name.find(name)).unwrap_or(0)
     }

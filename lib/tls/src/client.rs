@@ -19,29 +19,29 @@ const SESSIONS_OF_ONE_SERVER: usize = 8;
 pub enum ServerVerify {
     /// A chain to the roots, valid now, for the name that was asked for.
     Full,
-    /// Nothing. The connection is encrypted, but to whom is anybody's guess: for an upstream that cannot be repaired.
+    /// Nothing. The connection is encrypted, but its other end is unknown: for an upstream that cannot be repaired.
     None,
 }
 
-/// How a client proves itself and whom it trusts. It compares by value: connections may be shared exactly when their
-/// policies are equal.
+/// How a client proves itself and which roots it trusts. Policies compare by value: connections may be shared exactly
+/// when their policies are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientPolicy {
-    /// Whom it trusts.
+    /// Authorities of servers.
     pub roots: Roots,
-    /// The certificate that it shows if it is asked for one.
+    /// The certificate that the client shows if it is asked for one.
     pub identity: Option<Identity>,
     /// Application protocols, in order of preference; empty: ALPN is not negotiated.
     pub alpn: Vec<String>,
     /// Protocol versions.
     pub versions: TlsVersions,
-    /// What it asks of the server's certificate.
+    /// What the client asks of the server's certificate.
     pub verify: ServerVerify,
 }
 
 impl ClientPolicy {
-    /// A configuration for this policy, with a session store of its own. Make one per policy and keep it: sessions
-    /// resume only within one configuration.
+    /// Makes a configuration for this policy, with a session store of its own. The caller keeps one for each policy:
+    /// sessions resume only within one configuration.
     ///
     /// # Errors
     /// rustls refuses the combination.
@@ -66,8 +66,9 @@ impl ClientPolicy {
         Ok(Arc::new(config))
     }
 
-    /// [`ClientPolicy::config`] for connections to one server name: the sessions of another would displace its own. The
-    /// general store takes 15 kB, too much where each of thousands of servers has a configuration of its own.
+    /// Makes a [`ClientPolicy::config`] for connections to one server name; sessions of a second name would displace
+    /// those of the first. The general store takes 15 kB, too much where each of thousands of servers has its own
+    /// configuration.
     ///
     /// # Errors
     /// rustls refuses the combination.
@@ -78,8 +79,8 @@ impl ClientPolicy {
     }
 }
 
-/// A client that verifies servers against the bundle in `roots`, or else against the system's, and shows `identity` if
-/// it is asked for a certificate. It speaks TLS 1.2 and 1.3; [`ClientPolicy`] can say more.
+/// Makes a client that verifies servers against the bundle in `roots`, or else against the system's, and shows
+/// `identity` if it is asked for a certificate. It speaks TLS 1.2 and 1.3; [`ClientPolicy`] has the other choices.
 ///
 /// # Errors
 /// The bundle cannot be loaded.

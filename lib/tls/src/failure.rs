@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
-/// The reason as one word of a closed list.
+/// Returns the reason as one word of a closed list.
 ///
 /// | word | meaning |
 /// |---|---|

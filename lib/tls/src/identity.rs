@@ -58,7 +58,7 @@ impl Identity {
         })
     }
 
-    /// The same identity, read again from its files.
+    /// Reads the identity again from its files.
     ///
     /// # Errors
     /// As for [`Identity::load`].
@@ -66,22 +66,22 @@ impl Identity {
         Self::load(&self.cert_file, &self.key_file)
     }
 
-    /// What the first certificate of the chain says.
+    /// Returns the facts of the first certificate of the chain.
     pub fn certificate(&self) -> &PeerCertificate {
         &self.certificate
     }
 
-    /// The file with the chain.
+    /// Returns the file with the chain.
     pub fn cert_file(&self) -> &Path {
         &self.cert_file
     }
 
-    /// Whether the certificate is expired or not yet valid at this moment.
+    /// Returns a warning if the certificate is expired or not yet valid now.
     pub fn validity_warning(&self) -> Option<ValidityWarning> {
         self.validity_warning_at(SystemTime::now())
     }
 
-    /// Whether the certificate is expired or not yet valid at `moment`.
+    /// Returns a warning if the certificate is expired or not yet valid at `moment`.
     pub fn validity_warning_at(&self, moment: SystemTime) -> Option<ValidityWarning> {
         let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
@@ -95,7 +95,7 @@ impl Identity {
         None
     }
 
-    /// What rustls signs with.
+    /// Returns the key and the chain, for rustls.
     pub fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.key
     }
@@ -124,10 +124,10 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// A certificate that peers will refuse at this moment. Say it loudly; do not stop over it.
+/// A certificate that peers refuse at this moment. The caller logs it and goes on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValidityWarning {
-    /// Its time is over.
+    /// The certificate has expired.
     #[error("{}: the certificate expired {}; renew it, clients refuse it", file.display(), moment(*not_after_us))]
     Expired {
         /// The certificate file.
@@ -135,7 +135,7 @@ pub enum ValidityWarning {
         /// Its end, in microseconds since 1970.
         not_after_us: i64,
     },
-    /// Its time has not begun.
+    /// The certificate is not valid yet.
     #[error("{}: the certificate is valid only from {}; check the clock, clients refuse it", file.display(), moment(*not_before_us))]
     NotYetValid {
         /// The certificate file.
@@ -145,7 +145,7 @@ pub enum ValidityWarning {
     },
 }
 
-/// A moment as a certificate shows it: `Nov 23 22:00:00 2026 +00:00`.
+/// Writes a moment as a certificate shows it: `Nov 23 22:00:00 2026 +00:00`.
 fn moment(us: i64) -> String {
     match x509_parser::time::ASN1Time::from_timestamp(us.div_euclid(1_000_000)) {
         Ok(time) => time.to_string(),

@@ -3,9 +3,10 @@
 //! * [`Identity`] is a certificate chain with its key, checked to belong together when it is loaded.
 //! * [`server`] makes a server configuration; [`Certificates`] picks the identity by SNI and can be replaced while
 //!   connections run.
-//! * [`ServerNames`] says what clients must show, by the name that they ask for; [`Revocation`] whom nobody trusts any more.
-//! * [`ClientPolicy`] says how a client proves itself and whom it trusts. It compares by value, so that it can be part
-//!   of a pool's key; [`client`] is the short way.
+//! * [`ServerNames`] says which certificate clients must show, by the name that they ask for; [`Revocation`] lists the
+//!   certificates that are trusted no longer.
+//! * [`ClientPolicy`] says how a client proves itself and which roots it trusts. It compares by value, so that it can
+//!   be part of a pool's key; [`client`] makes a configuration for the usual policy.
 //! * [`PeerCertificate`] is what a record says about a certificate; [`handshake_failure_reason`] is what it says about
 //!   a handshake that failed.
 //! * [`Rotating`] follows the files of a configuration, so that certificates change without a restart.
@@ -49,11 +50,13 @@ pub use tls_stream::TlsStream;
 
 /// Makes aws-lc-rs the process's TLS provider. It can be called any number of times.
 ///
-/// A process should do so first of all: dependencies compile ring in as well, and of two providers rustls picks none.
+/// A process calls it before anything else: dependencies compile ring in as well, and of two providers rustls picks
+/// none.
 pub fn install_provider() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        // The only error is that one is installed already. That is harmless here: this crate names its provider itself.
+        // The only error is that a provider is installed already, which is harmless: this crate names its provider
+        // itself.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
 }

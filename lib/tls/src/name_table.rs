@@ -1,8 +1,9 @@
-//! DNS names, exact or with a wildcard for the first label, to whatever they stand for.
+//! A table by DNS name, exact or with a wildcard for the first label.
 
 use std::collections::HashMap;
 
-/// Looked up without regard to case; an exact name wins over a wildcard, and a wildcard stands for exactly one label.
+/// Values by DNS name. Case does not matter; an exact name wins over a wildcard, and a wildcard stands for exactly one
+/// label.
 #[derive(Debug, Clone)]
 pub(crate) struct NameTable<T> {
     exact: HashMap<String, T>,
@@ -17,7 +18,7 @@ impl<T> Default for NameTable<T> {
 }
 
 impl<T: Copy> NameTable<T> {
-    /// Notes what a name or `*.name` stands for. Returns what it stands for already, and keeps that.
+    /// Adds a value for a name or `*.name`. If there is one already, it is kept and returned.
     pub(crate) fn insert(&mut self, pattern: &str, value: T) -> Option<T> {
         let pattern = pattern.to_ascii_lowercase();
         let (table, name) = match pattern.strip_prefix("*.") {
@@ -29,7 +30,7 @@ impl<T: Copy> NameTable<T> {
         before
     }
 
-    /// What a name stands for.
+    /// Returns the value of a name.
     pub(crate) fn find(&self, name: &str) -> Option<T> {
         if self.exact.is_empty() && self.wildcard.is_empty() {
             return None;

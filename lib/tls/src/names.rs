@@ -1,4 +1,4 @@
-//! What clients of a listener must show, by the server name that they ask for.
+//! Which certificate the clients of a listener must show, by the server name that they ask for.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct ServerNames {
     by_name: NameTable<usize>,
 }
 
-/// What is asked of clients under some names. Compared by value, without the certificates that are shown to them.
+/// The policy of some names: what is asked of clients. It compares by value, without the certificates shown to them.
 #[derive(Debug)]
 pub struct ServerPolicy {
     client_auth: ClientAuth,
@@ -30,12 +30,12 @@ pub struct ServerPolicy {
 }
 
 impl ServerPolicy {
-    /// The configuration for a connection.
+    /// Returns the configuration for a connection.
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
     }
 
-    /// Whether clients are asked for a certificate.
+    /// Returns whether clients are asked for a certificate.
     pub fn asks_for_certificate(&self) -> bool {
         self.client_auth != ClientAuth::None
     }
@@ -50,7 +50,7 @@ impl PartialEq for ServerPolicy {
 impl Eq for ServerPolicy {}
 
 impl ServerNames {
-    /// The policies of a listener: `default` for every name that none of `named` lists.
+    /// Makes the policies of a listener: `default` is for every name that none of `named` lists.
     ///
     /// # Errors
     /// A name stands under two policies, or the roots or revocation lists of one cannot be used.
@@ -78,24 +78,25 @@ impl ServerNames {
         Ok(Self { policies, by_name })
     }
 
-    /// The policy for a server name.
+    /// Returns the policy for a server name.
     pub fn policy(&self, name: Option<&str>) -> &Arc<ServerPolicy> {
         let index = name.and_then(|name| self.by_name.find(name)).unwrap_or(DEFAULT);
         &self.policies[index]
     }
 
-    /// Whether every name has the same policy.
+    /// Returns whether every name has the same policy.
     pub fn is_uniform(&self) -> bool {
         self.policies.len() == 1
     }
 
-    /// Whether this is the policy of names that have none of their own.
+    /// Returns whether this is the policy of names that have none of their own.
     pub fn is_default(&self, policy: &ServerPolicy) -> bool {
         std::ptr::eq(&raw const *self.policies[DEFAULT], policy)
     }
 
-    /// Lets sessions resume that were opened under an equal policy of the same place before a reload, and under no other:
-    /// with a root or a revocation list changed, everyone must show the certificate anew.
+    /// Takes over the tickets of each policy of `before` that has the same index and is equal, so that its sessions
+    /// resume after a reload. Where a root or a revocation list has changed, every client must show its certificate
+    /// again.
     #[must_use]
     pub fn resuming(mut self, before: &Self) -> Self {
         for (policy, earlier) in self.policies.iter_mut().zip(&before.policies) {

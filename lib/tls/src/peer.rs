@@ -1,4 +1,4 @@
-//! What a record says about a certificate.
+//! The facts of a certificate for records and permissions.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
@@ -6,7 +6,7 @@ use x509_parser::x509::AttributeTypeAndValue;
 
 /// The facts of a certificate, as far as records and permissions need them.
 ///
-/// Parsing proves nothing: whether the certificate is trusted is decided by the handshake.
+/// Parsing proves nothing: the handshake decides whether the certificate is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// SHA-256 of the DER: its fingerprint.
@@ -39,7 +39,7 @@ impl PeerCertificate {
         Self::parse_with_start(der).map(|(certificate, _)| certificate)
     }
 
-    /// The certificate, and the beginning of its validity in microseconds since 1970.
+    /// Returns the certificate, and the beginning of its validity in microseconds since 1970.
     pub(crate) fn parse_with_start(der: &[u8]) -> Result<(Self, i64), PeerCertificateError> {
         let (rest, x509) = X509Certificate::from_der(der).map_err(|error| PeerCertificateError(error.to_string()))?;
         if !rest.is_empty() {

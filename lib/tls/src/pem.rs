@@ -23,7 +23,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-/// All certificates of a file, at least one.
+/// Returns all certificates of a file, at least one.
 pub(crate) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let parsed: Result<Vec<_>, Error> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = parsed.map_err(|error| broken(file, &error))?;
@@ -34,7 +34,7 @@ pub(crate) fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer
     Ok(certificates)
 }
 
-/// All revocation lists of a file, at least one.
+/// Returns all revocation lists of a file, at least one.
 pub(crate) fn revocation_lists(
     file: &Path,
     pem: &[u8],
@@ -48,7 +48,7 @@ pub(crate) fn revocation_lists(
     Ok(lists)
 }
 
-/// The first private key of a file.
+/// Returns the first private key of a file.
 pub(crate) fn private_key(file: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => Ok(key),

@@ -8,7 +8,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::{TlsError, pem};
 
-/// The revocation lists of a set of authorities, and what their gaps mean. Compared by value.
+/// The revocation lists of a set of authorities, and what a missing or old list means. Compares by value.
 #[derive(Debug, Clone)]
 pub struct Revocation {
     lists: Vec<CertificateRevocationListDer<'static>>,
@@ -18,7 +18,7 @@ pub struct Revocation {
     /// Whether a certificate passes whose issuer has no list here. If not, every certificate of a chain but the root
     /// needs a list of its issuer.
     pub accept_unknown: bool,
-    /// Whether a list still counts after its `nextUpdate`. If not, a list that nobody renews locks everyone out.
+    /// Whether a list still counts after its `nextUpdate`. If not, a list that is not renewed locks every client out.
     pub accept_expired: bool,
 }
 
@@ -47,17 +47,17 @@ impl Revocation {
         Ok(Self { lists, sha256, next_update_s, file, accept_unknown, accept_expired })
     }
 
-    /// The lists, for rustls.
+    /// Returns the lists, for rustls.
     pub(crate) fn lists(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
         self.lists.iter().cloned()
     }
 
-    /// The first file.
+    /// Returns the first file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// The earliest moment at which one of the lists should have been renewed, in seconds since 1970.
+    /// Returns when the first of the lists is due to be renewed, in seconds since 1970.
     pub fn next_update_s(&self) -> Option<i64> {
         self.next_update_s
     }

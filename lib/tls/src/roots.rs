@@ -1,4 +1,4 @@
-//! Whom one trusts.
+//! Trusted authorities.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -22,8 +22,8 @@ const SYSTEM_BUNDLES: [&str; 5] = [
 /// The variable that OpenSSL and others read for the same purpose.
 const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 
-/// A set of trusted certificates, with those that are trusted no longer. Two are equal when they hold the same
-/// certificates and revocation lists in the same order.
+/// A set of trusted certificates, with the revocation lists of what they have signed. Two sets are equal when they hold
+/// the same certificates and lists in the same order.
 #[derive(Clone)]
 pub struct Roots {
     store: Arc<RootCertStore>,
@@ -33,7 +33,7 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Nobody: for a client that goes to servers without TLS.
+    /// Makes an empty set: for a client of servers without TLS.
     #[must_use]
     pub fn none() -> Self {
         let store = Arc::new(RootCertStore::empty());
@@ -49,7 +49,7 @@ impl Roots {
         Self::of(file, certificates, false)
     }
 
-    /// The bundle of this system: `SSL_CERT_FILE`, or else the first that exists of the usual places.
+    /// Loads the bundle of this system: `SSL_CERT_FILE`, or else the first that exists in the usual places.
     ///
     /// # Errors
     /// There is none, or it cannot be read.
@@ -91,23 +91,23 @@ impl Roots {
         Ok(Self { store: Arc::new(store), sha256, file: file.to_owned(), revocation: None })
     }
 
-    /// The same roots, whose revocation lists are asked when clients are verified.
+    /// Adds the revocation lists that are asked when clients are verified.
     #[must_use]
     pub fn revoking(self, revocation: Revocation) -> Self {
         Self { revocation: Some(Arc::new(revocation)), ..self }
     }
 
-    /// The revocation lists.
+    /// Returns the revocation lists.
     pub fn revocation(&self) -> Option<&Revocation> {
         self.revocation.as_deref()
     }
 
-    /// The store, for rustls.
+    /// Returns the store, for rustls.
     pub fn store(&self) -> &Arc<RootCertStore> {
         &self.store
     }
 
-    /// The file it was read from.
+    /// Returns the file that the set was read from.
     pub fn file(&self) -> &Path {
         &self.file
     }

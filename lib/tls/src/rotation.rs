@@ -1,9 +1,9 @@
 //! Configurations that follow their files, so that certificates are changed without a restart.
 //!
-//! Whoever is about to make or accept a connection asks for the configuration. The files are compared by content, at most
-//! once every [`CHECK_MIN`]; when they have changed, the configuration is built anew. Files that do not fit together,
-//! as between the writing of a certificate and of its key, leave the one in force. Connections that are open keep theirs:
-//! their owner bounds their age.
+//! The configuration is asked for before each connection is made or accepted. The files are then compared by content,
+//! at most once every [`CHECK_MIN`]; when they have changed, the configuration is built again. Files that do not fit
+//! together, as between the writing of a certificate and of its key, leave the configuration in force. Open connections
+//! keep theirs: their owner bounds their age.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ const CHECK_MIN: Duration = Duration::from_secs(1);
 
 type Build<T> = Box<dyn Fn() -> Result<Arc<T>, TlsError> + Send + Sync>;
 
-/// A configuration and the files that it was made of.
+/// A configuration that is built from files.
 pub struct Rotating<T> {
     files: Vec<PathBuf>,
     build: Build<T>,
@@ -26,19 +26,19 @@ pub struct Rotating<T> {
 
 struct State<T> {
     in_force: Arc<T>,
-    /// The files' contents when they were last looked at, whether good or not; nothing = to be looked at again.
+    /// The contents of the files at the last look, good or not; none = the files could not be read.
     seen: Option<Vec<Vec<u8>>>,
     looked: Instant,
 }
 
-/// What looking at the files led to.
+/// The outcome of a look at the files.
 #[derive(Debug)]
 pub enum Rotation {
-    /// They are what they were.
+    /// The files are as they were.
     Unchanged,
-    /// They have changed, and what they say is in force.
+    /// The files have changed, and the new configuration is in force.
     Changed,
-    /// They have changed, and cannot be used: what was in force stays.
+    /// The files have changed and cannot be used: the old configuration stays in force.
     Kept(TlsError),
 }
 
@@ -51,14 +51,14 @@ impl<T> Rotating<T> {
         files: Vec<PathBuf>,
         build: impl Fn() -> Result<Arc<T>, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
-        // Before building: a change in between is found at the next look.
+        // Read before building, so that a change in between is found at the next look.
         let seen = contents(&files)?;
         let state = State { in_force: build()?, seen: Some(seen), looked: Instant::now() };
         Ok(Self { files, build: Box::new(build), state: Mutex::new(state) })
     }
 
-    /// The configuration for a new connection, and what was found if this call looked at the files. Reads them, which
-    /// are small.
+    /// Returns the configuration for a new connection, and the outcome if this call looked at the files. Blocks while
+    /// it reads them; they are small.
     pub fn current(&self) -> (Arc<T>, Rotation) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() < CHECK_MIN {
@@ -72,14 +72,14 @@ impl<T> Rotating<T> {
     fn look(&self, state: &mut State<T>) -> Rotation {
         let found = match contents(&self.files) {
             Ok(found) => found,
-            // Renamed into place one after the other, or unreadable: said once.
+            // The files are being renamed into place one after the other, or cannot be read: reported once.
             Err(error) => return if state.seen.take().is_some() { Rotation::Kept(error) } else { Rotation::Unchanged },
         };
         if state.seen.as_ref() == Some(&found) {
             return Rotation::Unchanged;
         }
         let built = (self.build)();
-        // What was built is of these very contents only if they are still there.
+        // The build has read the files by itself: it is of these contents only if they are still there.
         let settled = contents(&self.files).is_ok_and(|again| again == found);
         if !settled {
             return Rotation::Unchanged;

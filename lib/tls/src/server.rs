@@ -9,18 +9,18 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use crate::{Certificates, Identity, Roots, TlsError, provider};
 
-/// Whether clients must, may or need not show a certificate.
+/// Whether a client must show a certificate, may show one, or is not asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClientAuth {
-    /// None is asked for.
+    /// Clients are not asked for a certificate.
     None,
-    /// One is asked for. A client without one is let in; a client with one that these roots do not vouch for is not.
+    /// A client without a certificate is let in; a client with one that these roots do not vouch for is refused.
     Optional(Roots),
     /// A client without a certificate that these roots vouch for is refused.
     Required(Roots),
 }
 
-/// The protocol versions that are spoken. Older ones are not implemented at all.
+/// The protocol versions of a configuration. rustls implements none that is older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsVersions {
     /// TLS 1.2 and 1.3: for the clients of the proxy, and its upstreams.
@@ -41,7 +41,7 @@ impl TlsVersions {
     }
 }
 
-/// A server configuration for these identities, the first being the default.
+/// Makes a server configuration for these identities; the first is the default.
 ///
 /// `alpn` is in order of preference; without any, ALPN is not negotiated.
 ///
@@ -56,7 +56,8 @@ pub fn server(
     server_with(Certificates::new(identities)?, client_auth, alpn, versions)
 }
 
-/// As [`server`], with identities that the caller keeps, and can replace while connections run.
+/// Makes a configuration as [`server`] does, with identities that the caller keeps and can replace while connections
+/// run.
 ///
 /// A new policy for client certificates needs a new configuration: it gets a ticketer of its own, so that no session
 /// from before can resume under it.

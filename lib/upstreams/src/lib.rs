@@ -1,7 +1,7 @@
 //! Sample upstreams: small HTTP/1.1 servers that behave well or badly on purpose.
 //!
-//! The demo, the whole-system tests and the benches put them behind the proxy, so that every way in which a transaction
-//! can end has something real to provoke it. They are not part of what runs in production.
+//! The demo, the whole-system tests and the benches put them behind the proxy: for each way in which a transaction can
+//! end, there is an upstream that causes it. None of them runs in production.
 
 use std::convert::Infallible;
 use std::io;
@@ -31,11 +31,11 @@ pub enum Behaviour {
     /// Answers at once: `/bytes/N` streams N bytes, `/status/N` answers N, a request body is read and counted,
     /// anything else is a small JSON document.
     Healthy,
-    /// Like healthy, after a wait.
+    /// Answers as `Healthy` does, after a wait.
     Slow(Duration),
-    /// Answers 500 to everything but each n-th request.
+    /// Answers 500 to all requests but each n-th.
     Failing {
-        /// Every how many requests one succeeds; 0 = none does.
+        /// Of so many requests one succeeds; 0 = none does.
         succeeds_every: u64,
     },
     /// Reads the request head, then closes the connection without an answer.
@@ -104,7 +104,7 @@ async fn serve(stream: TcpStream, behaviour: Behaviour, nth_connection: u64) {
                 let nth = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 answer(request, behaviour, nth)
             });
-            // A peer that goes away is its own business.
+            // The result is dropped: a client that goes away is no error of the upstream.
             let _ = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service)
@@ -163,7 +163,7 @@ fn json(status: StatusCode, body: String) -> Response<Body> {
     response
 }
 
-/// A body of `total` zero bytes in chunks.
+/// Makes a body of `total` zero bytes in chunks.
 fn streamed(total: u64) -> Body {
     static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
     let chunks = (0..total.div_ceil(CHUNK_BYTES as u64)).map(move |i| {
