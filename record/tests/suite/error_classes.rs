@@ -116,15 +116,19 @@ fn questions_dashboards_and_runbooks_ask_for_classes_that_there_are() {
 }
 
 #[test]
-fn runbooks_name_the_causes_of_their_own_alert() {
+fn runbooks_name_causes_of_their_own_alert_alone() {
     let causes = |alert: &str| {
         let page = text(&format!("{RUNBOOKS}/{alert}.md"));
         let (_, rest) = page.split_once("## Likely causes").unwrap();
         quoted(rest.split("\n## ").next().unwrap_or_default())
     };
-    assert_eq!(causes("UpstreamFailing"), classes_of(Actor::ApiTeam));
-    for alert in ["UpstreamNameUnresolved", "GatewayInternalErrors"] {
-        assert!(causes(alert).is_subset(&classes_of(Actor::GatewayTeam)), "{alert}");
+    assert!(!causes("UpstreamFailing").is_empty());
+    for (alert, actor) in [
+        ("UpstreamFailing", Actor::ApiTeam),
+        ("UpstreamNameUnresolved", Actor::GatewayTeam),
+        ("GatewayInternalErrors", Actor::GatewayTeam),
+    ] {
+        assert!(causes(alert).is_subset(&classes_of(actor)), "{alert}");
     }
 }
 
