@@ -12,6 +12,7 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::{Sink, SinkExt};
+use tollgate_config::parse_duration;
 
 use super::reply::{notice, transaction_aborted};
 use crate::error::{ErrorKind, QueryError};
@@ -62,17 +63,14 @@ pub(super) fn statement_timeout<C: ClientInfo>(client: &C) -> Option<Duration> {
     milliseconds(client.metadata().get("statement_timeout")?)
 }
 
+/// A timeout as PostgreSQL has it: a number without a unit is milliseconds, and 0 is none.
 fn milliseconds(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic() || unit == ' ');
-    let number: u64 = digits.parse().ok()?;
-    let unit = match text[digits.len()..].trim() {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        _ => return None,
+    let timeout = match text.parse() {
+        Ok(count) => Duration::from_millis(count),
+        Err(_) => parse_duration(text).ok()?,
     };
-    (number > 0).then(|| Duration::from_millis(number.saturating_mul(unit)))
+    (!timeout.is_zero()).then_some(timeout)
 }
 
 impl SessionStatement {

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{CastKind, DataType, Expr, Interval, Value};
 use serde::Serialize;
+use tollgate_config::parse_duration;
 
 /// Longest text that a parameter takes, in bytes.
 const TEXT_BYTES_MAX: usize = 512;
@@ -99,27 +100,11 @@ fn string(text: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span())
 }
 
-/// Seconds in a length of time: one or more of a number and a unit of s, m, h, d, w (or its English name).
+/// Whole seconds in a length of time such as `15m` or `1h30m`, up to ten years.
 pub fn parse_interval(text: &str) -> Option<u64> {
-    let mut rest = text.trim();
-    let mut total = 0_u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit_text = rest[digits..].trim_start();
-        let end = unit_text.find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(unit_text.len());
-        let unit = match &unit_text[..end] {
-            "s" | "sec" | "second" | "seconds" => 1,
-            "m" | "min" | "minute" | "minutes" => 60,
-            "h" | "hour" | "hours" => 3_600,
-            "d" | "day" | "days" => 86_400,
-            "w" | "week" | "weeks" => 604_800,
-            _ => return None,
-        };
-        total = total.checked_add(number.checked_mul(unit)?)?;
-        rest = unit_text[end..].trim_start();
-    }
-    (1..=INTERVAL_SECONDS_MAX).contains(&total).then_some(total)
+    let length = parse_duration(text).ok()?;
+    let seconds = length.as_secs();
+    (length.subsec_nanos() == 0 && (1..=INTERVAL_SECONDS_MAX).contains(&seconds)).then_some(seconds)
 }
 
 #[cfg(test)]
