@@ -63,6 +63,8 @@ impl Disk {
 
     /// Writes `payload` to `target` so that after a crash it is there whole or not at all. With `create`, an existing
     /// target is an error of kind `AlreadyExists`.
+    // Not `tollgate_storage::replace`: a commit must not replace an entry of the log, so it is a link that fails where one
+    // exists; many processes may write one table; the payload comes in parts; listings must not show the temporary file.
     pub(super) fn write(&self, target: &Path, payload: &PutPayload, create: bool) -> io::Result<()> {
         let directory = target.parent().unwrap_or(Path::new("/"));
         self.create_directories(directory)?;
