@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::process::{run, run_any, script};
 
-/// What curl got.
+/// The answer that curl received.
 #[derive(Debug)]
 pub struct Got {
     /// Status of the answer; 0 when there was none.

@@ -15,15 +15,15 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(3);
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Its status.
+    /// The status code.
     pub status: u16,
-    /// Its X-Request-Id, if it has one.
+    /// X-Request-Id, if the answer has one.
     pub request_id: Option<String>,
-    /// Its Retry-After, if it has one.
+    /// Retry-After, if the answer has one.
     pub retry_after: Option<String>,
-    /// Whether the connection ends with it.
+    /// The connection ends with this answer.
     pub closes: bool,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 

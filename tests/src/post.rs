@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tollgate_tls::Identity;
 
-/// What a collector said to a batch.
+/// A collector's answer to a posted batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// 200: on stable storage.
     Acknowledged {
-        /// Whether it was already.
+        /// The collector had stored the batch before.
         duplicate: bool,
         /// Where it stands in the journal, if it is new.
         position: Option<u64>,
@@ -31,9 +31,9 @@ pub enum Answer {
     Refused {
         /// The status.
         status: u16,
-        /// Its Retry-After in seconds, if it has one.
+        /// Retry-After in seconds, if the answer has one.
         retry_after: Option<u64>,
-        /// What it says.
+        /// The answer's reason.
         reason: String,
     },
 }
@@ -77,7 +77,7 @@ impl Poster {
             let stream = TlsConnector::from(tls).connect(ServerName::try_from("localhost")?, stream).await?;
             let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             let connection = Arc::new(Connection(tokio::spawn(async move {
-                // Its end shows in the posts.
+                // The posts fail when the connection ends.
                 let _ = connection.await;
             })));
             Ok(Self { send, _connection: connection })

@@ -27,12 +27,12 @@ const PAUSE_MS_MAX: u64 = 150;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Wait before a post is repeated.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How often one batch is posted at most: a test that fails elsewhere leaves nobody to answer.
+/// Most posts of one batch. A test that failed elsewhere has no collector that would answer.
 const POSTS_MAX: u32 = 3_000;
 /// One batch in this many is posted again after its acknowledgement.
 const REPEAT_ONE_IN: u32 = 8;
 
-/// What the collector has answered.
+/// The prober's ledger of the collector's answers.
 #[derive(Debug, Default)]
 pub struct Acks {
     /// The producer's name.
@@ -166,7 +166,7 @@ impl Posting {
         bail!("a batch was not acknowledged after {POSTS_MAX} posts")
     }
 
-    /// Whether the batch is acknowledged.
+    /// Counts the answer, and returns whether the batch is acknowledged.
     fn note(&self, answer: anyhow::Result<Answer>) -> anyhow::Result<bool> {
         let mut acks = lock(&self.shared.acks);
         match answer {
@@ -197,7 +197,7 @@ impl Posting {
     }
 }
 
-/// What a producer of a test says about itself.
+/// The batch header of a test's producer.
 #[must_use]
 pub fn header(producer: String) -> BatchHeader {
     let node_id = producer.split('/').next().unwrap_or_default().to_owned();

@@ -120,7 +120,7 @@ impl Process {
         })
     }
 
-    /// Its resident memory: now, and at its highest, in bytes.
+    /// Resident memory of the process, now and at its highest, in bytes.
     ///
     /// # Errors
     /// When it does not run.
@@ -134,7 +134,7 @@ impl Process {
         Ok(Memory { now: kibibytes("VmRSS:")?.saturating_sub(files), peak: kibibytes("VmHWM:")?.saturating_sub(files) })
     }
 
-    /// What it has printed so far.
+    /// The output so far.
     #[must_use]
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -170,7 +170,7 @@ pub fn run(command: &mut Command) -> anyhow::Result<Output> {
     Ok(output)
 }
 
-/// Runs a command to its end, whatever that is.
+/// Runs a command to its end, and accepts any exit status.
 ///
 /// # Errors
 /// When it cannot be started.

@@ -123,7 +123,7 @@ async fn pump(
     }
 }
 
-/// Takes what comes and tells nobody, until the sender closes.
+/// Reads and discards bytes until the sender closes.
 async fn swallow(mut from: tokio::net::tcp::OwnedReadHalf) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while from.read(&mut buffer).await.is_ok_and(|read| read > 0) {}

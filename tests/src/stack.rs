@@ -99,7 +99,7 @@ impl Upstreams {
     }
 }
 
-/// What a stack may be started with.
+/// Further parts of a stack.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Port of a running Kafka that the collector delivers to.

@@ -9,11 +9,11 @@ use anyhow::{Context, ensure};
 /// One system call that returned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Its name.
+    /// Name of the system call.
     pub name: String,
-    /// Its arguments, and files by name, as strace prints them.
+    /// Arguments as strace prints them, with files by name.
     pub args: String,
-    /// What it returned.
+    /// The value that the call returned.
     pub result: i64,
     /// Seconds since 1970 when it was entered.
     pub entered: f64,

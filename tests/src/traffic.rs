@@ -16,10 +16,10 @@ const ATTEMPTS_MAX: u32 = 2;
 /// Wait before a refused connection is tried again.
 const RECONNECT_WAIT: Duration = Duration::from_millis(20);
 
-/// What the clients do.
+/// The clients' configuration.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where they connect: each client goes to one of these, and to the next when it must connect anew.
+    /// Addresses of the proxies. Each client connects to one of these, and to the next when its connection ends.
     pub targets: Vec<SocketAddr>,
     /// Clients, each with one connection and one request at a time.
     pub clients: u32,
@@ -34,7 +34,7 @@ pub struct Plan {
 /// A request that got a whole answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered {
-    /// What the proxy called it.
+    /// The request id that the proxy answered.
     pub id: RequestId,
     /// Status of its answer.
     pub status: u16,
@@ -44,12 +44,12 @@ pub struct Answered {
     pub took_us: u64,
 }
 
-/// What became of the requests.
+/// The ledger of requests.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Those with a whole answer.
+    /// Requests with a whole answer.
     pub answered: Vec<Answered>,
-    /// Those without, and why; each may have left a record, or none.
+    /// Requests without one, and why; each may have left a record, or none.
     pub failed: Vec<String>,
     /// Requests sent again since a connection that had been used before was closed before any byte of an answer, as
     /// RFC 9112, section 9.3.1 asks of clients.
@@ -219,7 +219,7 @@ impl Client {
     }
 }
 
-/// Whether the server closed the connection, rather than being too slow.
+/// Returns whether the server closed the connection; otherwise it was too slow.
 fn is_closed(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted)

@@ -16,7 +16,7 @@ use tollgate_tests::stack::{Options, Stack, TOPIC, start_collector, start_proxy}
 const MINUTE_US: i64 = 60_000_000;
 const HOUR_US: i64 = 60 * MINUTE_US;
 
-/// Runs `tollgate` against the stack, whatever its end.
+/// Runs `tollgate` against the stack, and accepts any exit status.
 fn tollgate(stack: &Stack, args: &[&str]) -> anyhow::Result<Output> {
     let local = |port: u16| format!("http://127.0.0.1:{port}");
     run_any(
@@ -305,7 +305,7 @@ fn damage(journal: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What cannot be done ends with 2 and a cure.
+/// A command that cannot be done ends with status 2 and a cure.
 fn cannot_be_told(stack: &Stack) -> anyhow::Result<()> {
     let nobody = format!("http://127.0.0.1:{}", stack.ports.nobody);
     let cases: &[(&[&str], &str)] = &[

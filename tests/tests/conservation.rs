@@ -1,4 +1,4 @@
-//! Nothing acknowledged is lost and nothing is doubled, whatever fails: a few cycles of what `make soak` does by hundreds.
+//! A few cycles of `make soak`: no acknowledged record is lost and none is doubled, whatever fails.
 
 use anyhow::ensure;
 use tollgate_tests::soak::{Fault, Plan, run};

@@ -222,7 +222,7 @@ fn ids_in_kafka(port: u16) -> anyhow::Result<BTreeSet<String>> {
         .collect()
 }
 
-/// What SQL counts by service and status class, Prometheus must count too.
+/// Prometheus counts by service and status class as SQL does.
 fn check_counters(stack: &Stack, prometheus: u16) -> anyhow::Result<()> {
     let rows = psql(
         stack.ports.postgres,

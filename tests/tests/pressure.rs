@@ -17,9 +17,9 @@ use tollgate_tests::prober::header;
 use tollgate_tests::soak::{COLLECTOR_BOUNDS_BYTES, HIGH_WATER_BYTES, RING_BYTES, Rig, Stored, audit};
 use tollgate_tests::traffic::{Plan, Traffic};
 
-/// What a collector needs beyond its bounds: what its allocator keeps, and the columns of the Parquet file that it writes.
+/// Memory of a collector beyond its bounds: the allocator's reserve, and the columns of the Parquet file that it writes.
 const OVERHEAD_BYTES: u64 = 64 << 20;
-/// What a proxy needs beyond its bounds: its connections, and what its allocator keeps.
+/// Memory of a proxy beyond its bounds: its connections, and the allocator's reserve.
 const PROXY_OVERHEAD_BYTES: u64 = 32 << 20;
 const ROWS: i64 = 1_000;
 /// Batches, each about 100 KiB: half as much again as the high water.

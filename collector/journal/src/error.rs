@@ -1,4 +1,4 @@
-//! What can go wrong, and whose turn it is then.
+//! The errors of the journal, and who can do something about each.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,11 +23,11 @@ pub enum JournalError {
     /// The file system refused.
     #[error("journal: cannot {action} {name}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// File or folder.
         name: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// Positions lie between two segments that no file holds.
@@ -58,9 +58,9 @@ pub enum JournalError {
     /// A reader asked for frames that are already deleted.
     #[error("journal: position {position} was trimmed, the first one held is {first}")]
     Trimmed {
-        /// What was asked for.
+        /// The position that was asked for.
         position: u64,
-        /// What is still there.
+        /// The first position that the journal still holds.
         first: u64,
     },
 }
@@ -84,13 +84,13 @@ pub enum AppendError {
     /// The disk fails. The journal opens a new segment as soon as the disk lets it.
     #[error("journal is unavailable: {reason}")]
     Unavailable {
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
     /// The frame can never be stored.
     #[error("frame of {bytes} bytes is over the journal's limit of {bytes_max}")]
     TooLarge {
-        /// Its size.
+        /// Size of the frame.
         bytes: u64,
         /// The limit.
         bytes_max: u64,

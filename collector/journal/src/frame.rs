@@ -18,10 +18,10 @@ pub const PRODUCER_BYTES_MAX: usize = 128;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TGfr");
 
-/// What is to be appended: one batch as it came, and what the journal must know of it.
+/// A batch to append, byte for byte, with the facts that its frame carries.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Who numbered the batch.
+    /// The producer that numbered the batch.
     pub producer: Arc<str>,
     /// The producer's number for it.
     pub batch_seq: u64,
@@ -52,9 +52,9 @@ impl Entry {
 /// A frame as read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its index in the journal.
+    /// The frame's index in the journal.
     pub position: u64,
-    /// Who numbered the batch.
+    /// The producer that numbered the batch.
     pub producer: Arc<str>,
     /// The producer's number for it.
     pub batch_seq: u64,
@@ -139,7 +139,7 @@ fn checksum(frame: &[u8], seed: Seed) -> u32 {
     crc32c::crc32c_append(crc, &frame[12..])
 }
 
-/// Length of the frame that claims to start here, if what can be told from its header alone is plausible.
+/// Length of the frame that claims to start here, if its header alone is plausible.
 pub(crate) fn plausible(bytes: &[u8]) -> Option<usize> {
     let header = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
     if u32_at(header, 0) != MAGIC || header[62..64] != [0; 2] {

@@ -82,7 +82,7 @@ pub struct Journal {
     _lock: Option<File>,
 }
 
-/// How the journal stands.
+/// Positions, sizes and failures of an open journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
     /// First position held.
@@ -119,7 +119,7 @@ impl Journal {
     /// Opens the journal in a folder, which is made if it is absent, and recovers it.
     ///
     /// # Errors
-    /// Says what is wrong and what to do; nothing is deleted in that case.
+    /// The folder, a segment or an option is wrong; the message says what to do. Nothing is deleted in that case.
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Recovery), JournalError> {
         let shown = dir.display().to_string();
         let folder = Folder::create(dir).map_err(JournalError::io("create the folder", &shown))?;
@@ -156,7 +156,7 @@ impl Journal {
         let shared = Arc::new(Shared::new(storage, observer, recovered.segments, next, report.quarantined));
         let mut writer = Writer::new(Arc::clone(&shared), options.clone(), next, recovered.ended_at);
         if let Err(error) = writer.open_segment() {
-            // It may pass: sinks can catch up and trimming make room. Appends say so until then.
+            // The cause may pass: sinks catch up and trimming makes room. Appends are refused until then.
             tracing::warn!(%error, "journal opens without a segment to write to");
         }
         let (sender, queue) = mpsc::channel(options.queue_frames_max);
@@ -219,7 +219,7 @@ impl Journal {
         self.shared.used_bytes()
     }
 
-    /// How the journal stands.
+    /// Positions, sizes and failures of an open journal.
     pub fn stats(&self) -> Stats {
         // Taken alone: the guard would live to the end of the expression below, which locks again.
         let segments = self.shared.segments().len();
@@ -264,7 +264,7 @@ impl Journal {
         }
     }
 
-    /// Stops the writer after what is queued. Blocks until it is done; later appends are refused.
+    /// Writes what is queued, then stops the writer. Blocks until the writer has ended; later appends are refused.
     pub fn close(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,5 +1,5 @@
-//! Looking at a journal's folder from outside. Nothing is written and no lock is taken, so a live journal can be looked
-//! at too; the frame that is being written to it may then look unfinished.
+//! Reads a journal's folder from outside. It writes nothing and takes no lock, so it reads a live journal too; the frame
+//! that is being written may then look unfinished.
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
@@ -29,25 +29,25 @@ pub struct SegmentSummary {
     pub rows: u64,
     /// When the first and the last of them were received, in microseconds since the Unix epoch.
     pub received_us: Option<(i64, i64)>,
-    /// Whose frames they are, by name.
+    /// Names of the producers whose frames are in it.
     pub producers: Vec<String>,
     /// Bytes at the end of the newest segment that are no whole frame: a write that is under way, or was when its collector
     /// was killed. No frame that was acknowledged is in them; the next start copies them aside and cuts them off.
     pub unfinished: Option<Range<usize>>,
-    /// What is wrong, each in a sentence; empty if nothing is.
+    /// Problems, each in a sentence.
     pub problems: Vec<String>,
 }
 
-/// What the whole folder holds.
+/// The result of checking a whole folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct FolderCheck {
     /// Good frames.
     pub frames: u64,
     /// Records in them.
     pub rows: u64,
     /// Bytes of header and frames that were checked.
     pub used_bytes: u64,
-    /// What is wrong, each with its segment; empty if nothing is.
+    /// Problems, each with its segment.
     pub problems: Vec<String>,
     /// The newest segment, and the bytes at its end that are no whole frame, if there are any.
     pub unfinished: Option<(String, Range<usize>)>,
@@ -71,22 +71,22 @@ pub fn ls(dir: &Path) -> Result<Vec<SegmentSummary>, JournalError> {
 /// Checks every frame and that no position is missing.
 ///
 /// # Errors
-/// As [`ls`]; what is wrong with the contents is in the answer, not an error.
-pub fn verify(dir: &Path) -> Result<Verdict, JournalError> {
-    let mut verdict = Verdict::default();
+/// As [`ls`]. Problems of the contents are in the answer and are no error.
+pub fn verify(dir: &Path) -> Result<FolderCheck, JournalError> {
+    let mut check = FolderCheck::default();
     for segment in ls(dir)? {
-        verdict.frames += segment.frames;
-        verdict.rows += segment.rows;
-        verdict.used_bytes += segment.used_bytes;
+        check.frames += segment.frames;
+        check.rows += segment.rows;
+        check.used_bytes += segment.used_bytes;
         if let Some(bytes) = segment.unfinished {
-            verdict.unfinished = Some((segment.name.clone(), bytes));
+            check.unfinished = Some((segment.name.clone(), bytes));
         }
-        verdict.problems.extend(segment.problems.iter().map(|problem| format!("{}: {problem}", segment.name)));
+        check.problems.extend(segment.problems.iter().map(|problem| format!("{}: {problem}", segment.name)));
     }
     let quarantine = Folder::existing(dir).list(QUARANTINE_DIR).map_err(JournalError::io("list", QUARANTINE_DIR))?;
-    verdict.quarantine = quarantine;
-    verdict.quarantine.sort();
-    Ok(verdict)
+    check.quarantine = quarantine;
+    check.quarantine.sort();
+    Ok(check)
 }
 
 /// Hands over the good frames at these positions, in order.
@@ -100,7 +100,7 @@ pub fn cat(dir: &Path, positions: Range<u64>, mut each: impl FnMut(Frame)) -> Re
     })
 }
 
-/// As [`cat`], until told to stop. Segments without these positions are not read.
+/// As [`cat`], until `each` breaks. Segments without these positions are not read.
 ///
 /// # Errors
 /// As [`ls`].
@@ -127,7 +127,7 @@ fn walk(
     let files = folder.list("").map_err(JournalError::io("list", dir.display().to_string()))?;
     let mut firsts: Vec<u64> = files.iter().filter_map(|(name, _)| segment::first_of(name)).collect();
     firsts.sort_unstable();
-    // None until a segment was read: what is before it was trimmed.
+    // None until the first segment is read: positions before it were trimmed.
     let mut expected: Option<u64> = None;
     for (index, first) in firsts.iter().enumerate() {
         let limit = firsts.get(index + 1).copied();
@@ -136,7 +136,7 @@ fn walk(
         }
         let name = segment::name(*first);
         let bytes = match std::fs::read(dir.join(&name)) {
-            // Trimmed while we looked: the oldest ones are.
+            // A live collector trimmed it meanwhile: it trims the oldest segments.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && expected.is_none() => continue,
             bytes => bytes.map_err(JournalError::io("read", &name))?,
         };
@@ -189,10 +189,10 @@ fn problems(scan: &scan::Scan<'_>, limit: Option<u64>) -> Vec<String> {
     if scan.header.is_none() {
         problems.push("header is damaged".to_owned());
     }
-    for span in &scan.spans {
-        let what = if span.known_durable || limit.is_some() { "damaged" } else { "torn" };
-        let Range { start, end } = span.bytes;
-        problems.push(format!("bytes {start}..{end} are {what}: positions {:?} are lost", span.positions));
+    for run in &scan.damaged {
+        let what = if run.known_durable || limit.is_some() { "damaged" } else { "torn" };
+        let Range { start, end } = run.bytes;
+        problems.push(format!("bytes {start}..{end} are {what}: positions {:?} are lost", run.positions));
     }
     if let (Tail::Torn(torn), Some(limit)) = (&scan.tail, limit)
         && scan.next_position < limit
@@ -205,7 +205,7 @@ fn problems(scan: &scan::Scan<'_>, limit: Option<u64>) -> Vec<String> {
 /// Reads bytes as a segment and checks that the answer holds together; for the fuzz target.
 ///
 /// # Panics
-/// It does not: that is what the fuzz target looks for.
+/// When the answer contradicts itself, which the fuzz target looks for.
 #[doc(hidden)]
 pub fn check_bytes(bytes: &[u8], first: u64, limit: Option<u64>) {
     // Once as they are, and once with the checksums that a fuzzer does not guess.
@@ -215,8 +215,8 @@ pub fn check_bytes(bytes: &[u8], first: u64, limit: Option<u64>) {
         assert!(scan.frames.windows(2).all(|pair| pair[0].position < pair[1].position));
         assert!(scan.frames.iter().all(|frame| limit.is_none_or(|limit| frame.position < limit)));
         assert!(scan.frames.last().is_none_or(|last| scan.next_position == last.position.saturating_add(1)));
-        let lost: u64 = scan.spans.iter().map(|span| span.positions.end - span.positions.start).sum();
+        let lost: u64 = scan.damaged.iter().map(|run| run.positions.end - run.positions.start).sum();
         assert_eq!(scan.next_position - first, scan.frames.len() as u64 + lost);
-        assert!(scan.spans.iter().all(|span| span.bytes.start < span.bytes.end && span.bytes.end <= scan.end));
+        assert!(scan.damaged.iter().all(|run| run.bytes.start < run.bytes.end && run.bytes.end <= scan.end));
     }
 }

@@ -13,7 +13,7 @@ pub const SEGMENT_BYTES_MIN: u64 = 4096;
 /// Largest segment: offsets are 32 bits, and recovery reads a segment into memory.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
-/// How large everything may become.
+/// Bounds of the journal, and how it opens.
 #[derive(Clone)]
 pub struct Options {
     /// Size of a segment file, preallocated.
@@ -37,11 +37,11 @@ pub struct Options {
     /// No position below this is given out: what sinks already store must not be overwritten by new frames when the
     /// journal's files were lost.
     pub position_floor: u64,
-    /// Told of what happens.
+    /// Receives the journal's events.
     pub observer: Arc<dyn Observer>,
 }
 
-/// Is told what the journal does, for metrics and alarms. Called from the writer's thread: must not block.
+/// Receives the journal's events, for metrics and alarms. The writer's thread calls it, so it must not block.
 pub trait Observer: Send + Sync + 'static {
     /// A group is on stable storage.
     fn synced(&self, _took: Duration, _frames: usize, _bytes: usize) {}
@@ -51,7 +51,7 @@ pub trait Observer: Send + Sync + 'static {
     fn failed(&self, _reason: &str) {}
 }
 
-/// Tells nobody.
+/// Ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoObserver;
 

@@ -1,4 +1,4 @@
-//! Bytes that are not a good frame are kept, whatever they are: nothing is cut off without a copy.
+//! Copies of bytes that are no good frame. Nothing is cut off a segment before its copy is synced.
 
 use std::io;
 use std::ops::Range;
@@ -10,10 +10,10 @@ pub const QUARANTINE_DIR: &str = "quarantine";
 /// Torn tails kept; older ones are deleted. Damage is never deleted.
 pub const TORN_FILES_MAX: usize = 16;
 
-/// What the bytes are.
+/// Why the bytes are no frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
-    /// They had been synced, so frames in them may have been acknowledged: somebody must look.
+    /// The bytes had been synced, and frames in them may have been acknowledged: an operator must look at them.
     Corrupt,
     /// The last group before a crash, of which no acknowledgement is known.
     Torn,
@@ -31,11 +31,11 @@ impl DamageKind {
 /// One run of bytes that no frame was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// What they are.
+    /// Whether acknowledged frames may be among them.
     pub kind: DamageKind,
     /// The segment's file name.
     pub segment: String,
-    /// Where in it.
+    /// Offsets in the segment.
     pub bytes: Range<usize>,
     /// Positions lost with them; empty where a torn tail's positions are given out again.
     pub positions: Range<u64>,
@@ -48,7 +48,7 @@ fn file_name(kind: DamageKind, segment: &str, offset: usize) -> String {
     format!("{QUARANTINE_DIR}/{segment}-{offset:010}-{}.bytes", kind.as_str())
 }
 
-/// Copies damaged bytes aside and syncs the copy. Damage that was already copied is answered as it was judged then.
+/// Copies damaged bytes aside and syncs the copy. Damage that was copied before keeps the kind that it was given then.
 pub(crate) fn keep(
     storage: &dyn Storage,
     kind: DamageKind,

@@ -22,7 +22,7 @@ pub struct Reader {
     lost: u64,
 }
 
-/// Where in which file the next frame is.
+/// The open file, and the offset of the next frame in it.
 struct At {
     file: Box<dyn StorageFile>,
     generation: u64,
@@ -31,7 +31,7 @@ struct At {
     expected: u64,
 }
 
-/// What stands at the reader's offset.
+/// The next thing in the file: a frame, or damaged bytes to pass over.
 enum Step {
     Frame(Frame),
     Damage(Range<usize>),
@@ -53,7 +53,7 @@ impl Reader {
         self.lost
     }
 
-    /// Goes on from another position.
+    /// Moves the reader to another position.
     pub fn seek(&mut self, position: u64) {
         if position < self.position {
             self.at = None;

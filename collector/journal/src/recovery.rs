@@ -1,4 +1,4 @@
-//! What opening does with what it finds.
+//! Recovery: reads the segments that are there, sets damage aside, and decides where the next frame goes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::segment;
 use crate::shared::Segment;
 use crate::storage::{Storage, read_all};
 
-/// What was found when the journal opened.
+/// What the journal found when it opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Good frames.
@@ -78,17 +78,17 @@ impl Recovered {
             let header = 0..bytes.len().min(segment::SEGMENT_HEADER_BYTES);
             self.keep(storage, DamageKind::Corrupt, &name, &bytes, header, 0..0)?;
         }
-        for span in &scan.spans {
+        for run in &scan.damaged {
             let is_last = limit.is_none();
-            let kind = if is_last && !span.known_durable { DamageKind::Torn } else { DamageKind::Corrupt };
-            bad.push(span.bytes.clone());
-            self.keep(storage, kind, &name, &bytes, span.bytes.clone(), span.positions.clone())?;
+            let kind = if is_last && !run.known_durable { DamageKind::Torn } else { DamageKind::Corrupt };
+            bad.push(run.bytes.clone());
+            self.keep(storage, kind, &name, &bytes, run.bytes.clone(), run.positions.clone())?;
         }
         self.settle_tail(storage, &scan, &name, &bytes, limit)?;
         self.report.frames += scan.frames.len() as u64;
         self.report.next_position = scan.next_position;
         if limit.is_none() && scan.frames.is_empty() {
-            // It is made anew under the same name, and continues from where it did.
+            // The writer creates the segment again under the same name; it continues from the same position.
             let continues_from = scan.header.map_or(self.ended_at, |header| header.continues_from);
             self.ended_at = continues_from.min(first);
         } else {
@@ -122,7 +122,7 @@ impl Recovered {
         if from >= first || skipped {
             return Ok(());
         }
-        // A damaged header does not tell whether they were skipped; it is reported itself.
+        // A damaged header does not say whether positions were skipped. The damage is reported by itself.
         if !options.accept_missing && scan.header.is_some() {
             return Err(JournalError::MissingSegment { from, to: first, segment: name.to_owned() });
         }

@@ -13,16 +13,16 @@ const RESYNC_CHECKSUM_FACTOR: usize = 16;
 
 /// Bytes in which no good frame was found, with good ones on either side or positions known to be lost in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct DamagedRun {
     /// Where in the segment.
     pub bytes: Range<usize>,
     /// Positions that are not readable because of it.
     pub positions: Range<u64>,
-    /// Whether a later frame shows that these bytes had been synced.
+    /// A later frame's group began behind these bytes, so they had been synced.
     pub known_durable: bool,
 }
 
-/// What follows the last good frame.
+/// The bytes behind the last good frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// Nothing, or zeros.
@@ -41,10 +41,10 @@ pub(crate) struct Scan<'a> {
     /// Good frames in order.
     pub frames: Vec<Parsed<'a>>,
     /// Damage between frames.
-    pub spans: Vec<Span>,
+    pub damaged: Vec<DamagedRun>,
     /// Offset behind the last good frame.
     pub end: usize,
-    /// What is there.
+    /// The bytes from `end` on.
     pub tail: Tail,
     /// Position that would follow.
     pub next_position: u64,
@@ -56,7 +56,7 @@ pub(crate) fn segment(bytes: &[u8], first: u64, limit: Option<u64>) -> Result<Sc
     let mut scan = Scan {
         header: Header::decode(bytes, first)?,
         frames: Vec::new(),
-        spans: Vec::new(),
+        damaged: Vec::new(),
         end: SEGMENT_HEADER_BYTES.min(bytes.len()),
         tail: Tail::Clean,
         next_position: first,
@@ -77,10 +77,10 @@ pub(crate) fn segment(bytes: &[u8], first: u64, limit: Option<u64>) -> Result<Sc
         }
         if offset != scan.end || parsed.position != scan.next_position {
             let positions = scan.next_position..parsed.position;
-            scan.spans.push(Span { bytes: scan.end..offset, positions, known_durable: false });
+            scan.damaged.push(DamagedRun { bytes: scan.end..offset, positions, known_durable: false });
         }
-        for span in scan.spans.iter_mut().rev().take_while(|span| !span.known_durable) {
-            span.known_durable = parsed.group_start as usize > span.bytes.start;
+        for run in scan.damaged.iter_mut().rev().take_while(|run| !run.known_durable) {
+            run.known_durable = parsed.group_start as usize > run.bytes.start;
         }
         scan.end = (offset + parsed.padded_bytes).min(bytes.len());
         scan.next_position = parsed.position.saturating_add(1);
@@ -233,8 +233,8 @@ mod tests {
         let mut bytes = segment_of(&[10, 10, 10]);
         bytes[SEGMENT_HEADER_BYTES + 20] ^= 1;
         let scan = segment(&bytes, 5, None).expect("reads");
-        assert!(scan.spans[0].known_durable);
-        assert_eq!(scan.spans[0].positions, 5..6);
+        assert!(scan.damaged[0].known_durable);
+        assert_eq!(scan.damaged[0].positions, 5..6);
     }
 
     #[test]

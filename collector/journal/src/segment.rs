@@ -13,8 +13,10 @@ const SUFFIX: &str = ".seg";
 /// Suffix of a segment that is being made; such files are deleted when the journal opens.
 pub(crate) const UNBORN_SUFFIX: &str = ".seg.new";
 
-/// Start value of the checksums in a segment. It follows from the segment's name, so that a copy of a frame in some
-/// other segment, or inside a payload of another time, is not taken for a frame.
+/// Start value of the checksums in a segment.
+///
+/// The segment's first position determines it. A frame that was copied into another segment, or lies inside a payload,
+/// then fails its checksum and is not taken for a frame of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seed(pub u32);
 
@@ -35,7 +37,7 @@ pub(crate) fn first_of(name: &str) -> Option<u64> {
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
-/// What stands at the start of a segment.
+/// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Position of the first frame; equals the file's name.

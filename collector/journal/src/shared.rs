@@ -24,7 +24,7 @@ pub(crate) struct Segment {
     pub end_position: u64,
     /// Damaged runs, already kept in quarantine.
     pub bad: Vec<Range<usize>>,
-    /// What it takes up on disk.
+    /// Bytes that the file takes up on disk, preallocation included.
     pub file_bytes: u64,
 }
 

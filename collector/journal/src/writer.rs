@@ -15,12 +15,12 @@ use crate::segment::{self, Header, SEGMENT_HEADER_BYTES, Seed};
 use crate::shared::{Segment, Shared};
 use crate::storage::{StorageFile, create_whole};
 
-pub(crate) type Answer = oneshot::Sender<Result<u64, AppendError>>;
+pub(crate) type AppendAnswer = oneshot::Sender<Result<u64, AppendError>>;
 
 /// A frame to write, and who waits for it.
 pub(crate) struct Pending {
     pub entry: Entry,
-    pub answer: Answer,
+    pub answer: AppendAnswer,
 }
 
 pub(crate) struct Writer {
@@ -35,7 +35,7 @@ pub(crate) struct Writer {
     retry: Option<(Instant, AppendError)>,
     /// Encoded frames that are not written yet, and who waits for them.
     group: Vec<u8>,
-    answers: Vec<Answer>,
+    answers: Vec<AppendAnswer>,
 }
 
 struct Active {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use serde::{Deserialize, Serialize};
-use tollgate_config::{Diagnostic, Diagnostics};
+use tollgate_config::Diagnostics;
 use tollgate_sink::Sink;
 use tollgate_sink_kafka::{KafkaConfig, KafkaSink};
 use tollgate_sink_metrics::{MetricsConfig, MetricsSink};
@@ -31,7 +31,7 @@ pub(crate) struct Surroundings<'a> {
 
 /// Declares the sinks: a key below `sinks`, the type of its section, and how a sink is opened from it.
 ///
-/// The type brings serde, its defaults and a `check`, which answers every problem by the key below the section. The opening
+/// The type brings serde, its defaults and a `check`, which answers its problems by the key below the section. The opening
 /// function gets the section, the [`Surroundings`], and [`OpenSinks`] to put the sink into.
 macro_rules! sinks {
     ($($(#[$doc:meta])* $key:ident: $section:ty => $open:ident,)*) => {
@@ -53,7 +53,7 @@ macro_rules! sinks {
             /// Checks what types cannot express.
             pub(crate) fn check(&self, problems: &mut Diagnostics<'_>) {
                 $(if let Some(section) = &self.$key {
-                    problems.section(concat!("sinks.", stringify!($key)), section.problems());
+                    problems.section(concat!("sinks.", stringify!($key)), section.check());
                 })*
             }
 
@@ -114,33 +114,4 @@ async fn open_spans(
 ) -> Result<(), ServiceError> {
     open.sinks.push(Box::new(SpansSink::new(section.clone(), surroundings.metrics)?));
     Ok(())
-}
-
-/// How every section is checked.
-trait Section {
-    fn problems(&self) -> Vec<Diagnostic>;
-}
-
-impl Section for TableConfig {
-    fn problems(&self) -> Vec<Diagnostic> {
-        Vec::new()
-    }
-}
-
-impl Section for MetricsConfig {
-    fn problems(&self) -> Vec<Diagnostic> {
-        Vec::new()
-    }
-}
-
-impl Section for KafkaConfig {
-    fn problems(&self) -> Vec<Diagnostic> {
-        self.check().err().into_iter().collect()
-    }
-}
-
-impl Section for SpansConfig {
-    fn problems(&self) -> Vec<Diagnostic> {
-        self.check().err().into_iter().collect()
-    }
 }

@@ -13,7 +13,7 @@
 //!                        └─ Err(Reject)  one frame to the dead-letter file with its reason, then on
 //! ```
 //!
-//! What a sink must keep to, whatever it writes to, is checked by `testkit`.
+//! `testkit` checks these promises for any destination.
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -44,7 +44,7 @@ pub enum SinkError {
     /// The destination is unreachable or busy: the same frames are offered again after a backoff.
     #[error("{reason}")]
     Retry {
-        /// What went wrong, for the log and the status page.
+        /// The cause, for the log and the status page.
         reason: String,
         /// A wait that the destination asked for; otherwise the collector's own backoff applies.
         after: Option<Duration>,
@@ -52,20 +52,20 @@ pub enum SinkError {
     /// The sink's client is broken for good: it is recovered, and delivery resumes from the position it then answers.
     #[error("{reason}")]
     Rebuild {
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
-    /// The destination refuses this frame whatever is done: it goes to the dead-letter file.
+    /// The destination will never take this frame: it goes to the dead-letter file.
     #[error("frame {position}: {reason}")]
     Reject {
         /// The frame that is refused.
         position: Position,
-        /// What the destination said.
+        /// The destination's words.
         reason: String,
     },
 }
 
-/// Somewhere that every record goes.
+/// A destination that gets every record.
 #[async_trait]
 pub trait Sink: Send {
     /// Short, stable name: the label of its metrics and the file name of its cursor.
@@ -79,14 +79,14 @@ pub trait Sink: Send {
     /// Called with no frames at least every [`Sink::poll_interval`], so that held rows are stored in time.
     async fn deliver(&mut self, frames: &[Delivery]) -> Result<Option<Position>, SinkError>;
 
-    /// Takes one frame that was refused earlier, stands at a position which may be long past, and is offered again because
-    /// somebody asked for it. The cursor has nothing to do with it: `Ok` says that the frame is durable at the destination.
+    /// Takes one frame from the dead letters, which an operator asked to replay. Its position may be long past, and the cursor
+    /// does not move. `Ok` says that the frame is durable at the destination.
     async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
         let position = frame.position;
         if self.deliver(std::slice::from_ref(frame)).await? == Some(position) {
             return Ok(());
         }
-        // A sink that keeps its own place takes nothing from before it.
+        // A sink whose destination keeps the position ignores frames before it.
         let reason = "the sink did not store it: it is past this position".to_owned();
         Err(SinkError::Reject { position, reason })
     }
@@ -96,7 +96,7 @@ pub trait Sink: Send {
         Duration::from_millis(500)
     }
 
-    /// Stores what is held, before the process stops. Answers like [`Sink::deliver`].
+    /// Stores the frames that are held back, before the process stops. Answers like [`Sink::deliver`].
     async fn close(&mut self) -> Result<Option<Position>, SinkError> {
         self.deliver(&[]).await
     }

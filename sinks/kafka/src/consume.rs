@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// librdkafka wants a name of a group, though none is joined.
 const GROUP: &str = "tollgate-audit";
 
-/// Who numbered a record, and its number.
+/// The identity of a record, as its message's headers give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity<'m> {
     /// The producer.
@@ -37,7 +37,7 @@ pub struct Identity<'m> {
     pub time_ms: Option<i64>,
 }
 
-/// What was read.
+/// Counts of the messages that were read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Consumed {
     /// Messages.
@@ -55,9 +55,9 @@ pub enum ConsumeError {
     /// The client or the brokers refuse.
     #[error("{action}: {cause}; check the brokers' addresses and this client's rights")]
     Client {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// What was answered; its text has the causes in it.
+        /// The client's error; its text has the causes in it.
         cause: KafkaError,
     },
     /// There is no such topic.

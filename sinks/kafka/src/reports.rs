@@ -1,4 +1,4 @@
-//! What brokers and client say about messages and connections.
+//! Delivery reports of messages, and complaints about connections.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,13 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 /// Why a message was not delivered. Ordered by what it does to the frames around it: the greatest wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Failure {
-    /// It was not handed over, as the brokers failed a message before it.
+    /// The message was not handed to the client, because one before it failed.
     Untried,
     /// The broker refuses this message for what it is.
     Refused { reason: String, by_size: bool },
-    /// It may pass another time.
+    /// Another attempt may succeed.
     Passing { reason: String },
-    /// This producer cannot deliver it any more.
+    /// This producer is broken, and cannot deliver any message.
     Broken { reason: String },
 }
 

@@ -12,9 +12,9 @@ use crate::connect::Link;
 use crate::reports::{Failure, FrameReports, Reports};
 use crate::rows::Rows;
 
-/// How long reports are left to come while the queue is full or the last ones are awaited. The client's own wait is not used:
-/// it turns in a loop for its last millisecond, and does not end when reports come.
-const REST: Duration = Duration::from_millis(2);
+/// Pause between two looks at the reports, while the queue is full or the last reports are outstanding. rdkafka's own
+/// poll with a timeout is no replacement: it busy-waits in its last millisecond, and does not return when reports arrive.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Rows between two looks at the reports, so that they do not pile up while rows are handed over.
 const ROWS_BETWEEN_POLLS: usize = 64;
@@ -22,14 +22,14 @@ const ROWS_BETWEEN_POLLS: usize = 64;
 /// How much later than its timeout the client may report on a message before it counts as broken.
 const REPORT_GRACE: Duration = Duration::from_secs(15);
 
-/// What became of one frame: `None` = every row is acknowledged.
-pub(crate) type Fate = (Position, Option<Failure>);
+/// A frame's position and why it was not delivered; `None` = every row is acknowledged.
+pub(crate) type FrameOutcome = (Position, Option<Failure>);
 
 pub(crate) struct Round {
     link: Arc<Link>,
     topic: String,
     delivery_timeout: Duration,
-    /// Set when nobody waits for the outcome any more.
+    /// Set when the caller has dropped its future and no longer waits.
     abandoned: Arc<AtomicBool>,
     halt: Arc<AtomicBool>,
     value: Vec<u8>,
@@ -43,8 +43,8 @@ impl Round {
         Self { link, topic, delivery_timeout, abandoned, halt: Arc::default(), value: Vec::new() }
     }
 
-    /// Delivers the frames and answers what became of each, in their order.
-    pub(crate) fn run(mut self, frames: &[Delivery]) -> Vec<Fate> {
+    /// Delivers the frames and answers each one's outcome, in their order.
+    pub(crate) fn run(mut self, frames: &[Delivery]) -> Vec<FrameOutcome> {
         let mut tried: Vec<Arc<FrameReports>> = Vec::with_capacity(frames.len());
         let mut stuck = None;
         for frame in frames {
@@ -61,12 +61,12 @@ impl Round {
         if stuck.is_none() {
             stuck = self.settle(&tried).err().map(|Stuck(failure)| failure);
         }
-        let fate = |index: usize| match (tried.get(index), &stuck) {
+        let outcome = |index: usize| match (tried.get(index), &stuck) {
             (None, _) => Some(Failure::Untried),
             (Some(reports), _) if reports.failure().is_some() || reports.is_settled() => reports.failure(),
             (Some(_), failure) => Some(failure.clone().unwrap_or(Failure::Untried)),
         };
-        frames.iter().enumerate().map(|(index, frame)| (frame.position, fate(index))).collect()
+        frames.iter().enumerate().map(|(index, frame)| (frame.position, outcome(index))).collect()
     }
 
     /// Hands the rows of one frame to the client. What fails is noted in `reports`; an error ends the whole call.
@@ -138,14 +138,14 @@ impl Round {
         Ok(())
     }
 
-    /// When the client has had all the time that it may take for what it was given.
+    /// When the client must have reported on every message that it was given.
     fn deadline(&self) -> Instant {
         Instant::now() + self.delivery_timeout + REPORT_GRACE
     }
 
     fn wait(&self, deadline: Instant) -> Result<(), Stuck> {
         if !self.link.take_reports() {
-            std::thread::sleep(REST);
+            std::thread::sleep(PAUSE);
         }
         if self.abandoned.load(Ordering::Relaxed) {
             return Err(Stuck(Failure::Passing { reason: "the collector stopped waiting".into() }));

@@ -1,4 +1,4 @@
-//! The sink itself: turns what became of each frame into an answer.
+//! The sink: turns the outcomes of frames into one answer to the collector.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tollgate_config::Diagnostic;
 use crate::config::KafkaConfig;
 use crate::connect::{self, Link};
 use crate::reports::Failure;
-use crate::round::{Fate, Round};
+use crate::round::{FrameOutcome, Round};
 
-/// After this many failed calls in a row a new producer is made, whatever the failures were: a client that has got stuck
-/// must not need a restart of the collector.
+/// Failed calls in a row after which the sink makes a new producer, whatever their cause: a stuck client must not need a
+/// restart of the collector.
 pub const FAILURES_BEFORE_REBUILD: u32 = 5;
 
 /// Sends every record to a Kafka topic.
@@ -35,7 +35,7 @@ impl KafkaSink {
     /// # Errors
     /// When the configuration cannot be used.
     pub fn new(config: KafkaConfig) -> Result<Self, Diagnostic> {
-        config.check()?;
+        config.usable()?;
         Ok(Self { config: Arc::new(config), link: None, delivered_early: BTreeSet::new(), through: None, failures: 0 })
     }
 
@@ -52,7 +52,7 @@ impl KafkaSink {
         }
     }
 
-    async fn run_round(&self, link: Arc<Link>, frames: Vec<Delivery>) -> Result<Vec<Fate>, SinkError> {
+    async fn run_round(&self, link: Arc<Link>, frames: Vec<Delivery>) -> Result<Vec<FrameOutcome>, SinkError> {
         let abandoned = AbandonOnDrop::default();
         let flag = Arc::clone(&abandoned.0);
         self.blocking(move |config, _| {
@@ -62,18 +62,19 @@ impl KafkaSink {
         .await
     }
 
-    /// Picks the one answer that moves the journal on without skipping anything.
-    async fn judge(&self, link: &Link, fates: &[Fate]) -> Result<(), SinkError> {
-        let undelivered = fates.iter().filter_map(|(position, failure)| Some((*position, failure.as_ref()?)));
+    /// Picks the one answer that moves the cursor on without skipping a frame.
+    async fn judge(&self, link: &Link, outcomes: &[FrameOutcome]) -> Result<(), SinkError> {
+        let undelivered = outcomes.iter().filter_map(|(position, failure)| Some((*position, failure.as_ref()?)));
         let Some((position, first)) = undelivered.clone().next() else { return Ok(()) };
         let worst = undelivered.fold(first, |worst, (_, failure)| worst.max(failure));
-        // Whatever the report says of its message, a fatal error of the client is what has to be cured.
+        // A fatal error of the client outweighs every report: no other message will be delivered before it is cured.
         let broken =
             link.fatal().or_else(|| matches!(worst, Failure::Broken { .. }).then(|| worst.reason().to_owned()));
         if let Some(reason) = broken {
             return Err(SinkError::Rebuild { reason });
         }
-        // Only the first one may be rejected: whoever skips it must know everything before it to be in the topic.
+        // Only the first undelivered frame may be rejected: the collector moves the cursor past a rejected frame, so all frames
+        // before it must be in the topic.
         let Failure::Refused { reason, by_size } = first else {
             return Err(self.passing(link.with_complaint(worst.reason())));
         };
@@ -97,14 +98,14 @@ impl KafkaSink {
         }
     }
 
-    /// Keeps what the answer means for the next call.
-    fn remember(&mut self, fates: &[Fate], outcome: &Result<(), SinkError>) {
+    /// Updates the count of failures and the frames that are delivered already.
+    fn remember(&mut self, outcomes: &[FrameOutcome], outcome: &Result<(), SinkError>) {
         match outcome {
             Ok(()) => self.failures = 0,
             Err(SinkError::Reject { .. }) => {}
             Err(_) => self.failures += 1,
         }
-        let delivered = fates.iter().filter(|(_, failure)| failure.is_none());
+        let delivered = outcomes.iter().filter(|(_, failure)| failure.is_none());
         self.delivered_early.extend(delivered.map(|(position, _)| *position));
     }
 }
@@ -115,7 +116,7 @@ impl Sink for KafkaSink {
         "kafka"
     }
 
-    /// Answers `None`: a topic does not know positions, so the collector's cursor tells.
+    /// Answers `None`: a topic stores no positions, so the collector's cursor decides.
     async fn recover(&mut self) -> Result<Option<Position>, SinkError> {
         // The old producer goes first, on a blocking thread too, as it waits for its own threads to end.
         let old = self.link.take();
@@ -142,9 +143,9 @@ impl Sink for KafkaSink {
         let Some(last) = frames.last().map(|frame| frame.position) else { return Ok(self.through) };
         let open: Vec<Delivery> =
             frames.iter().filter(|frame| !self.delivered_early.contains(&frame.position)).cloned().collect();
-        let fates = self.run_round(Arc::clone(&link), open).await?;
-        let outcome = self.judge(&link, &fates).await;
-        self.remember(&fates, &outcome);
+        let outcomes = self.run_round(Arc::clone(&link), open).await?;
+        let outcome = self.judge(&link, &outcomes).await;
+        self.remember(&outcomes, &outcome);
         outcome?;
         self.delivered_early = self.delivered_early.split_off(&(last + 1));
         self.through = self.through.max(Some(last));
@@ -157,7 +158,7 @@ impl Sink for KafkaSink {
     }
 }
 
-/// Tells the blocking thread when nobody waits any more.
+/// Sets a flag on drop, so that the blocking thread ends when its caller is gone.
 #[derive(Default)]
 struct AbandonOnDrop(Arc<AtomicBool>);
 

@@ -1,7 +1,7 @@
 //! What the configuration file says about metrics.
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::ConfigDuration;
+use tollgate_config::{ConfigDuration, Diagnostic};
 
 /// Bounds of the metrics that are derived from records: the `metrics` key under `sinks`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -41,6 +41,13 @@ impl Default for MetricsConfig {
             producer_idle: default_producer_idle(),
             expiry_window: default_expiry_window(),
         }
+    }
+}
+
+impl MetricsConfig {
+    /// Checks what types cannot express. There is nothing: every value can be used.
+    pub fn check(&self) -> Vec<Diagnostic> {
+        Vec::new()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::producers::Producers;
 /// Classes of status: none, 1xx … 5xx.
 const STATUS_CLASSES: [&str; 6] = [ABSENT, "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// What has been counted since the process began, whatever the labels: for tests and the status page.
+/// Sums over all labels since the process began, for tests and the status page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Rows seen, of every kind.

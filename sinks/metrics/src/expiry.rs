@@ -119,7 +119,7 @@ impl Expiries {
         if let Some(earliest_us) = subject.earliest_us() {
             self.order.remove(&(earliest_us, Arc::clone(name)));
         }
-        // It fails only where there is no such series.
+        // Fails only if there is no such series.
         let _ = self.gauges.remove_label_values(&[name]);
     }
 

@@ -10,7 +10,7 @@ pub const ABSENT: &str = "_none";
 /// Most values of a label whose list is closed today.
 pub const LABEL_VALUES_MAX: usize = 64;
 
-/// A label's value: an index into whatever is kept per value.
+/// A label's value, as an index into the list of what is counted for each value.
 pub(crate) type LabelId = u32;
 
 /// The values of one label in the order in which they were first seen, at most `cap` of them besides [`OVERFLOW`]
@@ -53,7 +53,7 @@ impl Labels {
     }
 }
 
-/// What is kept for each value of a label, made when it is first needed.
+/// One counter, or group of counters, for each value of a label; made when first needed.
 pub(crate) struct PerLabel<T>(Vec<Option<T>>);
 
 impl<T> PerLabel<T> {

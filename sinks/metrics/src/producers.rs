@@ -29,7 +29,7 @@ struct Covered {
     is_gap: bool,
 }
 
-/// At most `producers_max` producers, with what is missing of each.
+/// At most `producers_max` producers, with the missing numbers of each.
 pub(crate) struct Producers {
     followed: HashMap<String, Followed>,
     gauges: IntGaugeVec,
@@ -114,7 +114,7 @@ impl Producers {
         true
     }
 
-    /// Makes room: the one that has been silent longest goes, if it has been silent for longer than the grace period.
+    /// Forgets the producer that has been silent longest, if that is longer than the grace period.
     fn forget_silent(&mut self, now: Instant) -> bool {
         let Some((name, silent)) = self.followed.iter().min_by_key(|(_, producer)| producer.heard) else {
             return false;
@@ -129,7 +129,7 @@ impl Producers {
 
     fn forget(&mut self, name: &str) {
         self.followed.remove(name);
-        // It fails only where there is no such series.
+        // Fails only if there is no such series.
         let _ = self.gauges.remove_label_values(&[name]);
     }
 

@@ -81,7 +81,7 @@ impl Sequence {
     fn give_up_first(&mut self) {
         if let Some((first, hole)) = self.holes.pop_first() {
             self.given_up = self.given_up.saturating_add(count(Run { first, last: hole.last }));
-            // What arrives below from now on cannot be told from what was seen before.
+            // Below it, late numbers and numbers seen twice can no longer be told apart.
             self.origin = hole.last + 1;
         }
     }

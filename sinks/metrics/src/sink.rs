@@ -25,7 +25,7 @@ impl MetricsSink {
         Ok(Self { derived: Derived::new(config, registry)?, through: None })
     }
 
-    /// What has been counted so far.
+    /// Sums over all labels so far.
     pub fn totals(&self) -> Totals {
         self.derived.totals
     }
@@ -74,7 +74,7 @@ impl Sink for MetricsSink {
         "metrics"
     }
 
-    /// Answers `None`: what was counted lives in this process only, and the collector's cursor tells where to go on.
+    /// Answers `None`: counters live in this process only, so the collector's cursor decides where to go on.
     async fn recover(&mut self) -> Result<Option<Position>, SinkError> {
         Ok(None)
     }

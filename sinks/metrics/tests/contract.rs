@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use prometheus::Registry;
 use tollgate_sink::Sink;
-use tollgate_sink::testkit::{Place, Promise, Stored, passes};
+use tollgate_sink::testkit::{Destination, Promise, Stored, passes};
 use tollgate_sink_metrics::{MetricsConfig, MetricsSink};
 use tollgate_telemetry::exposition;
 
@@ -12,7 +12,7 @@ use tollgate_telemetry::exposition;
 struct Scraped(Vec<Registry>);
 
 #[async_trait]
-impl Place for Scraped {
+impl Destination for Scraped {
     async fn open(&mut self) -> Box<dyn Sink> {
         let registry = Registry::new();
         let sink = MetricsSink::new(&MetricsConfig::default(), &registry).expect("a fresh registry");

@@ -32,7 +32,7 @@ const HEADERS_REFUSED: [HeaderName; 5] = [
 pub struct SpansConfig {
     /// Where the receiver listens for OTLP over HTTP, as `http://collector:4318`; spans are posted to `v1/traces` below it.
     pub endpoint: String,
-    /// Share of the sampled traces that is exported, 0 to 1, told by the trace id: whoever samples by the same rule keeps the same traces.
+    /// Share of the sampled traces that is exported, 0 to 1. The trace id decides, so all who sample by this rule keep the same traces.
     #[serde(default = "default_ratio")]
     pub ratio: f64,
     /// Which of the failed transactions are exported.
@@ -41,7 +41,7 @@ pub struct SpansConfig {
     /// Transactions in a trace that took longer than this are exported whether sampled or not; absent = slowness alone is no reason.
     #[serde(default)]
     pub slow_after: Option<ConfigDuration>,
-    /// File with further headers of each request, one `Name: value` a line, as for an API key. It is read again after the receiver refused them.
+    /// File with further headers of each request, one `Name: value` a line, as for an API key. The sink reads the file again after a refusal.
     #[serde(default)]
     pub headers_file: Option<ConfigPath>,
     /// Certificate authorities that sign the receiver's certificate, PEM; absent = those of the system.
@@ -68,10 +68,10 @@ pub struct SpansConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Errors {
-    /// Those that are sampled, as any other.
+    /// Failed transactions that are sampled.
     #[default]
     Sampled,
-    /// All that are in a trace.
+    /// Every failed transaction in a trace.
     Always,
 }
 
@@ -79,7 +79,7 @@ pub enum Errors {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Every receiver must take it.
+    /// Every OTLP receiver must accept it.
     #[default]
     Gzip,
     /// As it is.
@@ -104,11 +104,12 @@ impl SpansConfig {
         }
     }
 
-    /// Checks what types cannot express, files included.
-    ///
-    /// # Errors
-    /// The first key that is wrong, with the cure.
-    pub fn check(&self) -> Result<(), Diagnostic> {
+    /// Checks what types cannot express, files included. Answers the first problem alone.
+    pub fn check(&self) -> Vec<Diagnostic> {
+        self.usable().err().into_iter().collect()
+    }
+
+    fn usable(&self) -> Result<(), Diagnostic> {
         self.url()?;
         if !(0.0..=1.0).contains(&self.ratio) {
             return fault("ratio", "a ratio is a share; write a number from 0 to 1");
@@ -129,7 +130,7 @@ impl SpansConfig {
         self.headers().map(drop)
     }
 
-    /// Whom the receiver's certificate must be of; nobody where there is none.
+    /// Authorities that must have signed the receiver's certificate; none without TLS.
     pub(crate) fn roots(&self) -> Result<Roots, Diagnostic> {
         let is_tls = self.url()?.scheme() == Some(&Scheme::HTTPS);
         let roots = match &self.ca {

@@ -4,7 +4,7 @@ use crate::row::Row;
 
 /// The trace is sampled (W3C Trace Context, section 3.2.2.5.1).
 const SAMPLED: u32 = 0x01;
-/// It is known whether the parent is in another process (`SpanFlags` of OTLP).
+/// The span says whether its parent is in another process (`SpanFlags` of OTLP).
 pub(crate) const HAS_IS_REMOTE: u32 = 0x100;
 /// The parent is in another process.
 pub(crate) const IS_REMOTE: u32 = 0x200;

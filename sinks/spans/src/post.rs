@@ -21,17 +21,17 @@ use crate::config::{Compression, SpansConfig};
 
 /// Media type of requests and answers.
 const PROTOBUF: &str = "application/x-protobuf";
-/// What a receiver's answer may take.
+/// Largest answer of a receiver that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// What is told of the reason that a receiver gives.
+/// Longest part of a receiver's reason that is logged.
 const REASON_CHARS_MAX: usize = 300;
 /// A connection that was idle for longer is not used again: a receiver may have closed it.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// What became of a request.
+/// The receiver's answer to a request, by what the sink does next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It was taken, but for some spans.
+pub(crate) enum ReceiverAnswer {
+    /// The request was taken, but for some spans.
     Taken {
         /// Spans that were not.
         refused: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Reads the files; nothing is connected yet. It blocks for as long as they take to read.
+    /// Reads the files of headers and certificates, and connects nothing yet. Blocks while it reads.
     pub(crate) fn new(config: &SpansConfig) -> Result<Self, String> {
         let mut headers = config.headers().map_err(|fault| fault.to_string())?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
@@ -94,7 +94,7 @@ impl Receiver {
     }
 
     /// Posts one request.
-    pub(crate) async fn post(&self, body: Bytes) -> Answer {
+    pub(crate) async fn post(&self, body: Bytes) -> ReceiverAnswer {
         let mut request = Request::post(self.url.clone()).body(Full::new(body)).unwrap_or_default();
         request.headers_mut().extend(self.headers.clone());
         let exchange = async {
@@ -108,9 +108,9 @@ impl Receiver {
         }
     }
 
-    /// OTLP 1.x, "OTLP/HTTP Response": what is not to be sent again by these rules, and is not the fault of what was sent, waits for
-    /// somebody to repair it, as nothing else could ever be taken either.
-    async fn read(&self, response: Response<Incoming>) -> Answer {
+    /// Sorts an answer by its status (OTLP 1.x, "OTLP/HTTP Response"). A status such as 401 or 404 is no fault of the spans and
+    /// no reason to repeat at once. The sink waits until an operator has mended it, as every other request would fail too.
+    async fn read(&self, response: Response<Incoming>) -> ReceiverAnswer {
         let (parts, body) = response.into_parts();
         let after = parts.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, SystemTime::now()));
         let after = after.map(|after| after.min(self.retry_after_max));
@@ -119,39 +119,42 @@ impl Receiver {
         let body = text(body).await;
         let reason = || format!("{} answers {}{}", self.url, parts.status, quoted(&media, &body));
         match parts.status {
-            status if status.is_success() && media.starts_with("text/html") => {
-                Answer::Repair { reason: format!("{} answers with a web page: it is no OTLP receiver", self.url) }
-            }
+            status if status.is_success() && media.starts_with("text/html") => ReceiverAnswer::Repair {
+                reason: format!("{} answers with a web page: it is no OTLP receiver", self.url),
+            },
             status if status.is_success() => taken(&media, &body),
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Answer::Again { reason: reason(), after },
-            StatusCode::PAYLOAD_TOO_LARGE => Answer::TooLarge { reason: reason() },
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Answer::Refused { reason: reason() },
-            _ => Answer::Repair { reason: reason() },
+            | StatusCode::GATEWAY_TIMEOUT => ReceiverAnswer::Again { reason: reason(), after },
+            StatusCode::PAYLOAD_TOO_LARGE => ReceiverAnswer::TooLarge { reason: reason() },
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => ReceiverAnswer::Refused { reason: reason() },
+            _ => ReceiverAnswer::Repair { reason: reason() },
         }
     }
 }
 
-/// What the receiver says; where it says too much, its status has to do.
+/// The body of an answer; empty if it breaks off or is too large.
 #[expect(clippy::disallowed_methods, reason = "limited")]
 async fn text(body: Incoming) -> Bytes {
     Limited::new(body, ANSWER_BYTES_MAX).collect().await.map(|body| body.to_bytes()).unwrap_or_default()
 }
 
-fn again(reason: String) -> Answer {
-    Answer::Again { reason, after: None }
+fn again(reason: String) -> ReceiverAnswer {
+    ReceiverAnswer::Again { reason, after: None }
 }
 
-/// Some receivers answer in JSON or with nothing, whatever they were sent: that is no refusal.
-fn taken(media: &str, body: &[u8]) -> Answer {
+/// Some receivers answer protobuf with JSON or with an empty body. That is no refusal.
+fn taken(media: &str, body: &[u8]) -> ReceiverAnswer {
     let answer = media.starts_with(PROTOBUF).then(|| ExportTraceServiceResponse::decode(body).ok()).flatten();
     let partial = answer.and_then(|answer| answer.partial_success).unwrap_or_default();
-    Answer::Taken { refused: partial.rejected_spans.max(0).unsigned_abs(), reason: harmless(&partial.error_message) }
+    ReceiverAnswer::Taken {
+        refused: partial.rejected_spans.max(0).unsigned_abs(),
+        reason: harmless(&partial.error_message),
+    }
 }
 
-/// What the receiver says: a `google.rpc.Status`, whose second field is its message, or text.
+/// Reads the reason from a `google.rpc.Status`, whose second field is its message, or from text.
 fn quoted(media: &str, body: &[u8]) -> String {
     let text = match media.starts_with(PROTOBUF) {
         true => RpcStatus::decode(body).map(|status| status.message).unwrap_or_default(),
@@ -161,7 +164,7 @@ fn quoted(media: &str, body: &[u8]) -> String {
     if shown.is_empty() { shown } else { format!(": {shown}") }
 }
 
-/// What a log and a terminal can bear of a receiver's text.
+/// Removes control characters from a receiver's text and cuts it to length.
 fn harmless(text: &str) -> String {
     text.trim().chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect()
 }

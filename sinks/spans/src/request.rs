@@ -41,7 +41,7 @@ impl Progress {
     }
 }
 
-/// What a request may hold.
+/// How a request is cut and built.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) sampling: Sampling,
@@ -52,7 +52,7 @@ pub(crate) struct Rules {
     pub(crate) resource: BTreeMap<String, String>,
 }
 
-/// A request, and what is exported once it is taken.
+/// A request, and the progress once it is taken.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     /// Empty when there is no span to export.
@@ -83,7 +83,7 @@ pub(crate) fn build(frames: &[Delivery], from: Progress, rules: &Rules) -> Resul
         }
         let records = &frame.batch.records;
         if records.schema_ref().fields() != schema::wire().fields() {
-            // What comes before it is exported first: whoever passes over it must know that.
+            // Rows before the refused frame are exported first: a rejected frame is passed over, so all before it must be taken.
             if request.end == from {
                 return Err(NotCanonical(frame.position));
             }

@@ -31,7 +31,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// `None` for what is no transaction, or in no trace. Most rows end at the first look where callers send no traceparent.
+    /// Reads a row; `None` if it is no transaction or in no trace. The trace id is read first, as most rows have none.
     pub(crate) fn new(records: &'a RecordBatch, row: usize) -> Option<Self> {
         let trace_id = extract::bytes_at(records, TRACE_ID, row)?;
         let span_id = extract::bytes_at(records, SPAN_ID, row)?;
@@ -83,7 +83,7 @@ impl<'a> Row<'a> {
         self.int32(STATUS).filter(|_| !left)
     }
 
-    /// Whether the span's status is an error, by the HTTP semantic conventions for servers: 5xx, or an answer that did not come to its
+    /// Returns whether the span's status is an error, by the HTTP semantic conventions for servers: 5xx, or an answer that did not come to its
     /// end, or none; never a 4xx, which is the caller's error.
     pub(crate) fn failed(&self) -> bool {
         match self.status() {
@@ -96,7 +96,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// What `error.type` says of a failed transaction: the cause, or else the status, or else no more than that it failed.
+    /// The value of `error.type` of a failed transaction: its error class, else its status, else `internal`.
     pub(crate) fn error_type(&self) -> String {
         match (self.error_class(), self.status()) {
             (Some(class), _) => class.to_owned(),

@@ -13,7 +13,7 @@ pub(crate) struct Sampling {
     slow_after_us: Option<i64>,
 }
 
-/// What the rule looks at.
+/// The facts of a transaction that the rule reads.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Facts<'a> {
     pub(crate) trace_id: &'a [u8],
@@ -33,7 +33,7 @@ impl Sampling {
         }
     }
 
-    /// Whether the transaction is exported: it is part of a sampled trace that the ratio keeps, or one of the exceptions.
+    /// Returns whether the transaction is exported: it is part of a sampled trace that the ratio keeps, or one of the exceptions.
     pub(crate) fn wants(&self, facts: Facts<'_>) -> bool {
         let is_slow = self.slow_after_us.is_some_and(|limit| facts.total_us.is_some_and(|total| total > limit));
         if is_slow || facts.failed && self.errors == Errors::Always {

@@ -1,4 +1,4 @@
-//! The sink itself.
+//! The sink: cuts frames into requests, posts them, and judges the answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use tollgate_telemetry::MetricError;
 
 use crate::config::SpansConfig;
 use crate::counters::Counters;
-use crate::post::{Answer, Receiver};
+use crate::post::{Receiver, ReceiverAnswer};
 use crate::request::{NotCanonical, Progress, Request, Rules, build};
 use crate::sampling::Sampling;
 
-/// After this many requests in a row that were not answered, or answered "later", the client is made anew, with the files as they are then.
+/// Failed requests in a row after which the sink makes a new client, which reads its files again.
 pub const FAILURES_BEFORE_REBUILD: u32 = 5;
-/// Spans refused beside others are told of in the log at most this often.
+/// Shortest time between two log lines about refused spans.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Exports transactions as spans.
@@ -54,8 +54,8 @@ impl SpansSink {
         })
     }
 
-    /// Exports what is left of the frames after `progress`, which goes on with each request that is taken: what is dropped
-    /// in between, or fails, goes on from there.
+    /// Exports the frames after `progress`, which moves on with each request that is taken. A call that follows a failed or
+    /// dropped one continues there.
     async fn export(&mut self, frames: &[Delivery], is_replay: bool) -> Result<(), SinkError> {
         let receiver = self.receiver.clone().ok_or_else(|| rebuild("the client is not made yet".to_owned()))?;
         let mut progress = if is_replay { Progress::default() } else { self.progress };
@@ -99,15 +99,15 @@ impl SpansSink {
         }
     }
 
-    /// Whether the request was taken; if not, the next one is cut in another way.
-    fn judge(&mut self, answer: Answer, request: &Request) -> Result<bool, SinkError> {
+    /// Returns whether the request was taken; if not, the next one is cut in another way.
+    fn judge(&mut self, answer: ReceiverAnswer, request: &Request) -> Result<bool, SinkError> {
         match answer {
-            Answer::Taken { refused, reason } => {
+            ReceiverAnswer::Taken { refused, reason } => {
                 self.failures = 0;
                 self.taken(request, refused, &reason);
                 Ok(true)
             }
-            Answer::Again { reason, after } => {
+            ReceiverAnswer::Again { reason, after } => {
                 self.failures += 1;
                 if self.failures >= FAILURES_BEFORE_REBUILD && after.is_none() {
                     self.failures = 0;
@@ -115,18 +115,18 @@ impl SpansSink {
                 }
                 Err(SinkError::Retry { reason, after })
             }
-            Answer::Repair { reason } => Err(rebuild(reason)),
-            Answer::TooLarge { reason } if request.transactions > 1 => {
+            ReceiverAnswer::Repair { reason } => Err(rebuild(reason)),
+            ReceiverAnswer::TooLarge { reason } if request.transactions > 1 => {
                 self.spans_max = (request.spans / 2).max(1);
                 tracing::warn!(reason, spans_max = self.spans_max, "the receiver of spans gets smaller requests");
                 Ok(false)
             }
-            Answer::Refused { .. } if request.frames > 1 => {
+            ReceiverAnswer::Refused { .. } if request.frames > 1 => {
                 self.alone_through = Some(request.last);
                 Ok(false)
             }
             // All before it is exported, as only one frame gave this request its spans.
-            Answer::TooLarge { reason } | Answer::Refused { reason } => {
+            ReceiverAnswer::TooLarge { reason } | ReceiverAnswer::Refused { reason } => {
                 Err(SinkError::Reject { position: request.first, reason })
             }
         }
@@ -154,7 +154,7 @@ impl Sink for SpansSink {
         "spans"
     }
 
-    /// Answers `None`: a receiver knows no positions, so the collector's cursor tells.
+    /// Answers `None`: a receiver stores no positions, so the collector's cursor decides.
     async fn recover(&mut self) -> Result<Option<Position>, SinkError> {
         let config = self.config.clone();
         let made = tokio::task::spawn_blocking(move || Receiver::new(&config)).await;

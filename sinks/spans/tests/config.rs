@@ -11,7 +11,7 @@ fn read(yaml: &str) -> Result<SpansConfig, String> {
 
 fn problem(yaml: &str) -> String {
     let config = read(yaml).expect("types are right");
-    config.check().err().map(|fault| fault.to_string()).unwrap_or_default()
+    config.check().first().map(ToString::to_string).unwrap_or_default()
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn an_endpoint_is_all_that_is_needed() {
     let config = read("endpoint: http://localhost:4318").expect("a good configuration");
     assert_eq!(config, SpansConfig::new("http://localhost:4318"));
     assert_eq!((config.ratio, config.errors, config.compression), (1.0, Errors::Sampled, Compression::Gzip));
-    assert_eq!(config.check(), Ok(()));
+    assert_eq!(config.check(), []);
     assert!(read("ratio: 1").is_err(), "an endpoint has no default");
 }
 

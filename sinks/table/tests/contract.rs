@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 use tollgate_config::ConfigDuration;
 use tollgate_sink::Sink;
-use tollgate_sink::testkit::{Place, Promise, Stored, passes};
+use tollgate_sink::testkit::{Destination, Promise, Stored, passes};
 
 use tollgate_sink_table::{Table, TableConfig, open};
 
@@ -52,7 +52,7 @@ async fn records(dir: &Path) -> BTreeMap<(String, i64), u64> {
 }
 
 #[async_trait]
-impl Place for TablePlace {
+impl Destination for TablePlace {
     async fn open(&mut self) -> Box<dyn Sink> {
         Box::new(open(self.config.clone(), "default").await.unwrap().0)
     }

@@ -1,4 +1,4 @@
-//! A case: what is sent, and what must come of it.
+//! A case: the bytes that are sent, and the outcome that must follow.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::bytes;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
-    /// What the cases have in common.
+    /// The subject of the group.
     pub about: String,
     /// The cases.
     pub cases: Vec<Case>,
@@ -30,10 +30,10 @@ pub struct Case {
     pub why: Option<String>,
     /// The bytes sent on one connection, see [`bytes::of_text`].
     pub send: String,
-    /// What is sent once the answers to `send` are there.
+    /// Bytes that are sent once the answers to `send` have arrived.
     #[serde(default)]
     pub then_send: Option<String>,
-    /// What the upstream does; by default it reads the request, answers `200` with `ok` and closes.
+    /// The upstream's behaviour; by default it reads the request, answers `200` with `ok` and closes.
     #[serde(default)]
     pub upstream: Upstream,
     /// Statuses of the answers, in order, and how it goes on: `keep` = the connection serves another request,
@@ -57,7 +57,7 @@ pub struct Case {
     pub records: Option<Vec<String>>,
 }
 
-/// What the upstream does with the requests of a case.
+/// The upstream's behaviour towards the requests of a case.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {

@@ -19,9 +19,9 @@ const ECHOED: &[u8] = b"through the tunnel";
 /// How a connection goes on after the answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It serves another request.
+    /// The connection serves another request.
     Keep,
-    /// It was closed, or serves no other request.
+    /// The connection was closed, or serves no other request.
     Close,
     /// Bytes pass both ways.
     Tunnel,
@@ -42,14 +42,14 @@ impl End {
     }
 }
 
-/// What a client saw.
+/// The client's view of an exchange.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The answers, interim ones too.
     pub answers: Vec<Message>,
     /// How it went on.
     pub end: End,
-    /// Whether the probe was answered, and so reached the upstream and left a record.
+    /// The probe was answered, so it reached the upstream and left a record.
     pub probed: bool,
 }
 

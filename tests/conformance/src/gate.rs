@@ -15,9 +15,9 @@ use crate::records;
 /// A running proxy.
 #[derive(Debug)]
 pub struct Gate {
-    /// Its plaintext listener.
+    /// The plaintext listener.
     pub plain: SocketAddr,
-    /// Its TLS listener, which offers HTTP/2.
+    /// The TLS listener, which offers HTTP/2.
     pub tls: SocketAddr,
     dir: tempfile::TempDir,
     process: Process,
@@ -48,13 +48,13 @@ impl Gate {
         self.dir.path().join("tls/ca.pem")
     }
 
-    /// Its folder.
+    /// The proxy's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Its process id.
+    /// The proxy's process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()

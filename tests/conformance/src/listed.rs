@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listed {
-    /// What is compared, and with which version the list was written.
+    /// The peer that is compared, with its version when the list was written.
     pub about: String,
     /// The differences.
     pub differences: Vec<Difference>,
@@ -18,7 +18,7 @@ pub struct Listed {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// Why it is so, and why that is right.
+    /// Why the difference exists, and why it is right.
     pub why: String,
     /// Names of cases, and what the other one does with each; where timing decides, several, separated by ` or `,
     /// of which one may be `as ours`.
@@ -41,13 +41,13 @@ fn alternatives(listed: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Listed {
-    /// What is listed for a case.
+    /// The listed difference of a case.
     #[must_use]
     pub fn of(&self, case: &str) -> Option<&str> {
         self.differences.iter().find_map(|difference| difference.cases.get(case)).map(String::as_str)
     }
 
-    /// Compares what differs with the list; each answer is a sentence for whoever reads the failure.
+    /// Compares the differences with the list; each answer is a sentence for the reader of a failed test.
     #[must_use]
     pub fn compare(&self, differing: &BTreeMap<String, String>) -> Vec<String> {
         let mut wrong = Vec::new();

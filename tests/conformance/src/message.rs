@@ -18,7 +18,7 @@ pub struct Message {
     pub body: Vec<u8>,
     /// The trailer section.
     pub trailers: Vec<u8>,
-    /// Whether its framing was followed to the end.
+    /// The framing was followed to the end.
     pub complete: bool,
 }
 
@@ -64,7 +64,7 @@ pub enum Side {
     Request,
     /// A response: at the end of the connection.
     Response,
-    /// A response to HEAD: there is none, whatever the fields say.
+    /// A response to HEAD has no body, whatever its fields say.
     ResponseToHead,
 }
 
@@ -73,7 +73,7 @@ pub enum Side {
 pub struct Reader {
     stream: TcpStream,
     buffer: VecDeque<u8>,
-    /// Whether the peer closed or reset.
+    /// The peer has closed or reset the connection.
     pub ended: bool,
 }
 

@@ -38,7 +38,7 @@ fn missing(what: &str, install: &str) {
     eprintln!("SKIPPED: {what} is missing: {install}");
 }
 
-/// What `program --version` and its like print, in one line.
+/// The first line that `program --version` prints.
 ///
 /// # Errors
 /// When it cannot be run.

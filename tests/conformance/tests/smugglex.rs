@@ -15,12 +15,12 @@ use tollgate_tests::process::run_any;
 
 /// All that it can look for over HTTP/1.
 const CHECKS: &str = "cl-te,te-cl,te-te,h2c,h2,cl-edge,cl-0,0-cl,parser-discrepancy";
-/// Its exit status when it found something.
+/// Exit status of smugglex when it found something.
 const FOUND: i32 = 1;
 /// Seconds that it waits for an answer: more than `timeouts` of the gate, or it would take a wait for a finding.
 const TIMEOUT_SECONDS: &str = "8";
 
-/// What it says of each check of `url`, and its exit status.
+/// The tool's result of each check of `url`, and its exit status.
 fn scan(program: &Path, url: &str, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let mut command = Command::new("timeout");
     command.arg("60").arg(program).args([url, "--json", "--timeout", TIMEOUT_SECONDS]).args(arguments);
@@ -51,7 +51,7 @@ fn smugglex_finds_nothing() {
     let Some(site) = Site::start().unwrap() else { return };
     let gate = Gate::start(site.addr, "", "").unwrap();
     assert_clean(scan(&program, &format!("http://{}/", gate.plain), &["--checks", CHECKS]), CHECKS);
-    // It mutates its payloads, the same way each time.
+    // smugglex mutates its payloads, the same way each time.
     let fuzz = ["--checks", CHECKS, "--fuzz", "--fuzz-seed", "42"];
     assert_clean(scan(&program, &format!("http://{}/", gate.plain), &fuzz), CHECKS);
     // Over TLS also by frames of HTTP/2 that contradict the length.
@@ -61,7 +61,7 @@ fn smugglex_finds_nothing() {
     let records = gate.finish().unwrap();
     assert!(records.iter().any(|record| record["http.response.status_code"] == 200));
     assert!(records.iter().any(|record| record["error.type"] == "bad_request"));
-    // Its probes are bodies, and never a request of their own.
+    // smugglex sends its probes as bodies, never as requests of their own.
     assert!(records.iter().all(|record| !record["url.path"].to_string().contains("__smugglex")), "{records:#?}");
 }
 

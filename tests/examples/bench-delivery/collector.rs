@@ -24,13 +24,13 @@ pub enum Sinks {
     Metrics,
     /// Table, metrics and Kafka, with a real Kafka.
     All,
-    /// Kafka alone, and nobody answers at its address: the journal keeps everything.
+    /// Kafka alone, at an address that does not answer: the journal keeps everything.
     Nobody,
 }
 
 /// A collector, running.
 pub struct Collector {
-    /// Its process.
+    /// The collector's process.
     pub process: Process,
     /// Where it takes batches.
     pub ingest: u16,

@@ -54,7 +54,7 @@ impl Maker {
     }
 }
 
-/// What became of the posts.
+/// Counts of the answers to posts.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Time from the start to the last acknowledgement.
@@ -183,7 +183,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// What one write and fdatasync of so many bytes takes in `dir`.
+/// Time of one write and fdatasync of so many bytes in `dir`.
 pub fn fdatasyncs(dir: &Path, bytes: usize) -> anyhow::Result<Spread> {
     use std::os::unix::fs::FileExt;
     const SYNCS: usize = 200;

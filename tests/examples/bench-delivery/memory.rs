@@ -9,10 +9,10 @@ use crate::collector::{Collector, Sinks};
 use crate::load::{Maker, POSTS_MAX, Pace, ROWS, post};
 
 const OFFERED_PER_SECOND: usize = 1_000_000;
-/// What the collector may take.
+/// Memory that the collector may use.
 const GOAL_MIB: f64 = 256.0;
 
-/// Offers for `time`; what is refused is let go.
+/// Offers batches for `time`, and drops refused ones.
 pub fn measure(dir: &Path, time: Duration, result: &mut BenchResult) -> anyhow::Result<()> {
     let batches = Maker::new()?.make(OFFERED_PER_SECOND * time.as_secs() as usize / ROWS)?;
     let mut collector = Collector::start(dir, Sinks::All, "", None)?;

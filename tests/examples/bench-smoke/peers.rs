@@ -11,16 +11,16 @@ use tollgate_tests::process::{Process, binary};
 
 /// Body of the upstream's answer: 0.7 KB.
 const ANSWER_BYTES: usize = 700;
-/// The core of whatever is measured.
+/// The core that the measured program runs on.
 const MEASURED_CORE: &str = "0";
 /// The core of everything else.
 pub const OTHER_CORE: &str = "1";
 
 /// One variant: what it is, where it listens, and the processes whose time counts.
 pub struct Variant {
-    /// Its name in the table.
+    /// Name of the peer in the table.
     pub name: &'static str,
-    /// Its port.
+    /// Port of the peer.
     pub port: u16,
     /// Processes whose CPU time counts.
     pub processes: Vec<u32>,

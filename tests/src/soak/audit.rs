@@ -1,4 +1,6 @@
-//! What `tollgate audit` says, against what an independent reader found in the table.
+//! Compares the account of `tollgate audit` with the findings of an independent reader of the table.
+//!
+//! Runs of numbers are computed here without `tollgate_record::runs`, which the audit uses: a fault in it must show.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -13,7 +15,7 @@ use crate::process::{binary, run_any};
 /// Asks for the account of everything, Kafka included. Nothing may be under way.
 ///
 /// # Errors
-/// When the audit could not tell.
+/// When the audit ended without an account.
 pub fn ask(ports: &Ports) -> anyhow::Result<Value> {
     let mut command = Command::new(binary("tollgate")?);
     command.args(["audit", "--since", "all", "--settle", "0s", "--format", "json"]);

@@ -264,7 +264,7 @@ pub struct Scene<'a> {
     pub rig: &'a mut Rig,
     /// The accounts of the proxy's processes.
     pub proxies: &'a mut Proxies,
-    /// Whose refusals are seen.
+    /// The prober, whose refusals are counted.
     pub prober: &'a Prober,
     /// Chance.
     pub dice: &'a mut StdRng,
@@ -286,7 +286,7 @@ impl Scene<'_> {
         Ok(outcome)
     }
 
-    /// Whether something comes true in time.
+    /// Returns whether the condition comes true in time.
     fn notice(&self, mut is_true: impl FnMut(&Self) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
         let started = Instant::now();
         while started.elapsed() < NOTICE_MAX.min(PATIENCE) {

@@ -50,7 +50,7 @@ const MARKER_PATIENCE: Duration = Duration::from_secs(3);
 /// Quiet time before a fault, at most, in milliseconds.
 const QUIET_MS_MAX: u64 = 700;
 
-/// What is to be done.
+/// The soak's configuration.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The faults, in order; empty = drawn.
@@ -68,7 +68,7 @@ pub struct Plan {
 /// One cycle.
 #[derive(Debug)]
 pub struct Cycle {
-    /// What happened.
+    /// The outcome of the faults.
     pub fault: Fault,
     /// Answers that clients had got by its end.
     pub answered_by: usize,
@@ -140,7 +140,7 @@ fn recover(rig: &Rig) -> anyhow::Result<()> {
     rig.wait_settled()
 }
 
-/// Stops everything in order and compares the ledgers with what is stored.
+/// Stops everything in order and compares the ledgers with the table and Kafka.
 fn finish(mut rig: Rig, mut proxies: Proxies, prober: Prober, cycles: Vec<Cycle>) -> anyhow::Result<Report> {
     let acks = prober.stop()?;
     proxies.traffic().pause(true);

@@ -19,7 +19,7 @@ pub type Spooled = BTreeMap<String, Vec<i64>>;
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It still runs, or was asked to stop: nothing may be lost.
+    /// The proxy still runs, or was asked to stop: no record may be lost.
     Orderly,
     /// By SIGKILL: what was not acknowledged may be lost.
     Killed,

@@ -20,7 +20,7 @@ pub struct Report {
     pub acks: Acks,
     /// The proxy's processes.
     pub incarnations: Vec<Incarnation>,
-    /// The ledgers against what is stored.
+    /// The ledgers compared with the table and Kafka.
     pub verdict: Verdict,
     /// Records in the table.
     pub stored: usize,

@@ -32,9 +32,9 @@ const TABLE_DISK_BYTES: u64 = 1 << 30;
 /// batches shared by the sinks, hot rows, Kafka's queue, and for each of the three sinks the rows that it is handed at once, a
 /// kilobyte each.
 pub const COLLECTOR_BOUNDS_BYTES: u64 = (40 + 16 + 32 + 16 + 3 * 8) << 20;
-/// What its journal takes before it refuses.
+/// High-water mark of the rig's journal.
 pub const HIGH_WATER_BYTES: u64 = 4 << 20;
-/// What the proxy of the rig may hold in memory of records.
+/// Memory that the rig's proxy may use for records.
 pub const RING_BYTES: u64 = 128 << 10;
 
 /// Ports of the rig.
@@ -58,7 +58,7 @@ pub struct Ports {
     pub kafka_controller: u16,
 }
 
-/// What the proxy says of its records.
+/// The proxy's own counts of its records.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Shipped {
     /// Records given to batches, by this process.
@@ -179,7 +179,7 @@ impl Rig {
         Ok(())
     }
 
-    /// What the proxy says of its records now.
+    /// Reads the proxy's counts of its records.
     ///
     /// # Errors
     /// When it does not answer.
@@ -216,7 +216,7 @@ impl Rig {
         self.wait_journal_delivered()
     }
 
-    /// Waits until every sink has stored what is in the journal now.
+    /// Waits until every sink has stored the journal's present contents.
     ///
     /// # Errors
     /// When that never happens.

@@ -18,7 +18,7 @@ rows = DeltaTable(sys.argv[1]).to_pyarrow_table(columns=['producer', 'seq', 'gap
 pyarrow.csv.write_csv(rows, sys.argv[2], pyarrow.csv.WriteOptions(include_header=False, quoting_style='none'))
 ";
 
-/// How often each `seq` of each producer is there, and which runs of `seq`s are told to be shed.
+/// How often each `seq` of each producer is stored, and the runs of `seq`s that gap records cover.
 #[derive(Debug, Default)]
 pub struct Stored {
     /// By producer: `seq` and how many times.
@@ -85,7 +85,7 @@ impl Stored {
         self.rows.get(producer).and_then(|rows| rows.get(&seq)).copied().unwrap_or(0)
     }
 
-    /// Whether a gap record says that this one was shed.
+    /// Returns whether a gap record covers this number.
     #[must_use]
     pub fn is_shed(&self, producer: &str, seq: i64) -> bool {
         self.gaps.get(producer).is_some_and(|gaps| gaps.iter().any(|(first, last)| (*first..=*last).contains(&seq)))

@@ -1,4 +1,4 @@
-//! The ledgers against what is stored.
+//! Compares the ledgers with the table and Kafka.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +16,7 @@ const NODE: &str = "edge-1";
 /// Problems of one kind that are listed one by one.
 const LISTED_MAX: usize = 5;
 
-/// What the processes and ledgers say.
+/// The ledgers, and the processes' own counts.
 pub struct Evidence<'a> {
     /// The clients' ledger.
     pub clients: &'a Ledger,
@@ -24,13 +24,13 @@ pub struct Evidence<'a> {
     pub acks: &'a Acks,
     /// The proxy's processes.
     pub incarnations: &'a [Incarnation],
-    /// What killed proxies left in the spool.
+    /// Records that killed proxies left in the spool.
     pub spooled: &'a Spooled,
     /// The table.
     pub table: &'a Stored,
     /// Kafka.
     pub kafka: &'a Stored,
-    /// What `tollgate audit` says.
+    /// The account of `tollgate audit`.
     pub account: &'a Value,
 }
 
@@ -39,7 +39,7 @@ pub struct Evidence<'a> {
 pub struct Verdict {
     /// Answered requests with exactly one row.
     pub answered_once: usize,
-    /// Answered requests that gap records tell of.
+    /// Answered requests whose records were shed, by gap records.
     pub answered_shed: usize,
     /// Answered requests without a row, of a killed proxy that had not sent them, by epoch.
     pub lost_unsent: BTreeMap<u64, usize>,

@@ -1,31 +1,31 @@
-//! The checks themselves. Each answers what did not hold.
+//! The checks, one promise each.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::{Driver, Place, Promise, Stored, frames};
+use super::{Destination, Driver, Promise, Stored, frames};
 use crate::{Delivery, Position, SinkError};
 
 /// Records in a frame.
 const ROWS: usize = 10;
-/// Under which held rows are stored by calls without frames.
+/// Time within which calls without frames store all held frames.
 const POLLS_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The destination holds these frames, and nothing else.
-async fn holds(place: &mut impl Place, frames: &[Delivery]) -> Result<(), String> {
-    has(place, frames, true).await
+async fn holds(destination: &mut impl Destination, frames: &[Delivery]) -> Result<(), String> {
+    has(destination, frames, true).await
 }
 
 /// The destination holds at least these frames.
-async fn holds_at_least(place: &mut impl Place, frames: &[Delivery]) -> Result<(), String> {
-    has(place, frames, false).await
+async fn holds_at_least(destination: &mut impl Destination, frames: &[Delivery]) -> Result<(), String> {
+    has(destination, frames, false).await
 }
 
-async fn has(place: &mut impl Place, frames: &[Delivery], nothing_else: bool) -> Result<(), String> {
-    let once = place.promise() == Promise::ExactlyOnce;
+async fn has(destination: &mut impl Destination, frames: &[Delivery], nothing_else: bool) -> Result<(), String> {
+    let once = destination.promise() == Promise::ExactlyOnce;
     let expected: Vec<(String, i64)> = frames.iter().flat_map(identities).collect();
-    match place.stored().await {
+    match destination.stored().await {
         Stored::Count(count) => {
             let wanted = expected.len() as u64;
             let wrong = count < wanted || once && nothing_else && count != wanted;
@@ -57,56 +57,56 @@ fn through(frames: &[Delivery], through: Option<Position>) -> &[Delivery] {
     &frames[..end]
 }
 
-/// Answers ascend, are never past what was given, nor ahead of what is stored; `close` stores the rest.
+/// Answered positions ascend, and never pass the frames that were given or stored; `close` stores the rest.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn positions(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn positions(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(7, ROWS);
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     for some in all.chunks(2) {
         driver.deliver(some).await?;
-        holds_at_least(place, through(&all, driver.through)).await?;
+        holds_at_least(destination, through(&all, driver.through)).await?;
     }
     driver.close().await?;
     if driver.through != Some(6) {
         return Err(format!("closed at {:?}, the last frame is 6", driver.through));
     }
-    holds(place, &all).await
+    holds(destination, &all).await
 }
 
-/// What was held when the process died comes again.
+/// Frames that were held back when the process died are delivered again.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn restart(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn restart(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(9, ROWS);
     let mut cursor = None;
     for end in [3, 6, 9] {
-        let first = Driver::start(place.open().await, cursor).await?.through;
-        let mut driver = Driver::start(place.open().await, cursor).await?;
+        let first = Driver::start(destination.open().await, cursor).await?.through;
+        let mut driver = Driver::start(destination.open().await, cursor).await?;
         if driver.through != first {
             return Err(format!("recovers at {first:?} and then at {:?}", driver.through));
         }
         let first = driver.through.map_or(0, |through| through as usize + 1);
         driver.deliver(&all[first.min(end)..end]).await?;
-        holds_at_least(place, through(&all, driver.through)).await?;
+        holds_at_least(destination, through(&all, driver.through)).await?;
         cursor = driver.through;
     }
-    let mut driver = Driver::start(place.open().await, cursor).await?;
+    let mut driver = Driver::start(destination.open().await, cursor).await?;
     let first = driver.through.map_or(0, |through| through as usize + 1);
     driver.deliver(&all[first..]).await?;
     driver.close().await?;
-    holds(place, &all).await
+    holds(destination, &all).await
 }
 
-/// Calls without frames store what is held, and before any frame they claim nothing.
+/// Calls without frames store the frames that are held back; before any frame they claim no position.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn polls(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn polls(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(3, ROWS);
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     // The driver knows of no frame: any position would be past what was given.
     for _ in 0..3 {
         let polled = driver.once(&[]).await?;
@@ -122,36 +122,36 @@ pub async fn polls(place: &mut impl Place) -> Result<(), String> {
         let polled = driver.once(&[]).await?;
         polled.map_err(|error| format!("a call without frames fails: {error}"))?;
     }
-    holds(place, &all).await
+    holds(destination, &all).await
 }
 
 /// The frame that cannot be stored is the one that is named, and all others are stored.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn refusal(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn refusal(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(6, ROWS);
     let mut offered = all.clone();
     for bad in [2, 5] {
-        offered[bad] = place.refused(&all[bad]);
+        offered[bad] = destination.refused(&all[bad]);
     }
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     driver.deliver(&offered).await?;
     driver.close().await?;
     if driver.refused != [2, 5] {
         return Err(format!("{:?} were refused in place of 2 and 5", driver.refused));
     }
     let good: Vec<_> = [0, 1, 3, 4].map(|at: usize| all[at].clone()).into();
-    holds_at_least(place, &good).await
+    holds_at_least(destination, &good).await
 }
 
 /// Frames that are offered again move nothing back.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn again(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn again(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(4, ROWS);
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     driver.deliver(&all[..3]).await?;
     let before = driver.through;
     driver.deliver(&all).await?;
@@ -160,19 +160,19 @@ pub async fn again(place: &mut impl Place) -> Result<(), String> {
         return Err(format!("went back from {before:?} to {:?}", driver.through));
     }
     driver.close().await?;
-    holds(place, &all).await
+    holds(destination, &all).await
 }
 
-/// While the destination fails nothing is claimed, and the same frames are stored once it is back.
+/// While the destination fails, the sink claims no position. Once it is back, the same frames are stored.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn failure(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn failure(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(4, ROWS);
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     driver.deliver(&all[..2]).await?;
     let before = driver.through;
-    if !place.set_failing(true).await {
+    if !destination.set_failing(true).await {
         return Ok(());
     }
     for _ in 0..3 {
@@ -181,40 +181,40 @@ pub async fn failure(place: &mut impl Place) -> Result<(), String> {
             return Err(format!("claims {:?} while the destination fails", driver.through));
         }
     }
-    place.set_failing(false).await;
+    destination.set_failing(false).await;
     driver.deliver(&all[2..]).await?;
     driver.close().await?;
-    holds(place, &all).await
+    holds(destination, &all).await
 }
 
 /// A delivery that is dropped at any point, and made again, stores its frames.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn cancellation(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn cancellation(destination: &mut impl Destination) -> Result<(), String> {
     const TIMES: usize = 12;
     let all = frames(TIMES, ROWS);
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     for (polls, frame) in all.iter().enumerate() {
         let frame = std::slice::from_ref(frame);
         driver.deliver_for(frame, polls).await;
         driver.deliver(frame).await?;
     }
     driver.close().await?;
-    holds(place, &all).await
+    holds(destination, &all).await
 }
 
 /// A frame from the dead letters is stored though its position is long past.
 ///
 /// # Errors
-/// What did not hold.
-pub async fn letter(place: &mut impl Place) -> Result<(), String> {
+/// When the sink breaks the promise; the message says how.
+pub async fn dead_letter(destination: &mut impl Destination) -> Result<(), String> {
     let all = frames(3, ROWS);
-    let mut driver = Driver::start(place.open().await, None).await?;
+    let mut driver = Driver::start(destination.open().await, None).await?;
     driver.deliver(&[all[0].clone(), all[2].clone()]).await?;
     driver.close().await?;
     let before = driver.through;
-    match driver.replay(&place.refused(&all[1])).await {
+    match driver.replay(&destination.refused(&all[1])).await {
         Err(SinkError::Reject { position: 1, .. }) => {}
         other => return Err(format!("a letter that cannot be stored is answered {other:?}")),
     }
@@ -226,8 +226,8 @@ pub async fn letter(place: &mut impl Place) -> Result<(), String> {
     if driver.through != before {
         return Err(format!("a letter moved the position from {before:?} to {:?}", driver.through));
     }
-    match place.promise() {
-        Promise::ExactlyOnce => holds(place, &all).await,
-        Promise::AtLeastOnce => holds_at_least(place, &all).await,
+    match destination.promise() {
+        Promise::ExactlyOnce => holds(destination, &all).await,
+        Promise::AtLeastOnce => holds_at_least(destination, &all).await,
     }
 }

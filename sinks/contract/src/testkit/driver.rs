@@ -1,4 +1,4 @@
-//! Does with a sink what the collector does, in a straight line.
+//! Drives a sink as the collector does, without its concurrency.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ pub struct Driver {
     sink: Box<dyn Sink>,
     /// The last position that the sink answered.
     pub through: Option<Position>,
-    /// What it was given last.
+    /// The last position that the sink was given.
     given: Option<Position>,
-    /// What it refused.
+    /// Positions that the sink refused.
     pub refused: Vec<Position>,
-    /// Failures that it went through.
+    /// Failed calls.
     pub failures: usize,
 }
 
@@ -124,12 +124,12 @@ impl Driver {
     /// Offers a frame from the dead letters.
     ///
     /// # Errors
-    /// What the sink answers.
+    /// The sink's error.
     pub async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
         self.sink.replay(frame).await
     }
 
-    /// Stores what is held, as before the process ends.
+    /// Closes the sink, as before the process ends.
     ///
     /// # Errors
     /// If the sink breaks the contract or fails.

@@ -10,7 +10,7 @@ use arrow_array::types::Int64Type;
 use async_trait::async_trait;
 use tollgate_record::columns;
 
-use super::{Place, Promise, Stored};
+use super::{Destination, Promise, Stored};
 use crate::{Delivery, Position, Sink, SinkError};
 
 /// A destination that survives the sinks that write to it.
@@ -25,13 +25,13 @@ pub struct Store {
 }
 
 /// Holds frames back until there are some, then stores them and the position at once.
-pub struct Memory {
+pub struct MemorySink {
     store: Arc<Mutex<Store>>,
     held: Vec<Delivery>,
     held_max: usize,
 }
 
-impl Memory {
+impl MemorySink {
     /// A sink of this store that holds up to so many frames back.
     pub fn new(store: Arc<Mutex<Store>>, held_max: usize) -> Self {
         Self { store, held: Vec::new(), held_max }
@@ -73,7 +73,7 @@ fn identities(frame: &Delivery) -> Option<Vec<(String, i64)>> {
 }
 
 #[async_trait]
-impl Sink for Memory {
+impl Sink for MemorySink {
     fn name(&self) -> &'static str {
         "memory"
     }
@@ -122,13 +122,13 @@ impl Sink for Memory {
 }
 
 /// A place around a [`Store`].
-pub struct MemoryPlace {
-    /// What outlives the sinks.
+pub struct MemoryDestination {
+    /// The store, which outlives the sinks.
     pub store: Arc<Mutex<Store>>,
     held_max: usize,
 }
 
-impl MemoryPlace {
+impl MemoryDestination {
     /// An empty store whose sinks hold up to so many frames back.
     pub fn new(held_max: usize) -> Self {
         Self { store: Arc::default(), held_max }
@@ -136,9 +136,9 @@ impl MemoryPlace {
 }
 
 #[async_trait]
-impl Place for MemoryPlace {
+impl Destination for MemoryDestination {
     async fn open(&mut self) -> Box<dyn Sink> {
-        Box::new(Memory::new(Arc::clone(&self.store), self.held_max))
+        Box::new(MemorySink::new(Arc::clone(&self.store), self.held_max))
     }
 
     async fn stored(&mut self) -> Stored {

@@ -1,6 +1,6 @@
 //! What every sink passes: the contract as tests, run against the real destination of each.
 //!
-//! A sink's own tests implement [`Place`] (how to open the sink, how to look at the destination behind its back) and call
+//! A sink's own tests implement [`Destination`] (how to open the sink, how to look at the destination behind its back) and call
 //! [`passes`]. Each check gets a destination of its own:
 //!
 //! | check | what must hold |
@@ -12,7 +12,7 @@
 //! | [`again`] | frames that are offered twice move nothing back; nothing is doubled where that is promised |
 //! | [`failure`] | while the destination fails nothing is claimed; the same frames are stored once it is back |
 //! | [`cancellation`] | a delivery that is dropped at any point, and made again, stores its frames |
-//! | [`letter`] | a frame from the dead letters is stored though its position is long past, and twice is no more than once |
+//! | [`dead_letter`] | a frame from the dead letters is stored though its position is long past, and twice is no more than once |
 
 mod checks;
 mod driver;
@@ -26,22 +26,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 
-pub use checks::{again, cancellation, failure, letter, polls, positions, refusal, restart};
+pub use checks::{again, cancellation, dead_letter, failure, polls, positions, refusal, restart};
 pub use driver::Driver;
-pub use memory::{Memory, MemoryPlace, Store};
+pub use memory::{MemoryDestination, MemorySink, Store};
 
 use crate::{Delivery, Position, Sink};
 
-/// What a destination holds.
+/// The contents of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     /// How often each record is there, by (producer, seq).
     Records(BTreeMap<(String, i64), u64>),
-    /// How many records are there; which ones it cannot tell.
+    /// A number of records: the destination does not say which.
     Count(u64),
 }
 
-/// What a sink promises.
+/// How often a sink stores a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
     /// A record may be there more than once after a failure.
@@ -52,14 +52,14 @@ pub enum Promise {
 
 /// A destination, as a sink's test sees it.
 #[async_trait]
-pub trait Place: Send {
+pub trait Destination: Send {
     /// A sink on this destination, not recovered yet. The one before is gone, as after a restart of the process.
     async fn open(&mut self) -> Box<dyn Sink>;
 
-    /// What the destination holds now, by other means than the sink's.
+    /// Reads the destination by other means than the sink's.
     async fn stored(&mut self) -> Stored;
 
-    /// What the sink promises.
+    /// How often the sink stores a record.
     fn promise(&self) -> Promise;
 
     /// Makes the destination fail, or work again; `false` where a test cannot do that.
@@ -79,7 +79,7 @@ pub trait Place: Send {
 ///
 /// # Errors
 /// Names the check and what did not hold.
-pub async fn passes<P: Place>(mut make: impl AsyncFnMut() -> P) -> Result<(), String> {
+pub async fn passes<P: Destination>(mut make: impl AsyncFnMut() -> P) -> Result<(), String> {
     positions(&mut make().await).await.map_err(|problem| format!("positions: {problem}"))?;
     restart(&mut make().await).await.map_err(|problem| format!("restart: {problem}"))?;
     polls(&mut make().await).await.map_err(|problem| format!("polls: {problem}"))?;
@@ -87,7 +87,7 @@ pub async fn passes<P: Place>(mut make: impl AsyncFnMut() -> P) -> Result<(), St
     again(&mut make().await).await.map_err(|problem| format!("again: {problem}"))?;
     failure(&mut make().await).await.map_err(|problem| format!("failure: {problem}"))?;
     cancellation(&mut make().await).await.map_err(|problem| format!("cancellation: {problem}"))?;
-    letter(&mut make().await).await.map_err(|problem| format!("letter: {problem}"))
+    dead_letter(&mut make().await).await.map_err(|problem| format!("letter: {problem}"))
 }
 
 /// Frames of one producer at the positions 0, 1, 2 … with so many records each, numbered through from 1.

@@ -28,7 +28,7 @@ enum Fault {
 
 struct Broken {
     fault: Fault,
-    sink: Memory,
+    sink: MemorySink,
     store: Arc<std::sync::Mutex<Store>>,
     lost: Vec<Position>,
 }
@@ -94,13 +94,13 @@ impl Sink for Broken {
     }
 }
 
-struct BrokenPlace(Fault, MemoryPlace);
+struct BrokenPlace(Fault, MemoryDestination);
 
 #[async_trait]
-impl Place for BrokenPlace {
+impl Destination for BrokenPlace {
     async fn open(&mut self) -> Box<dyn Sink> {
         let store = Arc::clone(&self.1.store);
-        let sink = Memory::new(Arc::clone(&store), 1);
+        let sink = MemorySink::new(Arc::clone(&store), 1);
         Box::new(Broken { fault: self.0, sink, store, lost: Vec::new() })
     }
 
@@ -120,7 +120,9 @@ impl Place for BrokenPlace {
 #[tokio::test]
 async fn the_reference_passes() {
     for held_max in [0, 1, 2, 100] {
-        passes(async || MemoryPlace::new(held_max)).await.unwrap_or_else(|problem| panic!("{held_max}: {problem}"));
+        passes(async || MemoryDestination::new(held_max))
+            .await
+            .unwrap_or_else(|problem| panic!("{held_max}: {problem}"));
     }
 }
 
@@ -138,7 +140,7 @@ async fn every_way_of_breaking_the_contract_is_found() {
         (Fault::LosesWhenDropped, "cancellation"),
     ];
     for (fault, check) in faults {
-        let found = passes(async || BrokenPlace(fault, MemoryPlace::new(1))).await;
+        let found = passes(async || BrokenPlace(fault, MemoryDestination::new(1))).await;
         let Err(problem) = found else { panic!("{fault:?} is not found") };
         assert!(problem.starts_with(check), "{fault:?}: {problem}");
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tollgate_config::ConfigDuration;
 use tollgate_sink::Sink;
-use tollgate_sink::testkit::{Place, Promise, Stored, passes};
+use tollgate_sink::testkit::{Destination, Promise, Stored, passes};
 use tollgate_sink_kafka::{HEADER_PRODUCER, HEADER_SEQ, KafkaConfig, KafkaSink};
 
 use crate::server::Kafka;
@@ -20,7 +20,7 @@ struct Topic {
 }
 
 #[async_trait]
-impl Place for Topic {
+impl Destination for Topic {
     async fn open(&mut self) -> Box<dyn Sink> {
         let short = KafkaConfig {
             delivery_timeout: ConfigDuration::secs(2),

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use prometheus::Registry;
 use serde_json::json;
 use tollgate_sink::Sink;
-use tollgate_sink::testkit::{Place, Promise, Stored, passes};
+use tollgate_sink::testkit::{Destination, Promise, Stored, passes};
 use tollgate_sink_spans::{SpansConfig, SpansSink};
 
 use crate::receiver::Receiver;
@@ -14,7 +14,7 @@ use crate::receiver::Receiver;
 const PRODUCER: &str = "gate-1/6441d2f3a7c00/0";
 
 #[async_trait]
-impl Place for Receiver {
+impl Destination for Receiver {
     async fn open(&mut self) -> Box<dyn Sink> {
         // A frame takes two requests.
         let config = SpansConfig { batch_spans_max: 10, ..SpansConfig::new(self.endpoint()) };

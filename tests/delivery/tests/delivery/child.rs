@@ -21,14 +21,14 @@ use crate::support::{Client, LONG, Producer, Site, eventually};
 const DIR: &str = "TOLLGATE_TEST_DELIVERY";
 /// Which start of it this is.
 const ROUND: &str = "TOLLGATE_TEST_ROUND";
-/// What it does besides, by the name of [`Work`].
+/// Name of the further [`Work`] that the child does.
 const WORK: &str = "TOLLGATE_TEST_WORK";
 
-/// What a round does once its batches are stored.
+/// The work of a round once its batches are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     Nothing,
-    /// Compacts, writes a checkpoint, and deletes what nobody needs.
+    /// Compacts, writes a checkpoint, and deletes files that no snapshot needs.
     Maintain,
     /// Removes all days before today, and so all rows.
     Expire,

@@ -1,4 +1,4 @@
-//! Exactly once into the table, whatever happens to the process; and bounded memory, whatever is offered.
+//! Delivery into the table is exactly once, wherever the process is killed; memory stays bounded, whatever is offered.
 //!
 //! Each test starts this very binary again as a process that can be killed: [`child::collect`] is a collector with a table,
 //! [`overload::hang`] one whose sink never answers. What the table then holds is read from the JSON of its log and from its

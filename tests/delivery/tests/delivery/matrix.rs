@@ -48,7 +48,7 @@ fn pairs(points: &[Point]) -> Vec<Point> {
     sequence
 }
 
-/// What must hold at any moment, whatever was interrupted: nobody is ahead of what is stored before him.
+/// Checks the order that holds whatever was interrupted: no part is ahead of what is stored before it.
 fn assert_order(dir: &Path, what: &str) {
     let data = child::data(dir);
     let position = files::log(&child::table(dir)).transactions.get("tollgate-journal-delivery").copied();

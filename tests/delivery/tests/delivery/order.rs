@@ -11,7 +11,7 @@ struct Call {
     text: String,
 }
 
-/// What strace saw of one round, in the order in which calls returned.
+/// The system calls of one round, in the order in which they returned.
 fn trace() -> Option<Vec<Call>> {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("trace");
