@@ -15,12 +15,12 @@ use tollgate_sink::testkit::{Destination, Promise, Stored, passes};
 
 use tollgate_sink_table::{Table, TableConfig, open};
 
-struct TablePlace {
+struct TableDestination {
     dir: TempDir,
     config: TableConfig,
 }
 
-impl TablePlace {
+impl TableDestination {
     /// Commits what it gets in one delivery at once, and does no maintenance by itself, before `change`.
     fn new(change: impl FnOnce(&mut TableConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -52,7 +52,7 @@ async fn records(dir: &Path) -> BTreeMap<(String, i64), u64> {
 }
 
 #[async_trait]
-impl Destination for TablePlace {
+impl Destination for TableDestination {
     async fn open(&mut self) -> Box<dyn Sink> {
         Box::new(open(self.config.clone(), "default").await.unwrap().0)
     }
@@ -81,7 +81,7 @@ impl Destination for TablePlace {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_commits_at_once_keeps_the_contract() {
-    passes(async || TablePlace::new(|_| ())).await.unwrap();
+    passes(async || TableDestination::new(|_| ())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,5 +90,5 @@ async fn a_table_that_holds_rows_back_keeps_the_contract() {
         config.commit_every = ConfigDuration::millis(50);
         config.commit_rows_max = 25;
     };
-    passes(async || TablePlace::new(held)).await.unwrap();
+    passes(async || TableDestination::new(held)).await.unwrap();
 }

@@ -94,10 +94,10 @@ impl Sink for Broken {
     }
 }
 
-struct BrokenPlace(Fault, MemoryDestination);
+struct BrokenDestination(Fault, MemoryDestination);
 
 #[async_trait]
-impl Destination for BrokenPlace {
+impl Destination for BrokenDestination {
     async fn open(&mut self) -> Box<dyn Sink> {
         let store = Arc::clone(&self.1.store);
         let sink = MemorySink::new(Arc::clone(&store), 1);
@@ -140,7 +140,7 @@ async fn every_way_of_breaking_the_contract_is_found() {
         (Fault::LosesWhenDropped, "cancellation"),
     ];
     for (fault, check) in faults {
-        let found = passes(async || BrokenPlace(fault, MemoryDestination::new(1))).await;
+        let found = passes(async || BrokenDestination(fault, MemoryDestination::new(1))).await;
         let Err(problem) = found else { panic!("{fault:?} is not found") };
         assert!(problem.starts_with(check), "{fault:?}: {problem}");
     }
