@@ -6,7 +6,7 @@
 //! One thread feeds prepared batches, as the collector does; every commit is synced to disk. It does not show: decoding, the
 //! journal, queries at the same time, or a disk that others use too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tollgate_config::ConfigDuration;
@@ -34,12 +34,12 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn run(records: u64, per_commit: u64, dir: &PathBuf) -> Result<(), Failure> {
+async fn run(records: u64, per_commit: u64, dir: &Path) -> Result<(), Failure> {
     let config = TableConfig {
         commit_every: ConfigDuration::hours(1),
         commit_rows_max: usize::try_from(per_commit)?,
         compact_every: None,
-        ..TableConfig::new(dir.as_path())
+        ..TableConfig::new(dir)
     };
     let (mut writer, table) = open(config, "bench").await?;
     let mut source = Source::new();
