@@ -41,7 +41,7 @@ impl Runner {
                 Err(SinkError::Retry { reason, after }) => {
                     self.note("retry", &reason);
                     self.state.set_phase(Phase::Retrying);
-                    self.wait(after.unwrap_or_else(|| backoff.next_wait())).await;
+                    self.wait(backoff.next_wait_asked(after)).await;
                     // A full journal may have asked to pass these frames over meanwhile: then they are not tried again.
                     if is_poll || self.stop.is_cancelled() || self.state.skip_to() > self.cursor.position {
                         return None;

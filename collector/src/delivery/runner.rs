@@ -77,7 +77,7 @@ impl Runner {
                         SinkError::Retry { after, .. } => after,
                         SinkError::Rebuild { .. } | SinkError::Reject { .. } => None,
                     };
-                    self.wait(asked.unwrap_or_else(|| backoff.next_wait())).await;
+                    self.wait(backoff.next_wait_asked(asked)).await;
                     continue;
                 }
             };

@@ -31,6 +31,15 @@ impl Backoff {
         self.next_wait_within(self.max)
     }
 
+    /// Returns the wait that a server has asked for, but at least `min`, or `Retry-After: 0` would have everybody send
+    /// again without a pause. Draws the next wait if nothing was asked for.
+    pub fn next_wait_asked(&mut self, asked: Option<Duration>) -> Duration {
+        match asked {
+            Some(asked) => asked.max(self.min),
+            None => self.next_wait(),
+        }
+    }
+
     /// [`Backoff::next_wait`] under a cap of its own, as for a process that is about to end.
     pub fn next_wait_within(&mut self, max: Duration) -> Duration {
         let longest = self.current.min(max);
@@ -44,15 +53,16 @@ impl Backoff {
     }
 }
 
-/// Returns how long a `Retry-After` header asks to wait: seconds, or a date (RFC 9110, section 10.2.3); nothing for any
-/// other text. A date that is over asks for no wait. The caller caps it.
+/// Returns how long a `Retry-After` header asks to wait: seconds, or a date (RFC 9110, section 10.2.3). Any other text
+/// and a date that is not in the future say nothing of a wait: the caller's own backoff applies. The caller bounds the
+/// wait from above, and [`Backoff::next_wait_asked`] from below.
 #[must_use]
 pub fn retry_after(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
+    httpdate::parse_http_date(text).ok()?.duration_since(now).ok().filter(|wait| !wait.is_zero())
 }
 
 #[cfg(test)]
@@ -82,13 +92,24 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_was_asked_for_is_not_shorter_than_the_shortest() {
+        let min = Duration::from_millis(100);
+        let mut backoff = Backoff::new(min, Duration::from_secs(1));
+        assert_eq!(backoff.next_wait_asked(Some(Duration::ZERO)), min);
+        assert_eq!(backoff.next_wait_asked(Some(Duration::from_secs(7))), Duration::from_secs(7));
+        let own = backoff.next_wait_asked(None);
+        assert!(own >= min / 2 && own <= min, "{own:?}: what was asked for doubles nothing");
+    }
+
+    #[test]
     fn a_wait_is_seconds_or_a_date() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         for (text, seconds) in [
             ("7", Some(7)),
             (" 0 ", Some(0)),
             ("Thu, 01 Jan 1970 00:17:10 GMT", Some(30)),
-            ("Thu, 01 Jan 1970 00:00:10 GMT", Some(0)),
+            ("Thu, 01 Jan 1970 00:16:40 GMT", None),
+            ("Thu, 01 Jan 1970 00:00:10 GMT", None),
             ("-1", None),
             ("soon", None),
         ] {

@@ -22,8 +22,8 @@ pub(crate) enum QueuedBatch {
 }
 
 impl Shared {
-    /// Takes the spool's oldest batch, else the ring's oldest, because the spool's batches are older. Batches of forbidden
-    /// nodes are skipped.
+    /// Takes the spool's oldest batch, else the ring's oldest, because the spool's batches are older. Batches of
+    /// forbidden nodes are skipped.
     pub(crate) fn next(&self) -> Option<QueuedBatch> {
         let spooled = self.lock_spool().and_then(|mut spool| spool.take(|node| self.forbidden.must_wait(node)));
         spooled.map(QueuedBatch::Disk).or_else(|| {
@@ -60,11 +60,13 @@ impl Shared {
                     self.metrics.ship_errors.with_label_values(&[cause]).inc();
                     let ending = self.finish.is_cancelled();
                     let wait_max = if ending { self.backoff.0 } else { self.backoff.1 };
-                    let wait = backoff.next_wait_within(wait_max);
                     // A process that ends cannot obey a long Retry-After: the deadline of its end comes first.
-                    let asked = after.map(|after| if ending { after.min(wait_max) } else { after });
+                    let wait = match after {
+                        Some(_) if !ending => backoff.next_wait_asked(after),
+                        _ => backoff.next_wait_within(wait_max),
+                    };
                     tokio::select! {
-                        () = tokio::time::sleep(asked.unwrap_or(wait)) => {}
+                        () = tokio::time::sleep(wait) => {}
                         () = self.finish.cancelled(), if !ending => {}
                         () = self.stop.cancelled() => return self.hand_back(batch),
                     }
@@ -84,7 +86,8 @@ impl Shared {
         }
     }
 
-    /// Keeps a batch whose node the certificate does not speak for: a person can correct that, and then it is delivered.
+    /// Keeps a batch whose node the certificate does not speak for: a person can correct that, and then it is
+    /// delivered.
     fn forbidden(&self, batch: QueuedBatch, reason: &str) {
         self.metrics.ship_errors.with_label_values(&["status_403"]).inc();
         let node = self.node(&batch).to_owned();

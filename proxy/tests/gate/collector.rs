@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -29,6 +30,8 @@ pub struct State {
     pub script: Vec<u16>,
     /// While set, the answer to everything.
     pub always: Option<u16>,
+    /// Retry-After of every answer.
+    pub retry_after: Option<&'static str>,
     /// Prefix of producers that get a 403.
     pub forbidden: Option<String>,
     /// Serial of each connection's client certificate.
@@ -133,5 +136,8 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     }
     let mut response = Response::new(Full::from(if status == 200 { "" } else { "told to" }));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    if let Some(wait) = state.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(wait));
+    }
     Ok(response)
 }

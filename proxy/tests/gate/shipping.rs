@@ -37,6 +37,23 @@ fn what_the_collector_cannot_take_now_is_sent_again() {
 }
 
 #[test]
+fn a_retry_after_of_nothing_does_not_bypass_the_backoff() {
+    for asked in ["0", "Thu, 01 Jan 1970 00:00:10 GMT"] {
+        let gate = gate_with("  backoff_min: 1h\n  backoff_max: 1h");
+        {
+            let mut state = gate.collector.state.lock().unwrap();
+            (state.always, state.retry_after) = (Some(503), Some(asked));
+        }
+        send(&gate, 1);
+        eventually("it was refused", || gate.metric("tollgate_proxy_ship_errors_total") >= 1.0);
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(gate.collector.state.lock().unwrap().answers, [503], "{asked}");
+        gate.collector.state.lock().unwrap().always = None;
+        assert_eq!(gate.finish().len(), 1);
+    }
+}
+
+#[test]
 fn a_proxy_that_stops_tries_at_once_what_waits_for_its_next_try() {
     // The next try would be long after the end, and there is no spool to keep the batch.
     let mut gate = gate_with("  backoff_min: 1h\n  backoff_max: 1h");

@@ -46,7 +46,8 @@ pub enum SinkError {
     Retry {
         /// The cause, for the log and the status page.
         reason: String,
-        /// A wait that the destination asked for; otherwise the collector's own backoff applies.
+        /// A wait that the destination asked for; the collector waits at least `delivery.retry_min`. Otherwise its own
+        /// backoff applies.
         after: Option<Duration>,
     },
     /// The sink's client is broken for good: it is recovered, and delivery resumes from the position it then answers.
