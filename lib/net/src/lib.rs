@@ -49,6 +49,25 @@ pub enum Past {
     Closes,
 }
 
+/// A series of failed accepts, which is one event for whoever reads the log: without descriptors, an accept fails again
+/// after every pause.
+#[derive(Debug, Default)]
+struct FailedAccepts {
+    series: bool,
+}
+
+impl FailedAccepts {
+    /// Notes a failed accept. Returns whether a series begins with it.
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.series, true)
+    }
+
+    /// Ends the series, after a good accept.
+    fn end(&mut self) {
+        self.series = false;
+    }
+}
+
 /// Serves each connection with `connection`, until `stop` resolves. The token of a connection is cancelled at the stop:
 /// it ends what it has begun, and takes on nothing new. Returns how many connections outlived the grace and were cut.
 pub async fn serve<F>(
@@ -63,6 +82,7 @@ where
     let permits = Arc::new(Semaphore::new(limit.connections_max));
     let stopping = CancellationToken::new();
     let mut connections = JoinSet::new();
+    let mut failed = FailedAccepts::default();
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -71,6 +91,9 @@ where
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &permits, limit.past) => accepted,
         };
+        if accepted.is_ok() {
+            failed.end();
+        }
         match accepted {
             Ok((stream, Some(permit))) => {
                 let serving = connection(stream, stopping.clone());
@@ -81,7 +104,11 @@ where
             }
             Ok((_, None)) => tracing::debug!(server = limit.server, "a connection past the limit is closed"),
             Err(error) => {
-                tracing::warn!(server = limit.server, %error, "cannot accept a connection");
+                if failed.begins() {
+                    tracing::warn!(server = limit.server, %error, "cannot accept a connection");
+                } else {
+                    tracing::debug!(server = limit.server, %error, "still cannot accept a connection");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -157,6 +184,14 @@ mod tests {
             stop.cancel();
             assert_eq!(serving.await.unwrap(), 0, "every connection has ended by itself");
         }
+    }
+
+    #[test]
+    fn a_series_of_failed_accepts_begins_once() {
+        let mut failed = FailedAccepts::default();
+        assert_eq!([failed.begins(), failed.begins(), failed.begins()], [true, false, false]);
+        failed.end();
+        assert_eq!([failed.begins(), failed.begins()], [true, false], "a good accept has ended the series");
     }
 
     #[tokio::test]
