@@ -13,7 +13,7 @@ use crate::frame::{self, Entry};
 use crate::options::Options;
 use crate::segment::{self, Header, SEGMENT_HEADER_BYTES, Seed};
 use crate::shared::{Segment, Shared};
-use crate::storage::{StorageFile, create_whole};
+use crate::storage::{StorageFile, Unsynced, create_whole};
 
 pub(crate) type AppendAnswer = oneshot::Sender<Result<u64, AppendError>>;
 
@@ -232,7 +232,10 @@ impl Writer {
         let unborn = format!("{}{}", name.trim_end_matches(".seg"), segment::UNBORN_SUFFIX);
         let storage = &self.shared.storage;
         let header = Header { first, continues_from: self.ended_at };
-        let file = create_whole(&**storage, &unborn, &name, self.options.segment_bytes, &header.encode())?;
+        // The next try creates the segment of the same position and replaces this one. Until then, and after a crash, this
+        // one is an empty segment, which recovery knows.
+        let unsynced = Unsynced::Stays;
+        let file = create_whole(&**storage, &unborn, &name, self.options.segment_bytes, &header.encode(), unsynced)?;
         self.generation += 1;
         let offset = SEGMENT_HEADER_BYTES as u64;
         self.active = Some(Active { file, generation: self.generation, seed: Seed::of(first), offset });

@@ -205,6 +205,30 @@ fn a_failed_sync_refuses_its_frames_and_the_next_segment_takes_over() {
 }
 
 #[test]
+fn a_new_segment_whose_folder_cannot_be_synced_is_replaced_by_the_next_try() {
+    for restarts in [false, true] {
+        let disk = Disk::default();
+        let (mut journal, _) = open(&disk).expect("opens");
+        for position in 0..3 {
+            assert_eq!(append(&journal, position, 1000), Ok(position));
+        }
+        disk.fail_next_dir_sync();
+        assert!(matches!(append(&journal, 3, 1000), Err(AppendError::Unavailable { .. })));
+        assert_eq!(disk.names(), [segment(0), segment(3)], "an empty segment harms nobody");
+        if restarts {
+            drop(journal);
+            disk.restart_process();
+            journal = open(&disk).expect("opens").0;
+        }
+        assert_eq!(append(&journal, 3, 1000), Ok(3));
+        assert_eq!((disk.names(), positions(&journal)), (vec![segment(0), segment(3)], vec![0, 1, 2, 3]));
+        drop(journal);
+        disk.restart_machine(&mut Dice(3));
+        assert_eq!(positions(&open(&disk).expect("opens").0), [0, 1, 2, 3]);
+    }
+}
+
+#[test]
 fn frames_that_only_the_page_cache_holds_are_written_again_before_they_count() {
     let disk = Disk::default();
     let (journal, _) = open(&disk).expect("opens");

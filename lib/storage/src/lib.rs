@@ -13,10 +13,10 @@
 
 mod publish;
 mod replacement;
-#[cfg(feature = "simulated")]
+#[cfg(any(test, feature = "simulated"))]
 pub mod simulated;
 
-pub use publish::{create_whole, publish};
+pub use publish::{Unsynced, create_whole, publish};
 pub use replacement::{Replacement, Step, replace, sync_parent};
 
 use std::fs::{self, File, OpenOptions};

@@ -4,8 +4,8 @@
 //! {node}-{start}-{worker}-{batch_seq}.{records}-{crc32c}.arrows.zst
 //!  gate-1-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst
 //! ```
-//! A file is written under a `.tmp` name and synced, then renamed, then the folder is synced: a name without `.tmp` is a
-//! whole batch. A name has one spelling, so that one batch has one file.
+//! A file is written under a `.tmp` name and synced, then renamed, then the folder is synced: a name without `.tmp` is
+//! a whole batch. A name has one spelling, so that one batch has one file.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tollgate_record::SealedBatch;
 use tollgate_record::id::{ProducerName, is_node_id};
-use tollgate_storage::{Storage, create_whole, read_all};
+use tollgate_storage::{Storage, Unsynced, create_whole, read_all};
 
 /// Suffix of a batch file.
 pub const SUFFIX: &str = ".arrows.zst";
@@ -104,7 +104,8 @@ impl ReadError {
 /// # Errors
 /// The disk is full or fails; nothing is left under the final name then.
 pub fn put(storage: &dyn Storage, name: &str, bytes: &[u8]) -> io::Result<()> {
-    create_whole(storage, &format!("{name}{UNFINISHED}"), name, bytes.len() as u64, bytes).map(drop)
+    let unfinished = format!("{name}{UNFINISHED}");
+    create_whole(storage, &unfinished, name, bytes.len() as u64, bytes, Unsynced::Removed).map(drop)
 }
 
 /// Reads a batch and checks its CRC. Blocks.

@@ -1,8 +1,8 @@
 //! Batches on disk, for when the collector is away longer than the ring lasts.
 //!
 //! Each batch has one file (see [`batch_file`]). Replay is in the order of (start, worker, batch_seq), also by a later
-//! process with another producer's name. Batches of a node that the collector forbids are skipped. One process holds the
-//! folder, by a lock on `spool.lock`.
+//! process with another producer's name. Batches of a node that the collector forbids are skipped. One process holds
+//! the folder, by a lock on `spool.lock`.
 //!
 //! ```text
 //! spool/
@@ -12,10 +12,10 @@
 //!   gap-0.reserve                                             room for a last gap batch, kept while the disk is full
 //!   bad/                                                      what cannot be read back
 //! ```
-//! * A file counts against the bound with the blocks of 4 KiB that it takes of the disk. The number of files has a bound
-//!   too, because each costs some 100 bytes of memory.
-//! * A batch whose write has returned survives a power cut. A deleted batch may reappear after one: it is sent again, and the
-//!   collector knows it as a duplicate.
+//! * A file counts against the bound with the blocks of 4 KiB that it takes of the disk. The number of files has a
+//!   bound too, because each costs some 100 bytes of memory.
+//! * A batch whose write has returned survives a power cut. A deleted batch may reappear after one: it is sent again,
+//!   and the collector knows it as a duplicate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tollgate_record::SealedBatch;
-use tollgate_storage::{Folder, Storage};
+use tollgate_storage::{Folder, Storage, Unsynced, publish};
 
 use crate::batch_file::{self, BatchName, SUFFIX, UNFINISHED};
 
@@ -212,7 +212,7 @@ pub fn write_last(storage: &dyn Storage, worker: usize, batch: &SealedBatch) -> 
         file.write_all_at(&batch.bytes, 0)?;
         file.truncate(bytes)?;
         file.sync_data()?;
-        tollgate_storage::publish(storage, &reserve, &name.to_string())?;
+        publish(storage, &reserve, &name.to_string(), Unsynced::Removed)?;
         Ok(SpoolFile { name, bytes })
     })
 }
