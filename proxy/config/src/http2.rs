@@ -23,7 +23,8 @@ pub struct Http2 {
     pub pending_resets_max: usize,
     /// Streams that the proxy reset for the peer's errors; more close the connection.
     pub local_error_resets_max: usize,
-    /// Control frames of a client a second, as PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown ones, after the burst.
+    /// Control frames of a client a second, as PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown ones, after the
+    /// burst.
     pub control_frames_per_second_max: u32,
     /// Control frames of a client at once; more close the connection.
     pub control_frame_burst_max: u32,

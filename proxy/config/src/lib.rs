@@ -5,14 +5,15 @@
 //! include: … ──┴─▶ load ─▶ Loaded<ProxyConfig> ─▶ compiled and checked by tollgate-proxy's `plan`
 //!                              one module a section, named as its key is
 //! ```
-//! * [`ProxyConfig`] is the file as it is written. Each section is a struct of its own with serde's names, which are the
-//!   keys of the file; every default stands beside its key.
+//! * [`ProxyConfig`] is the file as it is written. Each section is a struct of its own with serde's names, which are
+//!   the keys of the file; every default stands beside its key.
 //! * Unknown keys, duplicate keys and wrong types are errors of the types here. What needs more than one value to be
-//!   judged (a route without its service, an address that is there twice) is judged where the configuration is compiled.
+//!   judged (a route without its service, an address that is there twice) is judged where the configuration is
+//!   compiled.
 //! * [`load`] reads one file or several as one configuration.
 //!
-//! Invariant: this crate knows no state. No socket, counter, certificate or thread of a proxy that runs is named here, so
-//! that a tool can read and compare configurations without one.
+//! Invariant: this crate knows no state. No socket, counter, certificate or thread of a proxy that runs is named here,
+//! so that a tool can read and compare configurations without one.
 
 mod admin;
 mod caps;

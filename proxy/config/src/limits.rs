@@ -129,8 +129,8 @@ pub struct Retries {
     pub budget_percent: Spanned<u32>,
     /// Retries a second that are always allowed, for each worker and upstream identity.
     pub budget_per_second_min: Spanned<u32>,
-    /// Bytes of a request body that are kept until the response begins. A stream that an HTTP/2 upstream refused unseen can
-    /// then be sent again.
+    /// Bytes of a request body that are kept until the response begins. A stream that an HTTP/2 upstream refused unseen
+    /// can then be sent again.
     pub replay_bytes_max: ByteSize,
 }
 

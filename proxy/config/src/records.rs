@@ -105,7 +105,8 @@ pub enum Overflow {
     /// The newest batch is dropped, counted, and reported by a gap record.
     #[default]
     Shed,
-    /// New requests wait until there is room. No record is lost, but an outage of the collector becomes one of the clients.
+    /// New requests wait until there is room. No record is lost, but an outage of the collector becomes one of the
+    /// clients.
     Block,
 }
 

@@ -7,7 +7,8 @@ use tollgate_config::Spanned;
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trace {
-    /// Share of requests without a traceparent for which a trace is begun, 0 to 1. A caller's traceparent is always continued.
+    /// Share of requests without a traceparent for which a trace is begun, 0 to 1. A caller's traceparent is always
+    /// continued.
     pub sampling: Spanned<f64>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Upstreams decode, resolve and cut paths, each in its own way. A path that two of them read differently could pass by
 //! the route that guards it. Routing and the upstream therefore see the same canonical path (RFC 3986 section 6.2.2):
-//! unreserved characters are decoded, escapes are written in capitals, and every character that must be escaped is. A path
-//! that cannot be made unambiguous is refused: dot segments, also those with parameters, and encoded slashes,
+//! unreserved characters are decoded, escapes are written in capitals, and every character that must be escaped is. A
+//! path that cannot be made unambiguous is refused: dot segments, also those with parameters, and encoded slashes,
 //! backslashes and NULs.
 
 use std::borrow::Cow;

@@ -1,15 +1,16 @@
-//! Kinds of fields by their names: those that end at this hop, those that upstreams decide by, and those that speak of the
-//! client.
+//! Kinds of fields by their names: those that end at this hop, those that upstreams decide by, and those that speak of
+//! the client.
 //!
-//! CGI and its heirs read `_` and `-` in a name as the same. A disguised name is one that becomes a name of these kinds once
-//! its `_` are `-`: it is removed where the plain name would be.
+//! CGI and its heirs read `_` and `-` in a name as the same. A disguised name is one that becomes a name of these kinds
+//! once its `_` are `-`: it is removed where the plain name would be.
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName};
 
 use crate::client_cert;
 use crate::local_reply::X_REQUEST_ID;
 
-/// Returns whether a field belongs to one connection. Names are compared as text, which tells most apart by length alone.
+/// Returns whether a field belongs to one connection. Names are compared as text, which tells most apart by length
+/// alone.
 #[must_use]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(

@@ -4,8 +4,8 @@
 //! Forwarded: for=192.0.2.43;host="a, b", For="[2001:db8::1]:4711", for=_hidden, for=unknown
 //! ```
 //! A comma or semicolon inside quotes separates nothing: a client chooses the host that a trusted hop quotes, and its
-//! text must not become an element. An element that breaks the grammar names no hop, and neither does a field whose quotes
-//! do not end.
+//! text must not become an element. An element that breaks the grammar names no hop, and neither does a field whose
+//! quotes do not end.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
@@ -67,8 +67,8 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
     (!quoted).then_some(parts)
 }
 
-/// Reads a token, or the text inside a quoted string (RFC 9110 section 5.6.4). Addresses with ports and IPv6 addresses are
-/// accepted without their quotes too, because proxies send them so.
+/// Reads a token, or the text inside a quoted string (RFC 9110 section 5.6.4). Addresses with ports and IPv6 addresses
+/// are accepted without their quotes too, because proxies send them so.
 fn unquote(value: &str) -> Option<Cow<'_, str>> {
     let Some(inner) = value.strip_prefix('"') else {
         return (!value.is_empty() && !value.contains(['"', ' ', '\t'])).then_some(value.into());
@@ -165,7 +165,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(ips in proptest::collection::vec(any::<IpAddr>(), 0..8), port in any::<u16>(), host in text()) {
+        fn what_is_written_is_read(
+            ips in proptest::collection::vec(any::<IpAddr>(), 0..8),
+            port in any::<u16>(),
+            host in text(),
+        ) {
             let quoted = host.replace('\\', "\\\\").replace('"', "\\\"");
             let plain: Vec<String> = ips.iter().map(|ip| write(*ip)).collect();
             prop_assert_eq!(nodes(&plain.join(", ")), Some(ips.iter().copied().map(Some).collect()));

@@ -1,9 +1,9 @@
 //! A copy of a request's head, from which the request can be sent again.
 //!
-//! Nearly every request on a reused connection has a copy made, and hardly one is ever used. A copy is therefore cheap to
-//! make and dear to use: the fields lie one after the other in memory that the thread keeps for the next copy, and become
-//! a map only when the request is sent again. Values are copied, not shared: for values this short, sharing costs as much,
-//! and an atomic count on top.
+//! Nearly every request on a reused connection has a copy made, and hardly one is ever used. A copy is therefore cheap
+//! to make and dear to use: the fields lie one after the other in memory that the thread keeps for the next copy, and
+//! become a map only when the request is sent again. Values are copied, not shared: for values this short, sharing
+//! costs as much, and an atomic count on top.
 
 use std::cell::RefCell;
 
@@ -19,8 +19,8 @@ const SPARE_VALUE_BYTES_MAX: usize = 8 * 1024;
 
 #[derive(Debug, Default)]
 struct Fields {
-    /// Each name with the end of its value in `values`, and whether HTTP/2 must keep it out of its table (RFC 7541 section
-    /// 7.1.3). A head has less than 4 GiB.
+    /// Each name with the end of its value in `values`, and whether HTTP/2 must keep it out of its table (RFC 7541
+    /// section 7.1.3). A head has less than 4 GiB.
     names: Vec<(HeaderName, u32, bool)>,
     values: Vec<u8>,
 }
@@ -50,8 +50,8 @@ impl HeadCopy {
         Self { method: request.method().clone(), uri: request.uri().clone(), version: request.version(), fields }
     }
 
-    /// Makes the request again, with this body. `None` = a value is none that a field may hold; no value that came in a field
-    /// is such.
+    /// Makes the request again, with this body. `None` = a value is none that a field may hold; no value that came in a
+    /// field is such.
     #[must_use]
     pub fn into_request<B>(mut self, body: B) -> Option<Request<B>> {
         let mut request = Request::new(body);

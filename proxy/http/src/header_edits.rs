@@ -1,8 +1,8 @@
 //! Edits of the fields of requests and responses, as a route asks for them.
 //!
-//! Fields that frame a message, that say who a client is, or that belong to the gateway cannot be edited, because an edit
-//! could undo what [`normalize`](crate::normalize) did. A credential can be removed but not written, because `/config`
-//! shows the configuration.
+//! Fields that frame a message, that say who a client is, or that belong to the gateway cannot be edited, because an
+//! edit could undo what [`normalize`](crate::normalize) did. A credential can be removed but not written, because
+//! `/config` shows the configuration.
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -51,8 +51,8 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
-    /// Edits a request. A name that differs from a removed or set one only in `_` and `-` is removed too: CGI and its heirs
-    /// read both as one name, and would take the client's field for the gateway's.
+    /// Edits a request. A name that differs from a removed or set one only in `_` and `-` is removed too: CGI and its
+    /// heirs read both as one name, and would take the client's field for the gateway's.
     pub fn apply_to_request(&self, headers: &mut HeaderMap) {
         let written = || self.remove.iter().chain(self.set.iter().map(|(name, _)| name));
         remove_where(headers, |name| written().any(|written| is_disguise(name.as_str(), written.as_str())));

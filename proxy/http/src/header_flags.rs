@@ -122,8 +122,8 @@ impl HeaderFlags {
     }
 }
 
-/// Returns the kind of a field by its name. The names that nearly every head has are told apart by their length and first
-/// byte alone, and are not searched for a `_`.
+/// Returns the kind of a field by its name. The names that nearly every head has are told apart by their length and
+/// first byte alone, and are not searched for a `_`.
 #[inline]
 fn kind(name: &[u8]) -> u32 {
     match name {

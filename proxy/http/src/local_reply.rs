@@ -19,8 +19,8 @@ pub struct LocalReply {
     pub class: ErrorClass,
     /// Side that ended the transaction, for the record.
     pub termination: Termination,
-    /// One sentence for the record. The client reads only what its class means, because a detail may name what is behind the
-    /// gateway.
+    /// One sentence for the record. The client reads only what its class means, because a detail may name what is
+    /// behind the gateway.
     pub detail: String,
     /// Fault of the credential, if that is the reason.
     pub auth: Option<AuthFailReason>,
@@ -62,7 +62,9 @@ impl LocalReply {
     #[must_use]
     pub fn response(&self, request_id: &HeaderValue) -> (Response<()>, Bytes) {
         let id = request_id.to_str().unwrap_or_default();
-        let body = serde_json::json!({ "error": self.class.as_str(), "message": self.class.client_message(), "request_id": id });
+        let body = serde_json::json!({
+            "error": self.class.as_str(), "message": self.class.client_message(), "request_id": id,
+        });
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

@@ -1,8 +1,8 @@
 //! The path that an upstream sees, made from the one that a client asked for.
 //!
-//! `rewrite: /v2/people/{id}` is filled with the values that the route's template captured. Behind a prefix, the rest of
-//! the path is added. A value keeps the canonical spelling in which it was matched, so that it cannot leave its segment.
-//! The result begins with exactly one slash, because some upstreams read two as the beginning of a host.
+//! `rewrite: /v2/people/{id}` is filled with the values that the route's template captured. Behind a prefix, the rest
+//! of the path is added. A value keeps the canonical spelling in which it was matched, so that it cannot leave its
+//! segment. The result begins with exactly one slash, because some upstreams read two as the beginning of a host.
 
 use crate::canonical_path;
 use crate::routing::{PathPattern, Reach};

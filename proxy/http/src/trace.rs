@@ -59,7 +59,8 @@ impl TraceContext {
         write_hex(&self.span_id, &mut text[36..52]);
         write_hex(&[self.flags], &mut text[53..55]);
         let mut value = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        // A sensitive value stays out of HTTP/2's table of fields, where a value that never repeats only displaces others.
+        // A sensitive value stays out of HTTP/2's table of fields, where a value that never repeats only displaces
+        // others.
         value.set_sensitive(true);
         value
     }

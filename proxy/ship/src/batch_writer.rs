@@ -1,8 +1,8 @@
 //! Collects the rows of one worker into batches.
 //!
-//! The writer has two builders. The [`Sealer`](crate::Sealer) seals a full one while the other takes the next rows. If the
-//! other is not back yet, or the sealer's queue is full, the worker seals by itself. Memory is bounded by the two builders
-//! either way.
+//! The writer has two builders. The [`Sealer`](crate::Sealer) seals a full one while the other takes the next rows. If
+//! the other is not back yet, or the sealer's queue is full, the worker seals by itself. Memory is bounded by the two
+//! builders either way.
 
 use std::sync::mpsc::TrySendError;
 use std::sync::{Arc, Mutex, PoisonError};

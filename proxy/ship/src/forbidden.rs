@@ -1,7 +1,7 @@
 //! Nodes that the collector does not let this proxy speak for. Their batches wait, and hold up no other node's.
 //!
-//! A node is tried again after `backoff_max`, because its certificate and the collector's rules can be corrected meanwhile.
-//! The nodes are the proxy's own and those that wrote files of the spool, `spool.files_max` at most.
+//! A node is tried again after `backoff_max`, because its certificate and the collector's rules can be corrected
+//! meanwhile. The nodes are the proxy's own and those that wrote files of the spool, `spool.files_max` at most.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

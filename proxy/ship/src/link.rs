@@ -1,9 +1,9 @@
 //! The connection to the collectors: HTTP/2 over mutual TLS, one for all posts.
 //!
-//! The link uses the first collector of the list that works. A collector that fails (it cannot be reached, does not answer,
-//! or answers 503) is skipped for `failback_after`, longer if its Retry-After says so. Then a connection to it is tried
-//! beside the current one, and replaces it once it stands. If all are skipped, the one whose time ends first is tried.
-//! Posts in flight on a replaced connection finish there.
+//! The link uses the first collector of the list that works. A collector that fails (it cannot be reached, does not
+//! answer, or answers 503) is skipped for `failback_after`, longer if its Retry-After says so. Then a connection to it
+//! is tried beside the current one, and replaces it once it stands. If all are skipped, the one whose time ends first
+//! is tried. Posts in flight on a replaced connection finish there.
 //!
 //! A connection is used for `connection_age_max`. A new one is made with the certificates that the files hold by then.
 
@@ -138,8 +138,8 @@ impl Link {
         match tokio::time::timeout(self.0.options.post_timeout, exchange).await {
             Ok(Ok(answer)) => self.answered(generation, answer).await,
             Ok(Err(_)) => {
-                // A connection that has answered before was closed in good order, or its collector restarted: no reason to
-                // skip the collector. `drop_connection` sees that.
+                // A connection that has answered before was closed in good order, or its collector restarted: no reason
+                // to skip the collector. `drop_connection` sees that.
                 self.0.drop_connection(generation, false).await;
                 again("connection")
             }
@@ -214,7 +214,8 @@ impl Shared {
         }
     }
 
-    /// Drops the connection. Its collector is skipped if the post `failed`, or if the connection closed without any answer.
+    /// Drops the connection. Its collector is skipped if the post `failed`, or if the connection closed without any
+    /// answer.
     async fn drop_connection(&self, generation: u64, failed: bool) {
         let mut state = self.state.lock().await;
         if state.generation != generation {

@@ -5,8 +5,8 @@
 //!   gate-1-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst         the batch
 //!   gate-1-64a1f3c2b8e00-0-17.4096-9ae0daaf.arrows.zst.json    {"status":400,"reason":"…","time_us":…}
 //! ```
-//! The reason is written first, so that no batch is ever without it. A full folder takes no more: the first batches show what
-//! is wrong, and none is deleted while a person may be reading it.
+//! The reason is written first, so that no batch is ever without it. A full folder takes no more: the first batches
+//! show what is wrong, and none is deleted while a person may be reading it.
 
 use std::io;
 use std::path::Path;

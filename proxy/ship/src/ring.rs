@@ -1,7 +1,7 @@
 //! The ring of sealed batches between the workers and the shipper.
 //!
-//! What the ring has no room for is shed: its records are counted, and their sequence numbers are noted as a gap, which a
-//! later gap batch reports.
+//! What the ring has no room for is shed: its records are counted, and their sequence numbers are noted as a gap, which
+//! a later gap batch reports.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use tollgate_record::{BatchHeader, Gap, SealedBatch};
 
 use crate::{ShipMetrics, ShipOptions};
 
-/// Gaps of one worker that wait to be reported; contiguous gaps are one. Past this bound the oldest are dropped, and the
-/// audit reports their records as missing.
+/// Gaps of one worker that wait to be reported; contiguous gaps are one. Past this bound the oldest are dropped, and
+/// the audit reports their records as missing.
 const GAPS_MAX: usize = 16_384;
 /// Factor by which the ring may pass its bound where requests wait for room: those that had begun by then still leave
 /// records. Past this the ring sheds all the same.
@@ -75,8 +75,8 @@ pub(crate) struct FinalGaps {
 
 /// Sealed batches, shared by the workers and the shipper.
 ///
-/// Bytes are counted as memory: batches with all that belongs to them, in the ring and with the posters, and raw rows while
-/// they are sealed on another thread.
+/// Bytes are counted as memory: batches with all that belongs to them, in the ring and with the posters, and raw rows
+/// while they are sealed on another thread.
 #[derive(Debug)]
 pub struct Ring {
     state: Mutex<State>,

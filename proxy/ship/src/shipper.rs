@@ -4,8 +4,8 @@
 //! ring, spool ─▶ post_all × posts_in_flight_max ─▶ delivery: post, then acknowledged, refused, forbidden or again
 //! ring ────────▶ spill_all ─▶ spill: to the spool, while the ring is past half full
 //! ```
-//! At the end of the process the posters have until the deadline. Then the rest of the ring goes to the spool, and what the
-//! spool has no room for is shed. The gaps are reported last, because shedding makes more of them.
+//! At the end of the process the posters have until the deadline. Then the rest of the ring goes to the spool, and what
+//! the spool has no room for is shed. The gaps are reported last, because shedding makes more of them.
 
 use std::io;
 use std::path::PathBuf;

@@ -41,8 +41,8 @@ impl Shared {
         self.ring.spill.notify_one();
     }
 
-    /// Reads a spooled batch. A damaged one is set aside and its records are shed; while the disk fails, the batch stays for a
-    /// later try.
+    /// Reads a spooled batch. A damaged one is set aside and its records are shed; while the disk fails, the batch
+    /// stays for a later try.
     pub(crate) async fn read(&self, file: &SpoolFile) -> Option<Bytes> {
         let (storage, name) = (self.storage()?, file.name.clone());
         let read = tokio::task::spawn_blocking(move || batch_file::read(&*storage, &name)).await;
@@ -70,7 +70,8 @@ impl Shared {
         None
     }
 
-    /// Writes the ring's oldest batches to the spool while the ring is past its mark, or `all` of them, and the spool has room.
+    /// Writes the ring's oldest batches to the spool while the ring is past its mark, or `all` of them, and the spool
+    /// has room.
     pub(crate) async fn spill(&self, all: bool) {
         let Some(storage) = self.storage() else { return };
         while let Some(held) = self.ring.take_to_spill(all) {
@@ -123,8 +124,8 @@ impl Shared {
         }
     }
 
-    /// Reports records that were shed after their workers had ended, under the workers' names: through the spool if there is
-    /// one, where the next process finds the report, else to the collector at once.
+    /// Reports records that were shed after their workers had ended, under the workers' names: through the spool if
+    /// there is one, where the next process finds the report, else to the collector at once.
     pub(crate) async fn report_final_gaps(&self) {
         for FinalGaps { worker, header, batch_seq, gaps } in self.ring.take_final_gaps() {
             let records: i64 = gaps.iter().map(|gap| gap.count).sum();
@@ -144,7 +145,8 @@ impl Shared {
                 (None, None) => Ok(()),
             };
             if let Err(error) = kept {
-                tracing::error!(%error, records, "shed records could not be reported: the audit will call them missing");
+                let untold = "shed records could not be reported: the audit will call them missing";
+                tracing::error!(%error, records, "{untold}");
             }
         }
     }

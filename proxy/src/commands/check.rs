@@ -19,7 +19,7 @@ pub fn run(path: &Path, format: Format, deny_warnings: bool) -> ExitCode {
     };
     match (format, &revision) {
         (Format::Json, _) => {
-            let list = |problems: &[Diagnostic]| problems.iter().map(as_json).collect::<Vec<_>>();
+            let list = |diagnostics: &[Diagnostic]| diagnostics.iter().map(as_json).collect::<Vec<_>>();
             let (errors, warnings) = (list(&errors), list(&warnings));
             let all = json!({"path": path, "revision": revision, "errors": errors, "warnings": warnings});
             println!("{all:#}");
@@ -39,9 +39,9 @@ pub fn run(path: &Path, format: Format, deny_warnings: bool) -> ExitCode {
     }
 }
 
-fn as_json(problem: &Diagnostic) -> Value {
+fn as_json(diagnostic: &Diagnostic) -> Value {
     json!({
-        "file": problem.file, "line": problem.line, "column": problem.column, "key": problem.key,
-        "problem": problem.problem,
+        "file": diagnostic.file, "line": diagnostic.line, "column": diagnostic.column, "key": diagnostic.key,
+        "problem": diagnostic.problem,
     })
 }

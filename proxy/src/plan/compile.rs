@@ -38,8 +38,8 @@ pub(super) fn runtime_config(
     }
 }
 
-/// Compiles everything but the parts that are moved in: the configuration itself, its revision and its source. Returns the
-/// function that takes them.
+/// Compiles everything but the parts that are moved in: the configuration itself, its revision and its source. Returns
+/// the function that takes them.
 fn compile(
     config: &ProxyConfig,
     before: Option<&RuntimeConfig>,
@@ -112,7 +112,7 @@ fn listeners(
     let mut compiled = Vec::new();
     for listener in &config.listeners {
         let address = address(&listener.address, problems);
-        let earlier = before.and_then(|plan| plan.listeners.iter().find(|earlier| earlier.name == *listener.name));
+        let earlier = before.and_then(|before| before.listeners.iter().find(|earlier| earlier.name == *listener.name));
         let earlier = earlier.and_then(|earlier| earlier.tls.as_deref());
         let tls = listener.tls.as_ref().and_then(|tls| compile_tls::server_tls(tls, &listener.name, problems));
         let tls = tls.map(|names| match earlier {

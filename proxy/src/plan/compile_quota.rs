@@ -35,13 +35,13 @@ impl<'a> Quotas<'a> {
             let (low, high) = (CLIENTS.start(), CLIENTS.end());
             problems.at(clients_max, format!("must be {low} to {high}; leave it out for the default"));
         }
-        let services = before.map_or(&[][..], |plan| &plan.services);
+        let services = before.map_or(&[][..], |before| &before.services);
         let services = services.iter().map(|service| (service.name.as_str(), &service.quota)).collect();
         Self { before, services, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
     }
 
     pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Diagnostics<'_>) -> ListenerQuota {
-        let before = self.before.and_then(|plan| plan.listeners.iter().find(|listener| listener.name == name));
+        let before = self.before.and_then(|before| before.listeners.iter().find(|listener| listener.name == name));
         let before = before.map(|listener| listener.quota.clone()).unwrap_or_default();
         let connections = positive(&caps.connections_max, problems)
             .map(|max| (before.connections.map(|(slots, _)| slots).unwrap_or_default(), max));

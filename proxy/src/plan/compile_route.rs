@@ -37,7 +37,8 @@ pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (V
         for overlap in overlaps {
             let (first, second) = (&config.routes[overlap.first], &config.routes[overlap.second]);
             let problem = format!(
-                "the route claims path `{}` for a host and method that route `{}` on {} claims; change host, path, methods or headers of one",
+                "the route claims path `{}` for a host and method that route `{}` on {} claims; change host, path, \
+                 methods or headers of one",
                 overlap.path,
                 first.name.value,
                 problems.place(&first.name)

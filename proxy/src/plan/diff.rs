@@ -1,7 +1,7 @@
 //! Finds what one configuration changes against another, for `diff`.
 //!
-//! Listeners, services and routes are compared by name, everything else by key, defaults included. Another order, or another
-//! file for the same text, is no change.
+//! Listeners, services and routes are compared by name, everything else by key, defaults included. Another order, or
+//! another file for the same text, is no change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,7 +60,8 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-/// Returns every change, by kind and name. A path inside the folder of its configuration is compared relative to that folder.
+/// Returns every change, by kind and name. A path inside the folder of its configuration is compared relative to that
+/// folder.
 ///
 /// # Errors
 /// A configuration cannot be written as JSON, which no configuration that was read is.

@@ -16,10 +16,10 @@ const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Returns the warnings, in the order of the files.
 #[must_use]
-pub fn warnings(plan: &RuntimeConfig, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
+pub fn warnings(compiled: &RuntimeConfig, loaded: &Loaded<ProxyConfig>) -> Vec<Diagnostic> {
     let found = loaded.remarks(|config, problems| {
         unused_services(config, problems);
-        for route in plan.router.shadowed() {
+        for route in compiled.router.shadowed() {
             let problem =
                 "no request reaches the route, as more specific ones take all of its; remove it, or change them";
             problems.at(&config.routes[route].name, problem);
@@ -38,8 +38,8 @@ fn unused_services(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     }
 }
 
-/// Warns of routes that serve hosts whose clients are not asked for a certificate although `tls.names` has the same `*.name`:
-/// there `*` is one label, as in certificates, and in a route one or more.
+/// Warns of routes that serve hosts whose clients are not asked for a certificate although `tls.names` has the same
+/// `*.name`: there `*` is one label, as in certificates, and in a route one or more.
 fn wider_hosts(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     let asking = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).flat_map(|tls| &tls.names);
     let asking = asking.filter(|entry| entry.client_auth != ClientAuth::None).flat_map(|entry| &entry.names);
@@ -48,8 +48,8 @@ fn wider_hosts(config: &ProxyConfig, problems: &mut Diagnostics<'_>) {
     for route in config.routes.iter().filter(|route| !route.require_client_cert) {
         for host in route.hosts.iter().filter(|host| asked.contains(&host.to_ascii_lowercase())) {
             let text = format!(
-                "`{}` is one label in tls.names and one or more here: the route serves a.b{} to clients that were not asked \
-                 for a certificate; add `require_client_cert: true`",
+                "`{}` is one label in tls.names and one or more here: the route serves a.b{} to clients that were not \
+                 asked for a certificate; add `require_client_cert: true`",
                 host.value,
                 &host.value[1..]
             );

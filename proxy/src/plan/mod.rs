@@ -6,8 +6,8 @@
 //!                           └─ before: TLS sessions, counts, health         └─ fixed: what a reload cannot change
 //! ```
 //! A [`RuntimeConfig`] never changes. Live counts (health of an upstream, quotas) are not part of what is compared or
-//! printed: the configuration carries handles to them, which belong to the name or identity that they count for. A reload
-//! hands the handles of equal names and identities to the next configuration.
+//! printed: the configuration carries handles to them, which belong to the name or identity that they count for. A
+//! reload hands the handles of equal names and identities to the next configuration.
 
 mod checks;
 mod compile;
@@ -46,19 +46,20 @@ impl RuntimeConfig {
         compile::runtime_config(path, tollgate_proxy_config::load(path)?, None)
     }
 
-    /// As [`RuntimeConfig::load`], with warnings: services without a route, routes that no request reaches, certificates
-    /// that expire soon.
+    /// As [`RuntimeConfig::load`], with warnings: services without a route, routes that no request reaches,
+    /// certificates that expire soon.
     ///
     /// # Errors
     /// All problems found.
     pub fn check(path: &Path) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
         let loaded = tollgate_proxy_config::load(path)?;
-        let plan = compile::runtime_config(path, loaded.clone(), None)?;
-        let warnings = lint::warnings(&plan, &loaded);
-        Ok((plan, warnings))
+        let config = compile::runtime_config(path, loaded.clone(), None)?;
+        let warnings = lint::warnings(&config, &loaded);
+        Ok((config, warnings))
     }
 
-    /// As [`RuntimeConfig::load`], for a text that is in memory. Relative paths are resolved against the folder of `path`.
+    /// As [`RuntimeConfig::load`], for a text that is in memory. Relative paths are resolved against the folder of
+    /// `path`.
     ///
     /// # Errors
     /// All problems found.

@@ -1,5 +1,5 @@
-//! What [`RuntimeConfig::parse`] promises for any text. A property test drives these checks for a moment, the fuzz target
-//! `configuration` for as long as one likes.
+//! What [`RuntimeConfig::parse`] promises for any text. A property test drives these checks for a moment, the fuzz
+//! target `configuration` for as long as one likes.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use super::RuntimeConfig;
 pub fn any_text(text: &str) {
     let path = Path::new("/nowhere/gate.yaml");
     match RuntimeConfig::parse(path, text.to_owned()) {
-        Ok(plan) => {
-            assert!(!plan.listeners.is_empty());
+        Ok(config) => {
+            assert!(!config.listeners.is_empty());
             let again = RuntimeConfig::parse(path, text.to_owned()).map(|again| again.revision);
-            assert_eq!(again.ok(), Some(plan.revision));
+            assert_eq!(again.ok(), Some(config.revision));
         }
         Err(error) => assert!(error.to_string().contains("gate.yaml"), "{error}"),
     }

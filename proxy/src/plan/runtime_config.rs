@@ -35,8 +35,8 @@ pub struct RuntimeConfig {
     pub routes: Vec<RouteConfig>,
     /// Look-up of routes.
     pub router: Router,
-    /// Every distinct upstream identity. An identity that the configuration before had too is the same `Arc`, and keeps its
-    /// connections.
+    /// Every distinct upstream identity. An identity that the configuration before had too is the same `Arc`, and keeps
+    /// its connections.
     pub upstreams: Vec<Arc<UpstreamConfig>>,
     /// Networks whose forwarding headers are believed.
     pub trusted_hops: Vec<Cidr>,

@@ -1,5 +1,5 @@
-//! Weighted round robin: the order in which a service's targets take turns, laid out once when the plan is compiled (nginx'
-//! smooth order).
+//! Weighted round robin: the order in which a service's targets take turns, laid out once when the plan is compiled
+//! (nginx' smooth order).
 
 /// Targets that one request can have tried.
 pub const TRIED_MAX: usize = 8;

@@ -34,8 +34,8 @@ impl std::fmt::Display for Endpoint {
 pub struct UpstreamKey {
     /// Address of the upstream.
     pub endpoint: Endpoint,
-    /// Trusted authorities, verification, client certificate, versions and ALPN, with the name that is verified and sent as
-    /// SNI.
+    /// Trusted authorities, verification, client certificate, versions and ALPN, with the name that is verified and
+    /// sent as SNI.
     pub tls: Option<(ClientPolicy, ServerName<'static>)>,
     /// Protocol towards the upstream.
     pub protocol: Protocol,

@@ -50,8 +50,8 @@ fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Cow<'a, str>> {
     headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
 }
 
-/// Returns the trusted suffix of a hop chain, with the client before it. `hops` come from the right and are returned from
-/// the left. The client is the first hop that is not trusted, or the leftmost one.
+/// Returns the trusted suffix of a hop chain, with the client before it. `hops` come from the right and are returned
+/// from the left. The client is the first hop that is not trusted, or the leftmost one.
 fn believed(hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[Cidr]) -> Option<Vec<IpAddr>> {
     let mut chain = Vec::new();
     for hop in hops.take(HOPS_MAX) {

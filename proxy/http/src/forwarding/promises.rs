@@ -1,5 +1,5 @@
-//! What [`client`](super::client) and [`write`](super::write) promise for any chain of hops. A property test drives these
-//! checks for a moment, the fuzz target `forwarded` for as long as one likes.
+//! What [`client`](super::client) and [`write`](super::write) promise for any chain of hops. A property test drives
+//! these checks for a moment, the fuzz target `forwarded` for as long as one likes.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,9 @@ use crate::forwarding;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Reads a byte that chooses the peer, then X-Forwarded-For and Forwarded, a line each. Panics unless only trusted hops are
-/// believed, what an untrusted peer said is gone, and the next hop, which trusts this one, finds the client found here.
+/// Reads a byte that chooses the peer, then X-Forwarded-For and Forwarded, a line each. Panics unless only trusted hops
+/// are believed, what an untrusted peer said is gone, and the next hop, which trusts this one, finds the client found
+/// here.
 pub fn any_bytes(bytes: &[u8]) {
     let Some((peer, rest)) = bytes.split_first() else { return };
     let Ok(trusted) = ["10.0.0.0/8", "fd00::/8"].map(Cidr::parse).into_iter().collect::<Result<Vec<_>, _>>() else {

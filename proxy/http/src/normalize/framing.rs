@@ -43,8 +43,8 @@ pub(super) fn without_leading_zeros(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the length of a response that is chunked, and reduces a repeated length to one (RFC 9112 section 6.3). Lengths
-/// that differ were refused when hyper parsed the head.
+/// Removes the length of a response that is chunked, and reduces a repeated length to one (RFC 9112 section 6.3).
+/// Lengths that differ were refused when hyper parsed the head.
 pub(super) fn reduce_length(headers: &mut HeaderMap, chunked: bool) {
     if chunked {
         headers.remove(CONTENT_LENGTH);

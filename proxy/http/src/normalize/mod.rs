@@ -1,10 +1,11 @@
 //! Makes one unambiguous request of what a client sent, or refuses it.
 //!
-//! hyper has already refused broken framing; this module does what hyper leaves to a proxy. Sources: RFC 9110 section 7.6
-//! (hop-by-hop fields), RFC 9112 sections 3.2 (request target and Host) and 6.1 (transfer codings), RFC 9113 section 8.
+//! hyper has already refused broken framing; this module does what hyper leaves to a proxy. Sources: RFC 9110 section
+//! 7.6 (hop-by-hop fields), RFC 9112 sections 3.2 (request target and Host) and 6.1 (transfer codings), RFC 9113
+//! section 8.
 //!
-//! * An HTTP/1.1 request has exactly one valid Host. The authority of an absolute-form target or of `:authority` wins over
-//!   it.
+//! * An HTTP/1.1 request has exactly one valid Host. The authority of an absolute-form target or of `:authority` wins
+//!   over it.
 //! * The only transfer coding is a single `chunked`, once. The framing sent upstream is the gateway's own.
 //! * Hop-by-hop fields and the fields that Connection names are removed. Connection cannot name away a field that
 //!   upstreams decide by. Of TE, only `trailers` is kept.

@@ -1,5 +1,5 @@
-//! What [`request`](super::request) promises for any request head. A property test drives these checks for a moment, the
-//! fuzz target `normalize` for as long as one likes.
+//! What [`request`](super::request) promises for any request head. A property test drives these checks for a moment,
+//! the fuzz target `normalize` for as long as one likes.
 
 use http::header::HOST;
 use http::{Request, Version, request};

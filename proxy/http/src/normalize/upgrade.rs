@@ -5,8 +5,8 @@ use http::{Version, request};
 
 use super::hop_by_hop::connection_options;
 
-/// Returns the protocols that a request asks for, if it is HTTP/1.1, has no body, and asks in both Upgrade and Connection.
-/// h2c is never offered: HTTP/2 is negotiated by ALPN alone.
+/// Returns the protocols that a request asks for, if it is HTTP/1.1, has no body, and asks in both Upgrade and
+/// Connection. h2c is never offered: HTTP/2 is negotiated by ALPN alone.
 pub(super) fn wanted(head: &request::Parts) -> Option<HeaderValue> {
     let wanted = head.headers.get(UPGRADE)?;
     let bodyless = !head.headers.contains_key(CONTENT_LENGTH) && !head.headers.contains_key(TRANSFER_ENCODING);

@@ -1,5 +1,5 @@
-//! The PROXY protocol: a header before anything else on a connection, in which a proxy names the client to the next server.
-//! [`encode`] writes it for upstreams, [`decode`] reads it from the first bytes of a connection.
+//! The PROXY protocol: a header before anything else on a connection, in which a proxy names the client to the next
+//! server. [`encode`] writes it for upstreams, [`decode`] reads it from the first bytes of a connection.
 //!
 //! Source: the PROXY protocol specification, versions 1 and 2 (HAProxy project, 2020).
 

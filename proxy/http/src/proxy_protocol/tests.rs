@@ -126,9 +126,15 @@ fn socket() -> impl Strategy<Value = SocketAddr> {
 }
 
 proptest! {
-    /// A written header is read back as it was written. Every part of it is incomplete, and bytes after it are not touched.
+    /// A written header is read back as it was written. Every part of it is incomplete, and bytes after it are not
+    /// touched.
     #[test]
-    fn headers_come_back(from in socket(), to in socket(), two: bool, tail in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn headers_come_back(
+        from in socket(),
+        to in socket(),
+        two: bool,
+        tail in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
         let version = if two { ProxyProtocol::V2 } else { ProxyProtocol::V1 };
         let header = encode::header(version, from, to);
         for bytes in 0..header.len() {

@@ -1,9 +1,9 @@
 //! One number for each client address, in a table that never grows.
 //!
-//! The table is an array of rows of [`ROW`] entries, each row under a lock of its own. A hash assigns an address to its row;
-//! its key is random, so that a client cannot choose addresses that collide. A look-up reads one row and allocates
-//! nothing. IPv6 clients are distinguished by their first 64 bits, because a client that has one address of a /64 has all
-//! of them.
+//! The table is an array of rows of [`ROW`] entries, each row under a lock of its own. A hash assigns an address to its
+//! row; its key is random, so that a client cannot choose addresses that collide. A look-up reads one row and allocates
+//! nothing. IPv6 clients are distinguished by their first 64 bits, because a client that has one address of a /64 has
+//! all of them.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

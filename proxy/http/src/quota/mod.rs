@@ -1,8 +1,8 @@
 //! Quotas of connections and requests: of a listener, of a service, and of each client of either.
 //!
-//! A quota holds for the process: all workers share its counts. A reload keeps the counts of a listener or service of the
-//! same name; a rate that changed starts again. A quota that is not set is `None` and costs one comparison. One that is
-//! set costs an atomic exchange, and one of clients also the lock of one row of a table: see [`clients`].
+//! A quota holds for the process: all workers share its counts. A reload keeps the counts of a listener or service of
+//! the same name; a rate that changed starts again. A quota that is not set is `None` and costs one comparison. One
+//! that is set costs an atomic exchange, and one of clients also the lock of one row of a table: see [`clients`].
 //!
 //! Bounds of one worker, such as `connections_max` in [`tollgate_proxy_config::Limits`], hold beside these.
 
@@ -88,8 +88,8 @@ impl Admitted {
 }
 
 impl ListenerQuota {
-    /// Admits a connection of `peer`. `shared` returns whether many clients come from that address, which then has no quota
-    /// of a client.
+    /// Admits a connection of `peer`. `shared` returns whether many clients come from that address, which then has no
+    /// quota of a client.
     ///
     /// # Errors
     /// The quota that is reached, as in the metric's label.
@@ -143,6 +143,6 @@ impl ServiceQuota {
 }
 
 fn limited(detail: String, wait: Duration) -> LocalReply {
-    let refusal = LocalReply::gateway(StatusCode::TOO_MANY_REQUESTS, ErrorClass::RateLimited, detail);
-    LocalReply { retry_after: Some(wait), ..refusal }
+    let reply = LocalReply::gateway(StatusCode::TOO_MANY_REQUESTS, ErrorClass::RateLimited, detail);
+    LocalReply { retry_after: Some(wait), ..reply }
 }

@@ -23,8 +23,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Allows `per_second` requests in the long run and `burst`, at least 1, at once. The interval between requests is a whole
-    /// number of nanoseconds.
+    /// Allows `per_second` requests in the long run and `burst`, at least 1, at once. The interval between requests is
+    /// a whole number of nanoseconds.
     #[must_use]
     pub fn new(per_second: f64, burst: u64) -> Self {
         let interval_ns = ((NANOS / per_second) as u64).max(1);

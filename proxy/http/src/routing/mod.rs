@@ -12,8 +12,8 @@
 //! 3. whether it names the method;
 //! 4. the number of its conditions on fields.
 //!
-//! If the best one does not serve the method or the fields, the next is tried. Two routes that fit some request equally well
-//! are an error, unless their conditions exclude each other.
+//! If the best one does not serve the method or the fields, the next is tried. Two routes that fit some request equally
+//! well are an error, unless their conditions exclude each other.
 
 mod condition;
 mod host;
@@ -87,8 +87,8 @@ struct Claim {
 
 #[derive(Debug, Default)]
 struct Node {
-    // Clients choose the names that are looked up, not those that are stored: they cannot make them collide, so that the
-    // fast hash is safe.
+    // Clients choose the names that are looked up, not those that are stored: they cannot make them collide, so that
+    // the fast hash is safe.
     children: FxHashMap<Box<str>, u32>,
     variable: Option<u32>,
     /// Routes for the path that ends here, best first.
@@ -203,8 +203,8 @@ impl Router {
         })
     }
 
-    /// Returns the methods, in order, that some route serves for this host, path and fields. Called where no route serves the
-    /// method asked for.
+    /// Returns the methods, in order, that some route serves for this host, path and fields. Called where no route
+    /// serves the method asked for.
     #[must_use]
     pub fn methods(&self, host: &str, path: &str, headers: &HeaderMap) -> Vec<Method> {
         let mut methods: Vec<Method> = Vec::new();

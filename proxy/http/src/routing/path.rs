@@ -1,8 +1,8 @@
 //! Paths that a route serves: a prefix, one path, or a template.
 //!
-//! `/a` is a prefix by whole segments, `=/a` is that path alone, `/a/{id}` is every path of two segments that begins with
-//! `a`, and `/a/{id}/{*rest}` every path that begins so. Empty segments and parameters (`;…`) are ignored, so that a client
-//! cannot pass by a route with them: `/a` serves `//a` and `/a;v=1/b`.
+//! `/a` is a prefix by whole segments, `=/a` is that path alone, `/a/{id}` is every path of two segments that begins
+//! with `a`, and `/a/{id}/{*rest}` every path that begins so. Empty segments and parameters (`;…`) are ignored, so that
+//! a client cannot pass by a route with them: `/a` serves `//a` and `/a;v=1/b`.
 
 use crate::canonical_path;
 
@@ -123,8 +123,8 @@ impl PathPattern {
         }
     }
 
-    /// Returns the segments of `path` that stand for the variables, and whatever follows the pattern's own segments, which is
-    /// empty or begins with a slash.
+    /// Returns the segments of `path` that stand for the variables, and whatever follows the pattern's own segments,
+    /// which is empty or begins with a slash.
     #[must_use]
     pub fn capture<'p>(&self, path: &'p str) -> Option<(Vec<&'p str>, &'p str)> {
         let (mut values, mut rest) = (Vec::new(), path);

@@ -25,8 +25,8 @@ impl Router {
         (0..reached.len()).filter(|route| !reached[*route]).collect()
     }
 
-    /// Returns whether other claims leave a method to this one. A method outside [`KNOWN_METHODS`] must be named by its claim,
-    /// and is then always live.
+    /// Returns whether other claims leave a method to this one. A method outside [`KNOWN_METHODS`] must be named by its
+    /// claim, and is then always live.
     fn is_live(&self, claim: &Claim, taken: impl Fn(&Method) -> bool) -> bool {
         match &claim.method {
             Some(method) => !taken(method),
@@ -42,8 +42,8 @@ impl Router {
         })
     }
 
-    /// Returns whether a node takes every request of a method at its path and below. A request whose next name has a child of
-    /// its own goes there first, and returns if nothing takes it there.
+    /// Returns whether a node takes every request of a method at its path and below. A request whose next name has a
+    /// child of its own goes there first, and returns if nothing takes it there.
     fn takes_all(&self, node: &Node, method: &Method) -> bool {
         let further = |below: u32| self.takes_all(&self.nodes[below as usize], method);
         self.takes(&node.below, method) || self.takes(&node.ends, method) && node.variable.is_some_and(further)

@@ -1,5 +1,5 @@
-//! What [`BatchName::parse`] promises for any file name. A property test drives these checks for a moment, the fuzz target
-//! `batch_name` for as long as one likes.
+//! What [`BatchName::parse`] promises for any file name. A property test drives these checks for a moment, the fuzz
+//! target `batch_name` for as long as one likes.
 
 use std::path::Path;
 

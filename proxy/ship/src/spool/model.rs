@@ -1,8 +1,9 @@
-//! A model of the spool: a map of the batches that it was given, compared with the spool on a disk that fails in every way.
+//! A model of the spool: a map of the batches that it was given, compared with the spool on a disk that fails in every
+//! way.
 //!
-//! After any sequence of operations, a batch whose write returned is there, byte for byte, until it is deleted. No batch is
-//! sent that was not written. Batches are sent in their order. The counts match the files. Only flipped bits may cost a
-//! batch, and then reading it is an error.
+//! After any sequence of operations, a batch whose write returned is there, byte for byte, until it is deleted. No
+//! batch is sent that was not written. Batches are sent in their order. The counts match the files. Only flipped bits
+//! may cost a batch, and then reading it is an error.
 
 use std::collections::BTreeMap;
 
