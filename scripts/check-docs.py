@@ -101,12 +101,18 @@ def question(path):
     return f"| `{path.stem}` | {', '.join(f'{name} ({need})' for name, need in params)} | {title} |"
 
 
+def place(path):
+    """Where a question stands in the list: by its order, and those without one last, by name."""
+    order = re.match(r"-- order: (\d+)$", path.read_text(), re.M)
+    return int(order[1]) if order else float("inf"), path.stem
+
+
 def with_questions(text):
     """docs/queries.md with the list of questions as it must be."""
     head = "| question | parameters | answers |\n|---|---|---|\n"
     before, rest = text.split(head)
     after = rest[len(re.match(r"(?:\|.*\n)*", rest)[0]):]
-    rows = [question(path) for path in sorted((ROOT / "queries" / "questions").glob("*.sql"))]
+    rows = [question(path) for path in sorted((ROOT / "queries" / "questions").glob("*.sql"), key=place)]
     return before + head + "\n".join(rows) + "\n" + after
 
 

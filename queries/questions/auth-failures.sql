@@ -1,3 +1,4 @@
+-- order: 110
 -- name: auth-failures
 -- title: Who fails to authenticate, or is not allowed?
 -- answers: Refused callers by reason, credential and address; many addresses or credentials in one line deserve a look.

@@ -1,3 +1,4 @@
+-- order: 90
 -- name: client-aborts
 -- title: Who gave up waiting, and after how long?
 -- answers: Requests whose client left before the end, by service and consumer, with how long they had waited.

@@ -1,3 +1,4 @@
+-- order: 20
 -- name: errors-by-class
 -- title: Which errors are there, and how many?
 -- answers: Failed requests and their share, by class of error and service.

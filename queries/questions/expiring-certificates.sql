@@ -1,3 +1,4 @@
+-- order: 140
 -- name: expiring-certificates
 -- title: Which callers' certificates run out soon?
 -- answers: Client certificates seen lately that expire within so many days, soonest first; negative days have expired.

@@ -1,3 +1,4 @@
+-- order: 120
 -- name: handshake-failures
 -- title: Whose TLS handshakes fail, and why?
 -- answers: Failed handshakes by reason, name asked for, certificate and address.

@@ -1,3 +1,4 @@
+-- order: 50
 -- name: latency-percentiles
 -- title: How slow is a service, and where is the time spent?
 -- answers: Percentiles in milliseconds of the whole, of the gateway's own part, and of each wait for the upstream, by route.

@@ -1,3 +1,4 @@
+-- order: 150
 -- name: missing-records
 -- title: Is any record missing?
 -- answers: Each producer: records, those it shed and said so, and numbers that nothing accounts for. Such a number is missing when a later request of its producer began over eleven minutes ago, as no transaction but a tunnel takes longer; until then it is open, for its request or its batch may be under way.

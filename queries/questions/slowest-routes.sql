@@ -1,3 +1,4 @@
+-- order: 70
 -- name: slowest-routes
 -- title: Which routes are slowest?
 -- answers: Routes by the 99th percentile of their latency, with the gateway's own part beside it.

@@ -1,3 +1,4 @@
+-- order: 60
 -- name: slowest-transactions
 -- title: Which requests were slowest?
 -- answers: Single requests, slowest first, with where their time went.

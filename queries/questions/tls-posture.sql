@@ -1,3 +1,4 @@
+-- order: 130
 -- name: tls-posture
 -- title: With which TLS do callers come?
 -- answers: Requests by TLS version, cipher and client certificate; cleartext and names that differ from the host stand out.

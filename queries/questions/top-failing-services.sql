@@ -1,3 +1,4 @@
+-- order: 30
 -- name: top-failing-services
 -- title: Which services fail most?
 -- answers: Requests, failures on the side of the API or the gateway, and their share, by service.

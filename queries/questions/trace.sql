@@ -1,3 +1,4 @@
+-- order: 160
 -- name: trace
 -- title: What happened in one trace?
 -- answers: All requests of a trace that passed the gate, in order of time.

@@ -1,3 +1,4 @@
+-- order: 40
 -- name: traffic-by-status
 -- title: How much traffic is there, and with which status?
 -- answers: Requests, bytes and latency, by service and class of status (499: the client left).

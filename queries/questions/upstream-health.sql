@@ -1,3 +1,4 @@
+-- order: 80
 -- name: upstream-health
 -- title: How are the upstreams?
 -- answers: Each upstream address: requests, failures by kind, connections reused, and its times.

@@ -1,3 +1,4 @@
+-- order: 100
 -- name: who-calls
 -- title: Who calls a service?
 -- answers: Consumers, certificates and addresses that called, how they authenticated, and how it went.

@@ -1,3 +1,4 @@
+-- order: 10
 -- name: why-failed
 -- title: Why did requests to a service fail?
 -- answers: Each way of failing, most frequent first: who is to act, what the error says, who ended it, and one request id to look into.

@@ -34,6 +34,14 @@ class Found(unittest.TestCase):
                             "--   since (interval, default 1h): how far back\nSELECT 1")
             self.assertEqual(check.question(path), "| `who-calls` | service (required), since (1h) | Who calls? |")
 
+    def test_questions_stand_by_their_order_and_those_without_one_last(self):
+        with tempfile.TemporaryDirectory() as folder:
+            heads = {"a": "", "b": "", "y": "-- order: 100\n", "z": "-- order: 20\n"}
+            for name, head in heads.items():
+                Path(folder, f"{name}.sql").write_text(f"{head}-- name: {name}\n")
+            places = sorted(Path(folder).glob("*.sql"), key=check.place)
+            self.assertEqual([path.stem for path in places], ["z", "y", "a", "b"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -5,7 +5,9 @@ use super::parameter::{Parameter, ParameterType};
 
 /// The question in a file's text, or what is wrong with its header.
 pub(super) fn parse(file: &str, text: &'static str) -> Result<Question, String> {
+    let (order, text) = order(text)?;
     let mut question = Question {
+        order,
         name: String::new(),
         title: String::new(),
         answers: String::new(),
@@ -31,6 +33,7 @@ pub(super) fn parse(file: &str, text: &'static str) -> Result<Question, String> 
             "answers" => question.answers = value,
             "example" => question.example = value,
             "params" => {}
+            "order" => return Err("`order` is the first line of a header".to_owned()),
             other => return Err(format!("`{other}` is no key of a header")),
         }
     }
@@ -39,6 +42,16 @@ pub(super) fn parse(file: &str, text: &'static str) -> Result<Question, String> 
         return Err(format!("{file} needs name, title, answers and example"));
     }
     Ok(question)
+}
+
+/// Splits the first line off, if it is the place in the list: that is no part of the text that the question shows.
+fn order(text: &'static str) -> Result<(Option<u32>, &'static str), String> {
+    let Some((order, rest)) = text.strip_prefix("-- order:").and_then(|text| text.split_once('\n')) else {
+        return Ok((None, text));
+    };
+    let order = order.trim();
+    let order = order.parse().map_err(|_| format!("the order `{order}` is not a whole number"))?;
+    Ok((Some(order), rest))
 }
 
 /// `since (interval, default 15m): how far back to look`.
@@ -57,4 +70,20 @@ fn parameter(line: &str) -> Result<Parameter, String> {
         kind.literal(default).map_err(|problem| format!("default of {name}: {problem}"))?;
     }
     Ok(Parameter { name: name.to_owned(), kind, required, default, meaning: meaning.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_no_part_of_the_text() {
+        let text = "-- order: 30\n-- name: a\n-- title: b\n-- answers: c\n-- example: d\nSELECT 1";
+        let question = parse("a", text).expect("a good header");
+        assert_eq!(question.order, Some(30));
+        assert!(question.sql.starts_with("-- name: a\n"), "{}", question.sql);
+        assert_eq!(parse("a", question.sql).expect("a good header").order, None);
+        assert_eq!(parse("a", "-- order: first\n").expect_err("no number"), "the order `first` is not a whole number");
+        assert_eq!(parse("a", "-- name: a\n-- order: 1\n").expect_err("late"), "`order` is the first line of a header");
+    }
 }

@@ -3,6 +3,7 @@
 //! Each is a file of `queries/questions/` with a header of comments; a new file is a new question:
 //!
 //! ```text
+//!   -- order: 10
 //!   -- name: why-failed
 //!   -- title: Why did requests to a service fail?
 //!   -- answers: one sentence on what the rows say
@@ -11,6 +12,8 @@
 //!   --   since (interval, default 15m): how far back to look
 //!   -- example: tollgate ask why-failed --service members --since 1h
 //! ```
+//! The questions are listed by `order`, which is first or missing; one without it comes after all others, by its name.
+//!
 //! A parameter stands in the SQL as `$name`. Its value replaces it in the syntax tree, as a literal of its type; no text is
 //! ever pasted into SQL.
 
@@ -18,6 +21,7 @@ mod bind;
 mod header;
 mod parameter;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -36,6 +40,9 @@ const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/questions.rs"
 /// One saved question.
 #[derive(Debug, Clone, Serialize)]
 pub struct Question {
+    /// Its place in the list; `None` is after all others.
+    #[serde(skip)]
+    order: Option<u32>,
     /// Its name: that of its file.
     pub name: String,
     /// The question, as a person asks it.
@@ -53,10 +60,20 @@ pub struct Question {
 static QUESTIONS: LazyLock<Vec<Question>> = LazyLock::new(|| {
     let parsed = FILES.iter().map(|(file, text)| header::parse(file, text));
     // The files are compiled in, and a test parses every one: none is left out in a build that passed.
-    parsed.filter_map(Result::ok).collect()
+    let mut questions: Vec<Question> = parsed.filter_map(Result::ok).collect();
+    questions.sort_by(Question::in_list);
+    questions
 });
 
-/// All questions.
+impl Question {
+    /// The order of the list. A reader begins at its top, so what is asked most stands there, and not what begins with an a.
+    fn in_list(&self, other: &Self) -> Ordering {
+        let key = |question: &Self| question.order.unwrap_or(u32::MAX);
+        key(self).cmp(&key(other)).then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+/// All questions, in the order of the list.
 pub fn all() -> &'static [Question] {
     &QUESTIONS
 }
@@ -110,5 +127,40 @@ mod tests {
     fn an_unknown_question_offers_the_nearest() {
         let error = named("why-faild").expect_err("unknown");
         assert_eq!(error.hint.as_deref(), Some("did you mean why-failed?"));
+        let hint = named("what").expect_err("unknown").hint.expect("hint");
+        assert!(hint.find("why-failed") < hint.find("auth-failures"), "{hint}");
+    }
+
+    #[test]
+    fn the_list_begins_with_failures_and_ends_with_the_rare() {
+        let wanted = [
+            "why-failed",
+            "errors-by-class",
+            "top-failing-services",
+            "traffic-by-status",
+            "latency-percentiles",
+            "slowest-transactions",
+            "slowest-routes",
+            "upstream-health",
+            "client-aborts",
+            "who-calls",
+            "auth-failures",
+            "handshake-failures",
+            "tls-posture",
+            "expiring-certificates",
+            "missing-records",
+            "trace",
+        ];
+        // Others may stand between them.
+        let names = all().iter().map(|question| question.name.as_str()).filter(|name| wanted.contains(name));
+        assert_eq!(names.collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn a_question_without_an_order_comes_last_by_name() {
+        let question = |name, order| Question { name: String::from(name), order, ..all()[0].clone() };
+        let mut list = [question("b", None), question("a", None), question("z", Some(20)), question("c", Some(10))];
+        list.sort_by(Question::in_list);
+        assert_eq!(list.map(|question| question.name), ["c", "z", "a", "b"]);
     }
 }

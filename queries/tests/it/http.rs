@@ -118,6 +118,9 @@ async fn questions_are_listed_and_asked() {
     let list = get(address, "/v1/questions").await.json();
     let questions = list["questions"].as_array().expect("questions").clone();
     assert!(questions.len() >= 16);
+    let place = |name: &str| questions.iter().position(|question| question["name"] == name).expect("listed");
+    assert!(place("why-failed") < place("errors-by-class") && place("errors-by-class") < place("auth-failures"));
+    assert!(questions.iter().all(|question| question.get("order").is_none()), "{questions:?}");
     assert!(
         questions.iter().any(|question| question["name"] == "why-failed" && question["params"][0]["required"] == true)
     );
