@@ -1,8 +1,9 @@
 //! How people write a length of time.
 //!
-//! There is one grammar: numbers, each with its unit. Questions and the PostgreSQL server take all of it
-//! ([`parse_duration`]); a configuration takes one number with one short unit
-//! ([`ConfigDuration`](crate::ConfigDuration)), so that a value has one form in every file.
+//! There is one grammar: numbers, each with its unit ([`parse_duration`]). Who reads a duration says how much of the grammar
+//! is meant there ([`DurationForm`]): a question's interval has no milliseconds, and PostgreSQL has no `m`. A
+//! configuration takes one number with one short unit ([`ConfigDuration`](crate::ConfigDuration)), so that a value has one
+//! form in every file.
 
 use std::time::Duration;
 
@@ -25,6 +26,15 @@ pub(crate) const UNITS: [Unit; 6] = [
 /// The one unit that a configuration does not take: its limits are about seconds and days.
 const WEEK: Unit = Unit { us: 604_800_000_000, names: &["w", "week", "weeks"] };
 
+/// How much of the grammar is taken in one place.
+#[derive(Debug, Clone, Copy)]
+pub struct DurationForm {
+    /// Whether a unit of this name is taken.
+    pub takes: fn(&str) -> bool,
+    /// Whether several numbers with units are added up: `1h30m`.
+    pub adds_up: bool,
+}
+
 /// Why a text is not a length of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
@@ -34,16 +44,19 @@ pub enum DurationError {
     /// A number without a unit, or with one that is not known.
     #[error("the unit is missing or unknown; write us, ms, s, m, h, d or w, for example `15m`")]
     NoUnit,
+    /// A second number where one is taken.
+    #[error("only one number with a unit is taken; write for example `90s`")]
+    Several,
     /// More microseconds than 64 bits hold.
     #[error("the length of time is too long; write fewer digits")]
     TooLong,
 }
 
-/// Parses a length of time: one or more numbers, each with a unit, such as `15m`, `1h30m` or `90 minutes`.
+/// Parses a length of time of this form: one or more numbers, each with a unit, such as `15m`, `1h30m` or `90 minutes`.
 ///
 /// # Errors
 /// The text is something else, or too long.
-pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+pub fn parse_duration(text: &str, form: DurationForm) -> Result<Duration, DurationError> {
     let mut rest = text.trim();
     let mut total_us = 0_u64;
     loop {
@@ -53,7 +66,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         }
         let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (name, after) = after.split_at(end);
-        let is_it = |unit: &&Unit| unit.names.contains(&name);
+        let is_it = |unit: &&Unit| unit.names.contains(&name) && (form.takes)(name);
         let unit = UNITS.iter().chain([&WEEK]).find(is_it).ok_or(DurationError::NoUnit)?;
         let count: u64 = number.parse().map_err(|_| DurationError::TooLong)?;
         let us = count.checked_mul(unit.us).and_then(|us| us.checked_add(total_us));
@@ -61,6 +74,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         rest = after.trim_start();
         if rest.is_empty() {
             return Ok(Duration::from_micros(total_us));
+        }
+        if !form.adds_up {
+            return Err(DurationError::Several);
         }
     }
 }
@@ -75,6 +91,8 @@ pub(crate) fn split_number(text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
+    const ALL: DurationForm = DurationForm { takes: |_| true, adds_up: true };
+
     #[test]
     fn numbers_with_units_are_added_up() {
         for (text, us) in [
@@ -86,7 +104,7 @@ mod tests {
             ("250us", 250),
             ("0s", 0),
         ] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_micros(us)), "{text}");
+            assert_eq!(parse_duration(text, ALL), Ok(Duration::from_micros(us)), "{text}");
         }
     }
 
@@ -103,7 +121,15 @@ mod tests {
             ("99999999999999999999s", DurationError::TooLong),
             ("18446744073709551615s", DurationError::TooLong),
         ] {
-            assert_eq!(parse_duration(text), Err(why), "{text}");
+            assert_eq!(parse_duration(text, ALL), Err(why), "{text}");
         }
+    }
+
+    #[test]
+    fn a_form_takes_some_of_the_grammar() {
+        let form = DurationForm { takes: |unit| unit == "min", adds_up: false };
+        assert_eq!(parse_duration("2 min", form), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("2m", form), Err(DurationError::NoUnit), "another name of the same unit");
+        assert_eq!(parse_duration("1min 1min", form), Err(DurationError::Several));
     }
 }

@@ -50,7 +50,7 @@ pub use config_duration::ConfigDuration;
 pub use config_path::ConfigPath;
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use diagnostics::Diagnostics;
-pub use duration::{DurationError, parse_duration};
+pub use duration::{DurationError, DurationForm, parse_duration};
 pub use limits::{FILE_BYTES_MAX, FILES_BYTES_MAX, FILES_MAX, NODES_MAX};
 pub use loaded::{Loaded, load, parse};
 pub use print::{PrintError, to_yaml};

@@ -12,7 +12,7 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::{Sink, SinkExt};
-use tollgate_config::parse_duration;
+use tollgate_config::{DurationForm, parse_duration};
 
 use super::reply::{notice, transaction_aborted};
 use crate::error::{ErrorKind, QueryError};
@@ -63,12 +63,15 @@ pub(super) fn statement_timeout<C: ClientInfo>(client: &C) -> Option<Duration> {
     milliseconds(client.metadata().get("statement_timeout")?)
 }
 
+/// The units that clients send; with others, as with any text that is no timeout, the engine's own limit stays.
+const TIMEOUT: DurationForm = DurationForm { takes: |unit| matches!(unit, "ms" | "s" | "min"), adds_up: false };
+
 /// A timeout as PostgreSQL has it: a number without a unit is milliseconds, and 0 is none.
 fn milliseconds(text: &str) -> Option<Duration> {
     let text = text.trim();
     let timeout = match text.parse() {
         Ok(count) => Duration::from_millis(count),
-        Err(_) => parse_duration(text).ok()?,
+        Err(_) => parse_duration(text.strip_prefix('+').unwrap_or(text), TIMEOUT).ok()?,
     };
     (!timeout.is_zero()).then_some(timeout)
 }
@@ -248,7 +251,12 @@ mod tests {
         assert_eq!(milliseconds("1500"), Some(Duration::from_millis(1500)));
         assert_eq!(milliseconds("5s"), Some(Duration::from_secs(5)));
         assert_eq!(milliseconds("2 min"), Some(Duration::from_secs(120)));
-        assert_eq!(milliseconds("0"), None);
-        assert_eq!(milliseconds("soon"), None);
+        assert_eq!(milliseconds("250ms"), Some(Duration::from_millis(250)));
+        for text in ["+5s", " 5 s ", "+5000"] {
+            assert_eq!(milliseconds(text), Some(Duration::from_secs(5)), "{text}");
+        }
+        for text in ["0", "0s", "soon", "", "-5s", "++5s", "500us", "1m", "1h", "2 minutes", "1s500ms", "1.5s"] {
+            assert_eq!(milliseconds(text), None, "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{CastKind, DataType, Expr, Interval, Value};
 use serde::Serialize;
-use tollgate_config::parse_duration;
+use tollgate_config::{DurationForm, parse_duration};
 
 /// Longest text that a parameter takes, in bytes.
 const TEXT_BYTES_MAX: usize = 512;
@@ -100,11 +100,13 @@ fn string(text: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span())
 }
 
+/// Records are asked for by seconds and more: `15ms` would be a slip for `15m`.
+const INTERVAL: DurationForm = DurationForm { takes: |unit| !matches!(unit, "ms" | "us"), adds_up: true };
+
 /// Whole seconds in a length of time such as `15m` or `1h30m`, up to ten years.
 pub fn parse_interval(text: &str) -> Option<u64> {
-    let length = parse_duration(text).ok()?;
-    let seconds = length.as_secs();
-    (length.subsec_nanos() == 0 && (1..=INTERVAL_SECONDS_MAX).contains(&seconds)).then_some(seconds)
+    let seconds = parse_duration(text, INTERVAL).ok()?.as_secs();
+    (1..=INTERVAL_SECONDS_MAX).contains(&seconds).then_some(seconds)
 }
 
 #[cfg(test)]
@@ -118,6 +120,15 @@ mod tests {
         assert_eq!(parse_interval(" 90 minutes "), Some(5_400));
         assert_eq!(parse_interval("2w"), Some(1_209_600));
         for wrong in ["", "15", "m", "-5m", "0s", "1y", "5 m m", "99999999999999999999s", "1.5h", "800w"] {
+            assert_eq!(parse_interval(wrong), None, "{wrong}");
+        }
+        for too_fine in ["1000ms", "2000000us", "1h1000ms"] {
+            assert_eq!(parse_interval(too_fine), None, "{too_fine}");
+        }
+        for (unit, seconds) in [("sec", 1), ("min", 60), ("hours", 3_600), ("day", 86_400), ("weeks", 604_800)] {
+            assert_eq!(parse_interval(&format!("1 {unit}")), Some(seconds), "{unit}");
+        }
+        for wrong in ["+5s", "5 fortnights"] {
             assert_eq!(parse_interval(wrong), None, "{wrong}");
         }
     }
