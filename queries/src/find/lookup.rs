@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, Datelike};
 use datafusion::sql::sqlparser::ast::{Expr, Value, visit_expressions_mut};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
@@ -124,9 +124,11 @@ fn unreadable(error: serde_json::Error) -> QueryError {
     QueryError::new(ErrorKind::Internal, format!("a record cannot be told: {error}"))
 }
 
-/// Milliseconds since 1970 as RFC 3339 in UTC. Those of an id have 48 bits, and so are always within the calendar.
+/// Milliseconds since 1970 as RFC 3339 in UTC. Those of an id have 48 bits, and so are always within the calendar. They reach
+/// the year 10889, which is written without a sign, as the table's log has it.
 pub(super) fn millis_text(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
+    let time = DateTime::from_timestamp_millis(ms).unwrap_or_default();
+    format!("{:04}-{}Z", time.year(), time.format("%m-%dT%H:%M:%S%.3f"))
 }
 
 #[cfg(test)]
@@ -138,5 +140,9 @@ mod tests {
         assert_eq!(millis_text(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(millis_text(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(millis_text(1_795_471_199_123), "2026-11-23T21:59:59.123Z");
+        assert_eq!(millis_text(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
+        assert_eq!(millis_text(253_402_300_800_000), "10000-01-01T00:00:00.000Z");
+        assert_eq!(millis_text((1 << 48) - 1), "10889-08-02T05:31:50.655Z");
+        assert_eq!(millis_text(-62_167_219_200_001), "-001-12-31T23:59:59.999Z");
     }
 }
