@@ -48,13 +48,16 @@ impl Sink for TableSink {
 
     async fn deliver(&mut self, frames: &[Delivery]) -> Result<Option<Position>, SinkError> {
         for frame in frames {
-            self.writer.append(frame.position, &frame.batch).await.map_err(|error| frame_error(frame, error))?;
+            self.writer
+                .append(frame.position, &frame.batch)
+                .await
+                .map_err(|error| frame_error(frame.position, error))?;
         }
         self.writer.commit_if_due().await.map_err(sink_error)
     }
 
     async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
-        self.writer.replay(frame.position, &frame.batch).await.map_err(|error| frame_error(frame, error))
+        self.writer.replay(frame.position, &frame.batch).await.map_err(|error| frame_error(frame.position, error))
     }
 
     fn poll_interval(&self) -> Duration {
@@ -66,10 +69,10 @@ impl Sink for TableSink {
     }
 }
 
-/// What an error means when this frame was given to the writer.
-fn frame_error(frame: &Delivery, error: TableError) -> SinkError {
+/// What an error means when the frame at this position was given to the writer.
+fn frame_error(position: Position, error: TableError) -> SinkError {
     match error {
-        TableError::Malformed(reason) => SinkError::Reject { position: frame.position, reason },
+        TableError::Malformed(reason) => SinkError::Reject { position, reason },
         other => sink_error(other),
     }
 }
@@ -92,5 +95,31 @@ impl LiveObserver for HotRowsObserver {
 
     fn append(&self, delivery: Delivery) {
         self.0.show_hot(delivery.position, &delivery.batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_of_the_table_says_what_the_collector_does_next() {
+        let malformed = frame_error(7, TableError::Malformed("no column time".to_owned()));
+        assert!(
+            matches!(&malformed, SinkError::Reject { position: 7, reason } if reason == "no column time"),
+            "{malformed}"
+        );
+        let others =
+            || [TableError::AlreadyStored, TableError::Inconsistent("x".to_owned()), TableError::Locked("x".into())];
+        for mapped in [sink_error, |error| frame_error(7, error)] {
+            let overtaken = mapped(TableError::Overtaken);
+            let text = TableError::Overtaken.to_string();
+            assert!(matches!(&overtaken, SinkError::Rebuild { reason } if *reason == text), "{overtaken}");
+            for error in others() {
+                let text = error.to_string();
+                let error = mapped(error);
+                assert!(matches!(&error, SinkError::Retry { reason, after: None } if *reason == text), "{error}");
+            }
+        }
     }
 }
