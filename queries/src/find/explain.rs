@@ -35,11 +35,11 @@ pub(super) fn summary(row: &Row) -> String {
     }
 }
 
-/// Who is to act, by the class of the error. `None` for a class that this version does not know.
+/// Who is to act, by the class of the error, as `actor(error_class)` has it in SQL.
 pub(super) fn to_act(row: &Row) -> Option<String> {
-    let class = ErrorClass::parse(row.error_class.as_deref()?)?;
-    Some(match class.actor() {
-        Actor::Caller if class == ErrorClass::ClientAbort => {
+    let class = row.error_class.as_deref()?;
+    Some(match ErrorClass::actor_of(class) {
+        Actor::Caller if class == ErrorClass::ClientAbort.as_str() => {
             "the caller, who left; if it waited long, see what the upstream took".to_owned()
         }
         Actor::ApiTeam => match (&row.app_id, &row.service) {
@@ -264,7 +264,9 @@ mod tests {
             ("client_abort", Some("the caller, who left; if it waited long, see what the upstream took")),
             ("dns", Some("the gateway team")),
             ("connect_refused", Some("the team of the API members: membership")),
-            ("a class of a newer gateway", None),
+            ("upstream_of_a_newer_gateway", Some("the team of the API members: membership")),
+            ("connect_of_a_newer_gateway", Some("the team of the API members: membership")),
+            ("a class of a newer gateway", Some("the gateway team")),
         ] {
             let row = Row { error_class: Some(class.to_owned()), ..timed_out() };
             assert_eq!(to_act(&row).as_deref(), wanted, "{class}");

@@ -1,4 +1,4 @@
-//! `actor(error_class)`: who is to act on an error, as [`ErrorClass::actor`] has it.
+//! `actor(error_class)`: who is to act on an error, as [`ErrorClass::actor_of`] has it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use tollgate_record::vocabulary::ErrorClass;
 
-/// Text to text; null for null, and for a text that is no error class.
+/// Text to text; null for null.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ActorFunction {
     signature: Signature,
@@ -38,7 +38,7 @@ impl ScalarUDFImpl for ActorFunction {
         let Some(classes) = arrays.first().and_then(|classes| classes.as_string_opt::<i32>()) else {
             return exec_err!("actor takes an error class");
         };
-        let actor = |class: Option<&str>| Some(ErrorClass::parse(class?)?.actor().as_str());
+        let actor = |class: Option<&str>| Some(ErrorClass::actor_of(class?).as_str());
         Ok(ColumnarValue::Array(Arc::new(classes.iter().map(actor).collect::<StringArray>())))
     }
 }

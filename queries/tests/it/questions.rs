@@ -71,10 +71,11 @@ async fn the_actor_of_an_error_class_is_the_records() {
         let sql = format!("SELECT actor('{class}') AS who");
         assert_eq!(value(&fixture.engine, &sql).await, class.actor().as_str());
     }
-    let sql = "SELECT actor(NULL) AS null, actor('nonsense') AS unknown, actor(error_class) AS column FROM transactions \
-               WHERE error_class = 'connect_refused' LIMIT 1";
+    let sql = "SELECT actor(NULL) AS null, actor('upstream_quic') AS upstream, actor('nonsense') AS unknown, \
+               actor(error_class) AS column FROM transactions WHERE error_class = 'connect_refused' LIMIT 1";
     let row = rows(&fixture.engine, sql).await.remove(0);
-    assert_eq!(row, serde_json::json!({ "null": null, "unknown": null, "column": "team of the API" }));
+    let (api, gateway) = ("team of the API", "gateway team");
+    assert_eq!(row, serde_json::json!({ "null": null, "upstream": api, "unknown": gateway, "column": api }));
 }
 
 #[tokio::test]
