@@ -118,6 +118,17 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_a_cell_and_wide_characters_line_up() {
+        let mut columns = Columns::new(&["NAME", "REASON", "ROWS"]);
+        columns.row(vec!["東京".into(), "first\nsecond".into(), "7".into()]);
+        columns.row(vec!["edge-1".into(), "é".into(), "1,000".into()]);
+        let mut out = Vec::new();
+        columns.print(&mut out).unwrap();
+        let wanted = ["NAME    REASON   ROWS", "東京    first       7", "        second", "edge-1  é       1,000", ""];
+        assert_eq!(String::from_utf8(out).unwrap(), wanted.join("\n"));
+    }
+
+    #[test]
     fn columns_line_up_and_numbers_stand_to_the_right() {
         let mut columns = Columns::new(&["NAME", "ROWS"]);
         columns.row(vec!["edge-1/65f/0".into(), "7".into()]);

@@ -34,7 +34,7 @@ pub enum ServiceError {
     Address {
         /// The server.
         server: &'static str,
-        /// Its address, as it is written.
+        /// Its address, as it was parsed.
         address: String,
         /// What the system said.
         source: io::Error,

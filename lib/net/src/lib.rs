@@ -1,5 +1,5 @@
 //! One accept loop for the servers that carry no traffic of clients: the proxy's admin endpoint, the collector's
-//! ingest, the HTTP and the PostgreSQL door.
+//! ingest, the HTTP and the PostgreSQL server.
 //!
 //! ```text
 //! accept ──▶ at most `connections_max` tasks ──▶ stop: no more is accepted, each connection is told
@@ -10,7 +10,7 @@
 //! header and a drain that the workers agree on.
 //!
 //! hyper-util's `server::graceful` was looked at. It watches hyper's connections from their first byte to the end; here
-//! a TLS handshake comes first, the PostgreSQL door is not hyper's, and neither a bound on connections nor a pause
+//! a TLS handshake comes first, the PostgreSQL server is not hyper's, and neither a bound on connections nor a pause
 //! after a failed accept is part of it.
 
 use std::io;
