@@ -11,7 +11,7 @@ use tollgate_record::redact::{Headers, QueryPolicy};
 pub struct RouteConfig {
     /// Name in records.
     pub name: String,
-    /// Index into [`RuntimeConfig::services`].
+    /// Index into [`RuntimeConfig::services`](super::RuntimeConfig::services).
     pub service: usize,
     /// Its paths, by the index that the router returns; never empty.
     pub paths: Box<[PathConfig]>,

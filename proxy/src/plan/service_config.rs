@@ -52,7 +52,7 @@ pub struct HealthConfig {
 /// One upstream of a service.
 #[derive(Debug)]
 pub struct TargetConfig {
-    /// Index into [`RuntimeConfig::upstreams`].
+    /// Index into [`RuntimeConfig::upstreams`](super::RuntimeConfig::upstreams).
     pub upstream: usize,
     /// Host field for the target, with the port unless it is the scheme's own.
     pub host: HeaderValue,

@@ -53,7 +53,7 @@ pub fn request(head: &mut request::Parts, header_list_bytes_max: u32) -> Result<
     scanned(head, seen.flags, seen.host, header_list_bytes_max)
 }
 
-/// As [`request`], of a head whose fields were scanned before; `named` is its first Host.
+/// As [`request()`], of a head whose fields were scanned before; `named` is its first Host.
 ///
 /// # Errors
 /// The reply to a request that is refused.
