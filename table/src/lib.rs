@@ -47,6 +47,7 @@ mod maintenance;
 mod parquet_file;
 mod position;
 mod retention;
+pub mod rollup;
 mod rows;
 mod snapshot;
 mod statistics;
