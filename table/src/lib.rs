@@ -52,6 +52,7 @@ mod rows;
 mod snapshot;
 mod statistics;
 mod table;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -64,6 +65,7 @@ pub use error::TableError;
 pub use position::Position;
 pub use snapshot::{ColumnRange, DataFile, HotBatch, Snapshot, TableStats};
 pub use table::Table;
+pub use tags::{RowOrder, SidecarPart};
 pub use writer::TableWriter;
 
 /// Opens the table in `config.dir` for writing, and creates it if it is absent. A table of an older version gets the columns

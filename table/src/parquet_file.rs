@@ -40,6 +40,7 @@ use crate::calendar::format_day;
 use crate::durable::Disk;
 use crate::rows::RowBatches;
 use crate::statistics::FileStatistics;
+use crate::tags::FileTags;
 
 /// Rows in a row group: the unit of work of a query thread, and of the bloom filters.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -64,6 +65,7 @@ pub(crate) struct NewFile {
     pub(crate) date: Option<String>,
     pub(crate) size: u64,
     pub(crate) statistics: FileStatistics,
+    pub(crate) tags: FileTags,
 }
 
 /// An id that no other file of the table has, of this writer or another.
@@ -93,7 +95,7 @@ pub(crate) fn write(
         reach(Point::FileSynced).and_then(|()| disk.sync_directory(&directory)).map_err(failed)?;
         reach(Point::FileEntered).map_err(failed)?;
         let size = fs::metadata(&absolute).map_err(|source| TableError::io(&absolute, source))?.len();
-        Ok(NewFile { path, date, size, statistics })
+        Ok(NewFile { path, date, size, statistics, tags: FileTags::default() })
     });
     if written.is_err() {
         // Most likely the disk is full: give back what was taken.

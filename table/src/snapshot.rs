@@ -1,6 +1,6 @@
 //! A snapshot: one consistent picture of the table's files and of the hot rows, for a query.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -8,6 +8,12 @@ use arrow_schema::SchemaRef;
 use object_store::path::Path as ObjectPath;
 
 use crate::Position;
+use crate::rollup::Rollup;
+use crate::tags::{RowOrder, SidecarPart};
+
+/// The folder of what stands beside data files. Other readers of Delta Lake skip names that begin with `_`, and their vacuum
+/// spares them.
+pub(crate) const SIDECARS: &str = "_tollgate/v1";
 
 /// The table at one moment. Every journaled record up to that moment is in exactly one of `files` and `hot`,
 /// save for `hot_evicted` rows that are in neither yet (they are in the journal, and the next commit brings them).
@@ -63,12 +69,28 @@ pub struct DataFile {
     pub max_seq: i64,
     /// Ranges of the other columns that the log keeps (`service`, `status`, …), by column name.
     pub stats: Arc<BTreeMap<String, ColumnRange>>,
+    /// How its rows are ordered.
+    pub order: RowOrder,
+    /// Every value that occurs, for columns with few; null is not listed (see the null counts of `stats`). Of a column that is
+    /// absent, nothing is known.
+    pub values: Arc<BTreeMap<String, BTreeSet<String>>>,
+    /// What stands beside the file: roll-ups by [`crate::rollup::Rollup::name`], and `ids`. Empty where nothing was made.
+    pub sidecar: Arc<BTreeMap<String, SidecarPart>>,
 }
 
 impl DataFile {
     /// The file's place in [`crate::Table::store`].
     pub fn location(&self) -> ObjectPath {
         ObjectPath::from(self.path.as_str())
+    }
+
+    /// Where a part of what stands beside the file is, relative to the table's root: `_tollgate/v1/`, the file's path without
+    /// its ending, and the part's name.
+    pub fn sidecar_path(&self, part: &str) -> String {
+        let path = self.path.strip_suffix(".parquet").unwrap_or(&self.path);
+        // A roll-up is Parquet.
+        let ending = if Rollup::named(part).is_some() { ".parquet" } else { "" };
+        format!("{SIDECARS}/{path}/{part}{ending}")
     }
 
     /// Whether the file can hold rows with `time` in `[from_us, to_us]`, both inclusive.

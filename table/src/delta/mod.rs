@@ -29,7 +29,7 @@ use url::Url;
 #[cfg(test)]
 pub(crate) use create::fields;
 
-use self::actions::{add_actions, added_file, now_ms, parsed_tag, remove_action, viewed_file, viewed_tag};
+use self::actions::{add_actions, added_file, now_ms, parsed_tag, remove_action, viewed_file};
 use crate::batches::BatchSet;
 use crate::durable::{Disk, DurableStore};
 use crate::parquet_file::NewFile;
@@ -94,10 +94,14 @@ impl Log {
         let state = DeltaTableState::try_new(store.as_ref(), version).await.map_err(&failed)?;
         create::check_schema(&state)?;
         let views = state.snapshot().try_log_data().map_err(&failed)?;
-        let files = views.iter().map(|view| (view.path().into_owned(), viewed_file(&view))).collect();
-        let tags: BTreeMap<_, _> = views.iter().filter_map(|view| viewed_tag(&view)).collect();
+        let (mut files, mut tags) = (BTreeMap::new(), BTreeMap::new());
+        for view in views.iter() {
+            let (file, tag) = viewed_file(&view);
+            tags.extend(tag.map(|tag| (file.path.clone(), tag)));
+            files.insert(file.path.clone(), file);
+        }
         let mut unpublished = BatchSet::default();
-        tags.values().for_each(|tag| unpublished.extend(tag));
+        tags.values().for_each(|tag: &Arc<BatchSet>| unpublished.extend(tag));
         let app_version = state.snapshot().transaction_version(store.as_ref(), app_id).await.map_err(&failed)?;
         let version = state.version();
         let (app_id, published) = (app_id.to_owned(), Arc::default());
