@@ -87,7 +87,7 @@ impl Sketch {
     /// Number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.bins.iter().map(|(_, count)| count).sum()
+        self.bins.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// Whether there are no values.
@@ -105,20 +105,31 @@ impl Sketch {
     /// without values, or for a quantile out of range. [`value_of`] and [`integer_of`] say what it stands for.
     #[must_use]
     pub fn quantile_bin(&self, quantile: f64) -> Option<i32> {
-        let count = self.count();
-        if count == 0 || !(0.0..=1.0).contains(&quantile) {
-            return None;
-        }
-        // Ranks past 2^53 are exact to a part in 2^53 only, which moves no percentile that anybody can see.
-        let rank = (quantile * (count - 1) as f64).floor() as u64;
-        let mut seen = 0;
-        for (bin, count) in &self.bins {
-            seen += count;
-            if seen > rank {
-                return Some(*bin);
+        let rank = rank(self.count(), quantile)?;
+        let mut seen = 0_u64;
+        let above = self.bins.iter().find(|(_, count)| {
+            seen = seen.saturating_add(*count);
+            seen > rank
+        });
+        above.or(self.bins.last()).map(|(bin, _)| *bin)
+    }
+
+    /// [`Sketch::quantile_bin`] of the state in these bytes, without making it.
+    ///
+    /// # Errors
+    /// If the bytes are no sketch.
+    pub fn quantile_bin_of(bytes: &[u8], quantile: f64) -> Result<Option<i32>, SketchError> {
+        let mut count = 0_u64;
+        Self::for_each_bin(bytes, |_, of_bin| count = count.saturating_add(of_bin))?;
+        let Some(rank) = rank(count, quantile) else { return Ok(None) };
+        let (mut seen, mut found) = (0_u64, None);
+        Self::for_each_bin(bytes, |bin, of_bin| {
+            if found.is_none() || seen <= rank {
+                found = Some(bin);
             }
-        }
-        self.bins.last().map(|(bin, _)| *bin)
+            seen = seen.saturating_add(of_bin);
+        })?;
+        Ok(found)
     }
 
     /// The middle of [`Sketch::quantile_bin`].
@@ -134,6 +145,13 @@ impl Sketch {
     }
 }
 
+/// The rank of a quantile in `[0, 1]` among so many values; `None` for another quantile, or without values.
+fn rank(count: u64, quantile: f64) -> Option<u64> {
+    // Ranks past 2^53 are exact to a part in 2^53 only, which moves no percentile that anybody can see.
+    let last = count.checked_sub(1)?;
+    (0.0..=1.0).contains(&quantile).then(|| (quantile * last as f64).floor() as u64)
+}
+
 impl FromIterator<(i32, u64)> for Sketch {
     /// From (bin, count) in any order; a bin may come several times.
     fn from_iter<I: IntoIterator<Item = (i32, u64)>>(bins: I) -> Self {
@@ -142,7 +160,7 @@ impl FromIterator<(i32, u64)> for Sketch {
         bins.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
             if same {
-                kept.1 += next.1;
+                kept.1 = kept.1.saturating_add(next.1);
             }
             same
         });

@@ -39,6 +39,14 @@ proptest! {
     }
 
     #[test]
+    fn bytes_have_the_percentiles_of_their_sketch(values in anything(), quantile in -0.1..1.1_f64) {
+        let sketch = of(&values);
+        for quantile in [quantile, 0.0, 1.0] {
+            prop_assert_eq!(Sketch::quantile_bin_of(&sketch.to_bytes(), quantile), Ok(sketch.quantile_bin(quantile)));
+        }
+    }
+
+    #[test]
     fn bytes_survive(values in anything()) {
         let sketch = of(&values);
         prop_assert_eq!(Sketch::from_bytes(&sketch.to_bytes()), Ok(sketch));

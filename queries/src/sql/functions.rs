@@ -29,6 +29,7 @@ pub(super) fn register(context: &SessionContext) {
     }
     context.register_udf(ScalarUDF::from(ActorFunction::new()));
     crate::completeness::register(context);
+    super::sketch::register(context);
     for name in ABSENT {
         context.deregister_udf(name);
     }

@@ -15,6 +15,7 @@ mod functions;
 mod growing_functions;
 mod parse;
 mod session;
+mod sketch;
 mod statement_policy;
 mod translate;
 

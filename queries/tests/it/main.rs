@@ -5,6 +5,7 @@ mod find;
 mod fixture;
 mod http;
 mod limits;
+mod percentiles;
 mod postgres;
 mod pruning;
 mod psql;
