@@ -39,16 +39,25 @@ mod batches;
 mod calendar;
 mod compaction;
 mod config;
+#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
+mod damage;
 mod delta;
 mod durable;
 mod error;
 mod hot;
+#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
+pub mod ids;
 mod maintenance;
 mod parquet_file;
+#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
+mod part_file;
 mod position;
 mod retention;
+#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 pub mod rollup;
 mod rows;
+#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
+mod sidecar;
 mod snapshot;
 mod statistics;
 mod table;
@@ -60,9 +69,12 @@ mod writer;
 use std::sync::Arc;
 
 pub use config::TableConfig;
+pub use damage::sidecars_damaged_total;
 pub use durable::{DurableStore, SyncCounts};
 pub use error::TableError;
+pub use ids::{candidates, row_groups_with};
 pub use position::Position;
+pub use sidecar::verified;
 pub use snapshot::{ColumnRange, DataFile, HotBatch, Snapshot, TableStats};
 pub use table::Table;
 pub use tags::{RowOrder, SidecarPart};

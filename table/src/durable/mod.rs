@@ -39,6 +39,11 @@ impl DurableStore {
         Ok(Self { local: Arc::new(LocalFileSystem::new_with_prefix(root)?), disk })
     }
 
+    /// What a store of this folder shows itself as.
+    pub(crate) fn name(root: &Path) -> String {
+        Self::rooted(root, Arc::default()).map_or_else(|_| root.display().to_string(), |store| store.to_string())
+    }
+
     /// A store of the whole file system.
     pub(crate) fn whole(disk: Arc<Disk>) -> Self {
         Self { local: Arc::new(LocalFileSystem::new()), disk }

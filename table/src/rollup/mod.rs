@@ -20,10 +20,21 @@
 //! | `COLUMN_min`, `_max` | as in the table | null where no row has a value |
 //! | `COLUMN_sketch` | Binary | a `tollgate_sketch::Sketch` of the values |
 
+mod build;
+mod cells;
+mod file;
+mod measures;
+mod merge;
+mod values;
+
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use tollgate_record::schema;
+
+pub(crate) use self::build::{COLUMNS, RollupBuilder, coarser_than};
+pub(crate) use self::file::{CellWriter, read};
+pub(crate) use self::merge::{Cells, merge};
 
 /// Length of a roll-up's buckets of time. Buckets begin at multiples of it since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +142,16 @@ pub const ROLLUPS: &[Rollup] = &[
     Rollup {
         name: "certificate_1h",
         grain: Grain::Hour,
-        keys: &["kind", "client_cert_sha256", "client_cert_subject", "client_cert_issuer", "client_cert_serial", "client_cert_not_after", "service", "consumer"],
+        keys: &[
+            "kind",
+            "client_cert_sha256",
+            "client_cert_subject",
+            "client_cert_issuer",
+            "client_cert_serial",
+            "client_cert_not_after",
+            "service",
+            "consumer",
+        ],
         measures: &[Measure { column: "time", parts: ENDS }],
     },
     Rollup { name: "service_1h", grain: Grain::Hour, keys: SERVICE_KEYS, measures: SERVICE_MEASURES },
@@ -194,7 +214,11 @@ mod tests {
     fn every_column_of_a_roll_up_is_one_of_the_table() {
         for rollup in ROLLUPS {
             let schema = rollup.schema();
-            assert!(schema.fields().iter().all(|field| field.data_type() != &DataType::Null), "{}: {schema:?}", rollup.name);
+            assert!(
+                schema.fields().iter().all(|field| field.data_type() != &DataType::Null),
+                "{}: {schema:?}",
+                rollup.name
+            );
             assert_eq!(Rollup::named(rollup.name), Some(rollup));
         }
     }

@@ -1,0 +1,98 @@
+//! The files of roll-ups.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_schema::DataType;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::build::order_of;
+use super::merge::Cells;
+use super::{BUCKET, Rollup};
+use crate::TableError;
+
+/// Cells of a page: those of one service are in few of them.
+const PAGE_CELLS: usize = 1_024;
+/// Cells of a row group.
+const ROW_GROUP_CELLS: usize = 128 * 1_024;
+/// Cells that a merge reads of an input at once.
+const READ_CELLS: usize = 1_024;
+const ZSTD_LEVEL: i32 = 3;
+
+/// Writes the cells of a roll-up, which come in its order.
+pub(crate) struct CellWriter<W: Write + Send> {
+    writer: ArrowWriter<W>,
+}
+
+impl<W: Write + Send> CellWriter<W> {
+    pub(crate) fn new(rollup: &Rollup, out: W) -> Result<Self, TableError> {
+        let properties = properties(rollup)?;
+        let writer = ArrowWriter::try_new(out, rollup.schema(), Some(properties)).map_err(failed)?;
+        Ok(Self { writer })
+    }
+
+    pub(crate) fn write(&mut self, cells: &RecordBatch) -> Result<(), TableError> {
+        self.writer.write(cells).map_err(failed)
+    }
+
+    /// Ends the file; answers where it was written to.
+    pub(crate) fn finish(self) -> Result<W, TableError> {
+        self.writer.into_inner().map_err(failed)
+    }
+}
+
+fn failed(error: ParquetError) -> TableError {
+    TableError::Rows { action: "write a roll-up", source: Box::new(error) }
+}
+
+/// Ranges of pages for the columns that cells are ordered by and found by; none for sketches, whose ranges say nothing.
+fn properties(rollup: &Rollup) -> Result<WriterProperties, TableError> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(TableError::rows("choose the compression"))?;
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_CELLS))
+        .set_data_page_row_count_limit(PAGE_CELLS)
+        .set_write_batch_size(PAGE_CELLS / 4)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")));
+    for field in rollup.schema().fields() {
+        let column = || ColumnPath::from(field.name().as_str());
+        let ordered = order_of(rollup).any(|name| name == field.name());
+        if ordered {
+            builder = builder.set_column_statistics_enabled(column(), EnabledStatistics::Page);
+        }
+        match field.data_type() {
+            DataType::Binary if !ordered => {
+                builder = builder
+                    .set_column_dictionary_enabled(column(), false)
+                    .set_column_statistics_enabled(column(), EnabledStatistics::None);
+            }
+            DataType::Int64 | DataType::Timestamp(..) if !ordered || field.name() == BUCKET => {
+                builder = builder
+                    .set_column_dictionary_enabled(column(), false)
+                    .set_column_encoding(column(), Encoding::DELTA_BINARY_PACKED);
+            }
+            _ => {}
+        }
+    }
+    Ok(builder.build())
+}
+
+/// The cells of a file, in its order.
+///
+/// # Errors
+/// If it cannot be opened or is no Parquet.
+pub(crate) fn read(path: &Path) -> Result<Cells<'static>, TableError> {
+    let failed = |error: ParquetError| TableError::Rows { action: "read a roll-up", source: Box::new(error) };
+    let file = File::open(path).map_err(|source| TableError::io(path, source))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+    let cells = reader.with_batch_size(READ_CELLS).build().map_err(failed)?;
+    Ok(Box::new(cells.map(|batch| batch.map_err(TableError::rows("read a roll-up")))))
+}
