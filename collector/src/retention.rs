@@ -41,10 +41,18 @@ impl Retention {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
+            self.check_place().await;
             // Frames that every sink has go first: a sink passes over frames only if that was not enough.
             self.trim().await;
             self.relieve();
         }
+    }
+
+    /// Looks for the journal's files also while no post comes: readiness and the alert follow from it.
+    async fn check_place(&self) {
+        let journal = Arc::clone(&self.journal);
+        // The journal keeps and logs what was found.
+        let _found = spawn_blocking(move || journal.check_place(true)).await;
     }
 
     /// First position that a sink or the hot rows still need.
@@ -87,8 +95,10 @@ impl Retention {
         }
     }
 
-    /// Stores the ledger, without producers that were silent for too long.
+    /// Stores the ledger, without producers that were silent for too long. Not into a folder that has taken the place of the
+    /// journal's: the ledger would call batches stored that are not there.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
+        self.journal.check_place(true).map_err(io::Error::other)?;
         let remember_us = i64::try_from(self.remember.as_micros()).unwrap_or(i64::MAX);
         checkpoint::write(&self.data, &self.intake.ledger(now_us().saturating_sub(remember_us)))
     }

@@ -87,6 +87,12 @@ pub enum AppendError {
         /// The operating system's error.
         reason: String,
     },
+    /// The journal's files are not where they were: a restart would not find what was stored. Over once they are put back.
+    #[error("journal was moved or deleted under the collector: {reason}; put it back, or restart the collector")]
+    Displaced {
+        /// What is missing, or was replaced.
+        reason: String,
+    },
     /// The frame can never be stored.
     #[error("frame of {bytes} bytes is over the journal's limit of {bytes_max}")]
     TooLarge {

@@ -31,6 +31,8 @@
 //! - Positions missing between segments are an error that names them.
 //! - A failed write or sync refuses its frames and ends the segment; the next append opens another. Frames that were
 //!   refused but reached the disk stand at positions which that next segment holds, and so are never read.
+//! - An append succeeds only if, after its sync, folder, lock, companions and segment are still what their paths lead to: a
+//!   restart would not find the frame otherwise. Until they are back, appends are refused.
 //! - Appends are refused at a high-water mark, at a cap, and before the disk is full.
 //! - Whole segments are deleted, oldest first, with the folder synced after each, so that a crash leaves no hole.
 
@@ -67,7 +69,7 @@ pub use segment::{FORMAT_VERSION, SEGMENT_HEADER_BYTES};
 pub use tollgate_storage as storage;
 
 use shared::Shared;
-use storage::{Folder, Storage};
+use storage::{Folder, Pinned, Storage};
 use writer::{Pending, Writer};
 
 /// File whose lock says that a collector writes here.
@@ -126,7 +128,13 @@ impl Journal {
         let lock = dir.join(LOCK_FILE);
         let lock = File::create(&lock).map_err(JournalError::io("create", lock.display().to_string()))?;
         match lock.try_lock() {
-            Ok(()) => Self::open_locked(Arc::new(folder), options, Some(lock)),
+            Ok(()) => {
+                let names = std::iter::once(&LOCK_FILE).chain(options.companions);
+                let paths = names.map(|name| dir.join(name)).filter(|path| path.exists());
+                let pinned = paths.map(|path| Pinned::at(&path)).collect::<Result<_, _>>();
+                let pinned = pinned.map_err(JournalError::io("open the files of", &shown))?;
+                Self::open_locked(Arc::new(folder), options, Some(lock), pinned)
+            }
             Err(TryLockError::WouldBlock) => Err(JournalError::Locked { dir: dir.to_owned() }),
             Err(TryLockError::Error(error)) => Err(JournalError::io("lock", shown)(error)),
         }
@@ -137,13 +145,14 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_on(storage: Arc<dyn Storage>, options: &Options) -> Result<(Self, Recovery), JournalError> {
-        Self::open_locked(storage, options, None)
+        Self::open_locked(storage, options, None, Vec::new())
     }
 
     fn open_locked(
         storage: Arc<dyn Storage>,
         options: &Options,
         lock: Option<File>,
+        pinned: Vec<Pinned>,
     ) -> Result<(Self, Recovery), JournalError> {
         options.validate()?;
         let recovered = recovery::recover(&*storage, options)?;
@@ -153,7 +162,7 @@ impl Journal {
         }
         let observer = Arc::clone(&options.observer);
         let next = report.next_position;
-        let shared = Arc::new(Shared::new(storage, observer, recovered.segments, next, report.quarantined));
+        let shared = Arc::new(Shared::new(storage, observer, recovered.segments, next, report.quarantined, pinned));
         let mut writer = Writer::new(Arc::clone(&shared), options.clone(), next, recovered.ended_at);
         if let Err(error) = writer.open_segment() {
             // The cause may pass: sinks catch up and trimming makes room. Appends are refused until then.
@@ -232,6 +241,20 @@ impl Journal {
             quarantined: self.shared.quarantined.load(Ordering::Relaxed),
             failures: self.shared.failures.load(Ordering::Relaxed),
         }
+    }
+
+    /// Checks that the journal's files are where they were, which a restart needs to find what was stored; with `whole`, all
+    /// segments and not the newest only. While they are not, appends are refused. Looks at the disk.
+    ///
+    /// # Errors
+    /// [`AppendError::Displaced`], with what is missing.
+    pub fn check_place(&self, whole: bool) -> Result<(), AppendError> {
+        self.shared.check_place(whole).map_err(|reason| AppendError::Displaced { reason })
+    }
+
+    /// What the last look at the journal's files found missing; does not look at the disk.
+    pub fn displaced(&self) -> Option<String> {
+        self.shared.displaced()
     }
 
     /// Deletes segments that hold only positions before `before`, and answers how many. The last segment always stays:

@@ -37,6 +37,9 @@ pub struct Options {
     /// No position below this is given out: what sinks already store must not be overwritten by new frames when the
     /// journal's files were lost.
     pub position_floor: u64,
+    /// Files of others in the journal's folder without which it is another journal. Those that are there when it opens must
+    /// stay there, as the segments must.
+    pub companions: &'static [&'static str],
     /// Receives the journal's events.
     pub observer: Arc<dyn Observer>,
 }
@@ -70,6 +73,7 @@ impl Default for Options {
             retry_interval: Duration::from_secs(1),
             accept_missing: false,
             position_floor: 0,
+            companions: &[],
             observer: Arc::new(NoObserver),
         }
     }

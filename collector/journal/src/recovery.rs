@@ -96,7 +96,9 @@ impl Recovered {
                 (Tail::Torn(_), Some(limit)) => limit,
                 _ => scan.next_position,
             };
+            let identity = storage.identity(&name).map_err(JournalError::io("look at", &name))?;
             self.segments.push_back(Segment {
+                identity,
                 generation: self.segments.len() as u64,
                 first,
                 name,

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::options::Observer;
 use crate::quarantine::Damage;
-use crate::storage::Storage;
+use crate::storage::{Identity, Pinned, Storage};
 
 /// One segment file.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(crate) struct Segment {
     pub bad: Vec<Range<usize>>,
     /// Bytes that the file takes up on disk, preallocation included.
     pub file_bytes: u64,
+    /// Which file it is.
+    pub identity: Identity,
 }
 
 pub(crate) struct Shared {
@@ -36,6 +38,10 @@ pub(crate) struct Shared {
     pub quarantined: AtomicU64,
     pub failures: AtomicU64,
     segments: Mutex<VecDeque<Segment>>,
+    /// Files that must stay where they are, beside the segments.
+    pinned: Vec<Pinned>,
+    is_displaced: AtomicBool,
+    displaced: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -45,6 +51,7 @@ impl Shared {
         segments: VecDeque<Segment>,
         next_position: u64,
         quarantined: u64,
+        pinned: Vec<Pinned>,
     ) -> Self {
         let last = segments.iter().rev().find(|segment| segment.end_position > segment.first);
         let durable = watch::Sender::new(last.map(|segment| segment.end_position - 1));
@@ -56,7 +63,55 @@ impl Shared {
             quarantined: AtomicU64::new(quarantined),
             failures: AtomicU64::new(0),
             segments: Mutex::new(segments),
+            pinned,
+            is_displaced: AtomicBool::new(false),
+            displaced: Mutex::new(None),
         }
+    }
+
+    /// Whether the last look found the journal's files elsewhere, and which.
+    pub(crate) fn displaced(&self) -> Option<String> {
+        if !self.is_displaced.load(Ordering::Acquire) {
+            return None;
+        }
+        self.displaced.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks that a restart would find what was stored: folder, lock, companions, and the newest segment or all of them.
+    /// Every group of frames waits for this check of the newest one, which takes a few microseconds.
+    pub(crate) fn check_place(&self, whole: bool) -> Result<(), String> {
+        let looked = self.look(whole);
+        // A look at a part does not take back what a look at all found.
+        if looked.is_err() || whole {
+            let mut displaced = self.displaced.lock().unwrap_or_else(PoisonError::into_inner);
+            match (&looked, &*displaced) {
+                (Err(reason), None) => {
+                    tracing::error!(reason, "the journal was moved or deleted: nothing is acknowledged")
+                }
+                (Ok(()), Some(_)) => tracing::warn!("the journal is back in its place"),
+                _ => {}
+            }
+            *displaced = looked.as_ref().err().cloned();
+            self.is_displaced.store(displaced.is_some(), Ordering::Release);
+        }
+        looked
+    }
+
+    fn look(&self, whole: bool) -> Result<(), String> {
+        self.storage.in_place().map_err(|error| error.to_string())?;
+        self.pinned.iter().try_for_each(Pinned::check).map_err(|error| error.to_string())?;
+        // Under the lock: trimming deletes files under it as well.
+        let segments = self.segments();
+        let newest = if whole { segments.len() } else { 1 };
+        for segment in segments.iter().rev().take(newest) {
+            let name = &segment.name;
+            match self.storage.identity(name) {
+                Ok(found) if found == segment.identity => {}
+                Ok(_) => return Err(format!("segment {name} was replaced")),
+                Err(error) => return Err(format!("segment {name} is not there: {error}")),
+            }
+        }
+        Ok(())
     }
 
     /// The list is consistent between any two statements that hold it, so a panic elsewhere does not spoil it.

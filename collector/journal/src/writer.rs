@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     generation: u64,
     /// After an error: when the next segment may be tried, and what the error was.
     retry: Option<(Instant, AppendError)>,
+    /// When the journal's files were last looked for after they were not where they had been.
+    place_checked: Option<Instant>,
     /// Encoded frames that are not written yet, and who waits for them.
     group: Vec<u8>,
     answers: Vec<AppendAnswer>,
@@ -56,6 +58,7 @@ impl Writer {
             ended_at,
             generation,
             retry: None,
+            place_checked: None,
             group: Vec::new(),
             answers: Vec::new(),
         }
@@ -91,6 +94,7 @@ impl Writer {
 
     /// Makes room for the frame, which may mean writing the group so far and opening a segment.
     fn admit(&mut self, entry: &Entry, free_bytes: &io::Result<u64>) -> Result<(), AppendError> {
+        self.check_place()?;
         let bytes = entry.padded_bytes() as u64;
         let bytes_max = self.options.frame_bytes_max().min(frame::FRAME_BYTES_MAX as u64);
         if bytes > bytes_max {
@@ -110,7 +114,10 @@ impl Writer {
                 return Err(full(format!("the disk has {free} bytes left, {floor} are kept free")));
             }
             Ok(_) => {}
-            Err(error) => return Err(AppendError::Unavailable { reason: error.to_string() }),
+            Err(error) => {
+                self.shared.check_place(true).map_err(|reason| AppendError::Displaced { reason })?;
+                return Err(AppendError::Unavailable { reason: error.to_string() });
+            }
         }
         let fits = |active: &Active, group: usize| {
             active.offset + group as u64 + bytes <= self.options.segment_bytes
@@ -138,7 +145,11 @@ impl Writer {
         let stored = stored.and_then(|()| reach(Point::JournalWritten)).and_then(|()| active.file.sync_data());
         let stored = stored.and_then(|()| reach(Point::JournalSynced));
         if let Err(error) = stored {
-            return self.poison(&error);
+            return self.poison(&error.to_string(), &refusal(&error));
+        }
+        // The sync may have reached a file that no path leads to any more.
+        if let Err(reason) = self.shared.check_place(false) {
+            return self.poison(&reason.clone(), &AppendError::Displaced { reason });
         }
         active.offset += self.group.len() as u64;
         let frames = self.answers.len();
@@ -169,11 +180,10 @@ impl Writer {
 
     /// After a failed write or sync nothing more goes into this segment: the kernel may have dropped the dirty pages
     /// and would call the next sync of the same file good (<https://lwn.net/Articles/752063/>).
-    fn poison(&mut self, error: &io::Error) {
-        let reason = error.to_string();
+    fn poison(&mut self, reason: &str, refusal: &AppendError) {
         tracing::error!(error = reason, frames = self.answers.len(), "journal write failed, its frames are refused");
         self.shared.failures.fetch_add(1, Ordering::Relaxed);
-        self.shared.observer.failed(&reason);
+        self.shared.observer.failed(reason);
         self.group.clear();
         self.seal();
         let mut segments = self.shared.segments();
@@ -182,7 +192,6 @@ impl Writer {
             segments.pop_back();
         }
         drop(segments);
-        let refusal = refusal(error);
         for answer in self.answers.drain(..) {
             let _ = answer.send(Err(refusal.clone()));
         }
@@ -202,6 +211,16 @@ impl Writer {
         }
     }
 
+    /// Refuses while the journal's files are not where they were; looks again after [`Options::retry_interval`].
+    fn check_place(&mut self) -> Result<(), AppendError> {
+        let Some(reason) = self.shared.displaced() else { return Ok(()) };
+        if self.place_checked.is_some_and(|at| at.elapsed() < self.options.retry_interval) {
+            return Err(AppendError::Displaced { reason });
+        }
+        self.place_checked = Some(Instant::now());
+        self.shared.check_place(true).map_err(|reason| AppendError::Displaced { reason })
+    }
+
     /// Opens the segment for the next frame; after an error, not before [`Options::retry_interval`] has passed.
     pub(crate) fn open_segment(&mut self) -> Result<(), AppendError> {
         if let Some((at, error)) = &self.retry
@@ -210,6 +229,7 @@ impl Writer {
             return Err(error.clone());
         }
         self.retry = None;
+        self.shared.check_place(true).map_err(|reason| AppendError::Displaced { reason })?;
         let allocated = self.shared.allocated_bytes();
         if allocated + self.options.segment_bytes > self.options.bytes_max {
             return Err(full(format!("{allocated} bytes allocated, the cap is {}", self.options.bytes_max)));
@@ -236,6 +256,7 @@ impl Writer {
         // one is an empty segment, which recovery knows.
         let unsynced = Unsynced::Stays;
         let file = create_whole(&**storage, &unborn, &name, self.options.segment_bytes, &header.encode(), unsynced)?;
+        let identity = file.identity()?;
         self.generation += 1;
         let offset = SEGMENT_HEADER_BYTES as u64;
         self.active = Some(Active { file, generation: self.generation, seed: Seed::of(first), offset });
@@ -246,6 +267,7 @@ impl Writer {
             end_offset: offset,
             end_position: first,
             bad: Vec::new(),
+            identity,
             file_bytes: self.options.segment_bytes,
         });
         Ok(())

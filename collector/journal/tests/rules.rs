@@ -434,3 +434,21 @@ fn options_that_contradict_are_named() {
         assert!(error.to_string().contains(&format!("`{key}`")), "{error}");
     }
 }
+
+#[test]
+fn a_frame_whose_segment_has_gone_is_refused() {
+    let disk = Disk::default();
+    let (journal, _) = open(&disk).expect("opens");
+    assert_eq!(append(&journal, 0, 1000), Ok(0));
+    let bytes = disk.read(&segment(0));
+    disk.delete(&segment(0));
+    for batch_seq in 1..3 {
+        let refused = append(&journal, batch_seq, 10);
+        assert!(matches!(refused, Err(AppendError::Displaced { .. })), "{refused:?}");
+    }
+    assert!(journal.displaced().is_some_and(|reason| reason.contains("is not there")));
+    // Another file of that name is not the one that was synced.
+    disk.create_with(&segment(0), bytes);
+    assert!(matches!(append(&journal, 3, 10), Err(AppendError::Displaced { .. })));
+    assert!(journal.displaced().is_some_and(|reason| reason.contains("was replaced")));
+}

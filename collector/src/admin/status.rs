@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use prometheus::Registry;
 use serde::Serialize;
-use tollgate_journal::Journal;
+use tollgate_journal::{AppendError, Journal};
 
 use crate::delivery::sink_state::{SinkState, SinkStatus};
 use crate::ingest::intake::IntakeState;
@@ -51,6 +51,9 @@ struct JournalStatus {
     allocated_bytes: u64,
     quarantined: u64,
     failures: u64,
+    /// What is not where it was: nothing is acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    displaced: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -108,7 +111,10 @@ impl Overview {
         match self.stage() {
             Stage::Starting => Some("starting: the journal is being read".to_owned()),
             Stage::Stopping => Some("stopping".to_owned()),
-            Stage::Serving => self.opened().and_then(|opened| opened.intake.refusal()),
+            Stage::Serving => self.opened().and_then(|opened| match opened.journal.displaced() {
+                Some(reason) => Some(AppendError::Displaced { reason }.to_string()),
+                None => opened.intake.refusal(),
+            }),
         }
     }
 
@@ -123,6 +129,7 @@ impl Overview {
         if let Some(opened) = self.opened() {
             let stats = opened.journal.stats();
             self.metrics.journal_bytes.set(as_gauge(stats.used_bytes));
+            self.metrics.journal_displaced.set(i64::from(opened.journal.displaced().is_some()));
             self.metrics.journal_segments.set(as_gauge(stats.segments as u64));
             self.metrics.journal_last_position.set(as_gauge(stats.next_position) - 1);
         }
@@ -145,6 +152,7 @@ impl Overview {
                 allocated_bytes: stats.allocated_bytes,
                 quarantined: stats.quarantined,
                 failures: stats.failures,
+                displaced: opened.journal.displaced(),
             }
         });
         serde_json::to_string_pretty(&Status {

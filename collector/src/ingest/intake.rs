@@ -66,6 +66,7 @@ struct Accounts {
 #[derive(Clone)]
 pub(crate) struct Intake {
     state: Arc<IntakeState>,
+    journal: Arc<Journal>,
     queue: mpsc::Sender<Queued>,
 }
 
@@ -136,9 +137,9 @@ impl Intake {
     pub(crate) fn start(state: Arc<IntakeState>, journal: Arc<Journal>, tasks: &mut tokio::task::JoinSet<()>) -> Self {
         let (queue, submissions) = mpsc::channel(QUEUE_BATCHES_MAX);
         let (tickets, awaited) = mpsc::channel(QUEUE_BATCHES_MAX);
-        tasks.spawn(enqueue(journal, submissions, tickets));
+        tasks.spawn(enqueue(Arc::clone(&journal), submissions, tickets));
         tasks.spawn(settle(Arc::clone(&state), awaited));
-        Self { state, queue }
+        Self { state, journal, queue }
     }
 
     /// Answers once the batch is on stable storage, or is known not to be.
@@ -146,15 +147,23 @@ impl Intake {
         let Ok(permit) = self.queue.reserve().await else { return BatchOutcome::Refused(AppendError::Closed) };
         // From here to the queue nothing waits, so nothing can be cancelled half way.
         match self.look_up(submission, permit) {
-            Lookup::Stored => BatchOutcome::Duplicate,
+            Lookup::Stored => self.duplicate(),
             Lookup::InFlight(durability) => match wait(durability).await {
-                Ok(_) => BatchOutcome::Duplicate,
+                Ok(_) => self.duplicate(),
                 Err(error) => BatchOutcome::Refused(error),
             },
             Lookup::New(durability) => match wait(durability).await {
                 Ok(position) => BatchOutcome::Stored(position),
                 Err(error) => BatchOutcome::Refused(error),
             },
+        }
+    }
+
+    /// Calls a batch stored only while the journal that holds it is in its place: its sender deletes its copy.
+    fn duplicate(&self) -> BatchOutcome {
+        match self.journal.check_place(self.journal.displaced().is_some()) {
+            Ok(()) => BatchOutcome::Duplicate,
+            Err(error) => BatchOutcome::Refused(error),
         }
     }
 

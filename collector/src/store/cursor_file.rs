@@ -76,6 +76,11 @@ impl CursorFile {
     }
 
     pub(crate) fn write(&self, position: u64) -> io::Result<()> {
+        // Somebody deleted the folder: without it no cursor would move any more, and the journal would fill.
+        if let Some(folder) = self.0.parent().filter(|folder| !folder.is_dir()) {
+            std::fs::create_dir(folder)?;
+            durable_file::sync_parent(folder)?;
+        }
         let points = [Point::CursorStaged, Point::CursorRenamed];
         durable_file::replace_past(&self.0, &encode_cursor(position), points)
     }
@@ -109,5 +114,15 @@ mod tests {
         std::fs::write(cursor.path(), b"junk").expect("overwrites");
         assert_eq!(cursor.read().expect("reads"), Found::Damaged);
         assert_eq!(cursor.read().expect("reads"), Found::Absent);
+    }
+
+    #[test]
+    fn a_folder_that_was_deleted_is_made_again() {
+        let dir = tempfile::tempdir().expect("folder");
+        let cursor = CursorFile::of(dir.path(), "kafka");
+        cursor.write(7).expect("writes");
+        assert_eq!(cursor.read().expect("reads"), Found::At(7));
+        let gone = CursorFile::of(&dir.path().join("gone"), "kafka");
+        assert!(gone.write(7).is_err(), "the data folder is not made again: it would pass for the journal's");
     }
 }

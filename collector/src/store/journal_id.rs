@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::durable_file;
 
 /// File in the journal's folder that holds its name.
-const FILE: &str = "ID";
+pub(crate) const FILE: &str = "ID";
 /// Length of a name: 128 bits in hex.
 const DIGITS: usize = 32;
 /// How the file of a segment ends.

@@ -16,7 +16,7 @@ use crate::store::READ_LIMITS;
 use crate::store::checkpoint;
 use crate::store::cursor_file::{CURSOR_DIR, CursorFile, Found};
 use crate::store::durable_file;
-use crate::store::journal_id::holds_segments;
+use crate::store::journal_id::{self, holds_segments};
 use crate::store::ledger::Ledger;
 use crate::store::recent::Recent;
 use crate::store::restart_report::RestartReport;
@@ -117,6 +117,7 @@ fn options(config: &JournalConfig, position_floor: u64, metrics: &Metrics) -> Op
         queue_frames_max: config.queue_frames_max,
         accept_missing: config.accept_missing,
         position_floor,
+        companions: &[journal_id::FILE],
         observer: Arc::new(metrics.clone()),
         ..Options::default()
     }

@@ -21,10 +21,64 @@ pub use replacement::{Replacement, Step, replace, sync_parent};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+/// Which file a name or a handle leads to: while one of the two is held open, equal values are the same file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Number of the device.
+    pub device: u64,
+    /// Number of the inode.
+    pub inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// A file or folder that must stay where it is while the process runs: it is held open, so that no other gets its inode.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    path: PathBuf,
+    identity: Identity,
+    _held: Arc<File>,
+}
+
+impl Pinned {
+    /// Remembers what the path leads to now.
+    ///
+    /// # Errors
+    /// Nothing is there, or it cannot be opened for reading.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let held = File::open(path)?;
+        Ok(Self { path: path.to_owned(), identity: Identity::of(&held.metadata()?), _held: Arc::new(held) })
+    }
+
+    /// Checks that the path still leads to the same file or folder. Takes about a microsecond.
+    ///
+    /// # Errors
+    /// It was deleted, moved or replaced; the message names it.
+    pub fn check(&self) -> io::Result<()> {
+        let path = self.path.display();
+        let found = match fs::metadata(&self.path) {
+            Ok(metadata) => Identity::of(&metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(io::Error::new(io::ErrorKind::NotFound, format!("{path} was deleted or moved")));
+            }
+            Err(error) => return Err(error),
+        };
+        if found == self.identity {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("{path} was replaced by another of the same name")))
+    }
+}
 
 /// A folder of files. Names are relative and have at most one folder in them (`quarantine/…`).
 ///
@@ -45,6 +99,12 @@ pub trait Storage: Send + Sync + 'static {
     fn sync_dir(&self, under: &str) -> io::Result<()>;
     /// Returns how many bytes can still be allocated.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Returns which file a name leads to now.
+    fn identity(&self, name: &str) -> io::Result<Identity>;
+    /// Checks that the folder is still the one that was opened.
+    fn in_place(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An open file.
@@ -59,12 +119,17 @@ pub trait StorageFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts the file to this length.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
+    /// Returns which file this is.
+    fn identity(&self) -> io::Result<Identity>;
 }
 
-/// A folder of the real file system.
+/// A folder of the real file system. One that was opened for writing refuses to create, rename and delete once its path
+/// leads elsewhere: the files in it would not be found again, and another folder's are not its own.
 #[derive(Debug, Clone)]
 pub struct Folder {
     dir: PathBuf,
+    /// Absent if it was opened for reading only.
+    pinned: Option<Pinned>,
 }
 
 impl Folder {
@@ -77,12 +142,12 @@ impl Folder {
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), pinned: Some(Pinned::at(dir)?) })
     }
 
     /// Opens a folder for reading, and creates nothing.
     pub fn existing(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), pinned: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -123,6 +188,7 @@ impl Storage for Folder {
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn StorageFile>> {
+        self.in_place()?;
         let path = self.path(name);
         self.make_parent(&path)?;
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
@@ -137,11 +203,13 @@ impl Storage for Folder {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.in_place()?;
         self.make_parent(&self.path(to))?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.in_place()?;
         fs::remove_file(self.path(name))
     }
 
@@ -152,6 +220,14 @@ impl Storage for Folder {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = statvfs(&self.dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn identity(&self, name: &str) -> io::Result<Identity> {
+        Ok(Identity::of(&fs::metadata(self.path(name))?))
+    }
+
+    fn in_place(&self) -> io::Result<()> {
+        self.pinned.as_ref().map_or(Ok(()), Pinned::check)
     }
 }
 
@@ -193,6 +269,10 @@ impl StorageFile for File {
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)
     }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(Identity::of(&self.metadata()?))
+    }
 }
 
 /// Reads a whole file.
@@ -205,4 +285,46 @@ pub fn read_all(storage: &dyn Storage, name: &str) -> io::Result<Vec<u8>> {
     let mut all = vec![0; bytes];
     file.read_exact_at(&mut all, 0)?;
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_the_opened_one_is_not_written() {
+        let above = tempfile::tempdir().unwrap();
+        let (dir, aside) = (above.path().join("data"), above.path().join("aside"));
+        let folder = Folder::create(&dir).unwrap();
+        folder.create("a", 8).unwrap();
+        fs::rename(&dir, &aside).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                fs::create_dir(&dir).unwrap();
+                fs::write(dir.join("a"), "another").unwrap();
+            }
+            assert!(folder.create("b", 8).is_err() && folder.rename("a", "c").is_err() && folder.remove("a").is_err());
+            let told = folder.in_place().unwrap_err().to_string();
+            assert!(told.contains(if replaced { "replaced" } else { "deleted or moved" }), "{told}");
+        }
+        assert_eq!(fs::read(dir.join("a")).unwrap(), b"another");
+        fs::remove_dir_all(&dir).unwrap();
+        fs::rename(&aside, &dir).unwrap();
+        folder.create("b", 8).unwrap();
+    }
+
+    #[test]
+    fn a_new_file_never_passes_for_a_deleted_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ID");
+        fs::write(&path, "one").unwrap();
+        let pinned = Pinned::at(&path).unwrap();
+        pinned.check().unwrap();
+        // The inode of a file that nobody holds open is often given to the next one.
+        for _ in 0..8 {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "one").unwrap();
+            assert!(pinned.check().is_err());
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::{Storage, StorageFile};
+use crate::{Identity, Storage, StorageFile};
 
 const SECTOR: usize = 512;
 
@@ -221,6 +221,15 @@ impl Disk {
         state.files[file] = Content { disk: bytes.clone(), cache: bytes, dirty: Vec::new() };
     }
 
+    /// Makes another file of this name, on the disk too.
+    pub fn create_with(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.state();
+        state.files.push(Content { disk: bytes.clone(), cache: bytes, dirty: Vec::new() });
+        let file = state.files.len() - 1;
+        state.dir.insert(name.to_owned(), file);
+        state.durable_dir.insert(name.to_owned(), file);
+    }
+
     /// Deletes a file, on the disk too.
     pub fn delete(&self, name: &str) {
         let mut state = self.state();
@@ -312,6 +321,15 @@ impl Storage for Disk {
         let state = self.state();
         Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
     }
+
+    fn identity(&self, name: &str) -> io::Result<Identity> {
+        let file = self.state().dir.get(name).copied();
+        Ok(inode(file.ok_or(io::ErrorKind::NotFound)?))
+    }
+}
+
+fn inode(file: usize) -> Identity {
+    Identity { device: 0, inode: file as u64 }
 }
 
 impl Handle {
@@ -386,5 +404,9 @@ impl StorageFile for Handle {
         state.step()?;
         state.files[self.file].cache.truncate(bytes as usize);
         Ok(())
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(inode(self.file))
     }
 }

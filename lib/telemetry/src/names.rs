@@ -163,6 +163,8 @@ registry! {
         "bytes that the journal may hold";
     JOURNAL_SEGMENTS = "tollgate_journal_segments" Collector Gauge, [],
         "segments in the journal";
+    JOURNAL_DISPLACED = "tollgate_journal_displaced" Collector Gauge, [],
+        "1 while the journal's files are not where they were: nothing is acknowledged";
     JOURNAL_FSYNC_SECONDS = "tollgate_journal_fsync_seconds" Collector Histogram(IO_SECONDS), [],
         "seconds of one fdatasync";
     JOURNAL_QUARANTINED_FRAMES_TOTAL = "tollgate_journal_quarantined_frames_total" Collector Counter, [],
