@@ -90,6 +90,26 @@ impl IdsBuilder {
         Ok(())
     }
 
+    /// What differs from a part: its first row group and column.
+    pub(crate) fn difference(&self, part: &[u8]) -> Option<String> {
+        let Some(directory) = Directory::of(part) else { return Some("ids: the directory is damaged".to_owned()) };
+        let (made, found) = (self.groups.len(), directory.groups.len());
+        if made != found {
+            return Some(format!("ids: {found} row groups in place of {made}"));
+        }
+        for (at, (made, found)) in self.groups.iter().zip(&directory.groups).enumerate() {
+            let filters = made.group.filters.iter().zip(&found.filters).zip(COLUMNS);
+            for ((made, found), column) in filters {
+                let same = made.moved_to(0) == found.moved_to(0)
+                    && found.stored(part).is_some_and(|found| Some(found) == made.stored(&self.blocks));
+                if !same {
+                    return Some(format!("ids: another filter for {column} in row group {at}"));
+                }
+            }
+        }
+        None
+    }
+
     /// The whole part.
     pub(crate) fn write_to(self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.blocks)?;

@@ -39,6 +39,14 @@ impl Directory {
         self.groups.capacity() * size_of::<Group>()
     }
 
+    /// That of a whole part; `None` if it is damaged.
+    pub(crate) fn of(part: &[u8]) -> Option<Self> {
+        match Self::parse(part, part.len() as u64)? {
+            Parsed::Whole(directory) => Some(directory),
+            Parsed::Needs(_) => None,
+        }
+    }
+
     /// Reads it from the last bytes of a file of `size` bytes; `None` if it is damaged.
     pub(super) fn parse(end: &[u8], size: u64) -> Option<Parsed> {
         let (rest, tail) = end.split_last_chunk::<TAIL_BYTES>()?;
@@ -110,4 +118,21 @@ fn push_entry(bytes: &mut Vec<u8>, filter: &Filter) {
     bytes.extend_from_slice(&u64::to_le_bytes(seed));
     bytes.extend_from_slice(&u32::to_le_bytes(segment));
     bytes.extend_from_slice(&u32::to_le_bytes(segments));
+}
+
+/// What a look-up makes of any bytes as a part: the row groups that may hold the value; `None` if it notices damage.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(part: &[u8], column: usize, value: &[u8]) -> Option<Vec<usize>> {
+    let directory = Directory::of(part)?;
+    assert!(directory.heap_bytes() <= 4 * part.len(), "more memory than bytes");
+    let mut groups = Vec::new();
+    for (at, group) in directory.groups.iter().enumerate() {
+        let filter = &group.filters[column % COLUMNS.len()];
+        let hash = super::lookup::hash(&group.key, value);
+        let blocks = filter.blocks(hash).into_iter().map(|range| &part[range.start as usize..range.end as usize]);
+        if filter.may_hold(hash, &blocks.collect::<Vec<_>>())? {
+            groups.push(at);
+        }
+    }
+    Some(groups)
 }

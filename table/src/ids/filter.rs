@@ -60,6 +60,12 @@ impl Filter {
         }
     }
 
+    /// Its blocks in a file.
+    pub(super) fn stored<'a>(&self, file: &'a [u8]) -> Option<&'a [u8]> {
+        let begin = usize::try_from(self.offset()).ok()?;
+        file.get(begin..begin.checked_add(usize::try_from(self.stored_bytes()).ok()?)?)
+    }
+
     /// The same filter, elsewhere in a file.
     pub(super) fn moved_to(mut self, to: u64) -> Self {
         match &mut self {

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use super::directory::Parsed;
 use super::{Directory, GROUPS_MAX};
 
 /// Puts parts together. `inputs` answers the bytes of one part after the other, of which one is in memory at a time.
@@ -15,7 +14,7 @@ pub(crate) fn merge(inputs: impl Iterator<Item = io::Result<Vec<u8>>>, out: &mut
     let mut written = 0;
     for input in inputs {
         let bytes = input?;
-        let Some(Parsed::Whole(its)) = Directory::parse(&bytes, bytes.len() as u64) else {
+        let Some(its) = Directory::of(&bytes) else {
             return Err(broken("the directory of an id filter is damaged"));
         };
         let filters = bytes.len() - its.to_bytes().len();

@@ -40,6 +40,8 @@ mod directory;
 mod filter;
 mod lookup;
 mod merge;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use build::IdsBuilder;
 pub(crate) use directory::Directory;

@@ -67,6 +67,7 @@ pub(crate) struct RollupBuilder {
     buckets: [Values; 2],
     numbers: Vec<u32>,
     pending: Vec<Pending>,
+    rows_per_cell_min: usize,
     /// Why there will be none.
     given_up: Option<&'static str>,
 }
@@ -120,10 +121,16 @@ impl RollupBuilder {
             buckets: Default::default(),
             numbers: Vec::new(),
             pending: pending.collect(),
+            rows_per_cell_min: ROWS_PER_CELL_MIN,
             given_up: None,
         };
         made.begin_group();
         made
+    }
+
+    /// As [`RollupBuilder::new`], but leaves out no roll-up for its number of cells.
+    pub(crate) fn of_all(row_groups: &[usize]) -> Self {
+        Self { rows_per_cell_min: 0, ..Self::new(row_groups) }
     }
 
     fn begin_group(&mut self) {
@@ -255,7 +262,7 @@ impl RollupBuilder {
         let mut finished = Vec::new();
         for pending in self.pending {
             let (name, cells) = (pending.rollup.name, pending.cells.len());
-            if cells > CELLS_ALWAYS && cells * ROWS_PER_CELL_MIN > rows {
+            if cells > CELLS_ALWAYS && cells * self.rows_per_cell_min > rows {
                 tracing::debug!(name, cells, rows, "a roll-up with so many cells is not worth its bytes");
                 continue;
             }

@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use super::{folder, part_path};
 use crate::TableError;
 use crate::durable::Disk;
-use crate::ids::{self, IdsBuilder};
+use crate::ids::{self, Directory, IdsBuilder};
 use crate::part_file::PartFile;
 use crate::rollup::{self, CellWriter, ROLLUPS, Rollup, RollupBuilder, coarser_than};
 use crate::tags::Sidecar;
@@ -20,8 +20,8 @@ static COLUMNS: LazyLock<Vec<&'static str>> =
 /// Takes the columns of a data file while they are written, and makes its parts. See [`RollupBuilder`] and [`IdsBuilder`] for the
 /// memory that it takes: for a file of 524,288 rows some 30 MB at most, and with ids alone 8.
 pub(crate) struct SidecarBuilder {
-    rollups: Option<RollupBuilder>,
-    ids: IdsBuilder,
+    pub(super) rollups: Option<RollupBuilder>,
+    pub(super) ids: IdsBuilder,
 }
 
 impl SidecarBuilder {
@@ -29,6 +29,12 @@ impl SidecarBuilder {
     pub(crate) fn new(row_groups: &[usize], rollups: bool) -> Self {
         let rollups = rollups.then(|| RollupBuilder::new(row_groups));
         Self { rollups, ids: IdsBuilder::new(row_groups) }
+    }
+
+    /// For a file whose parts are there, to make them again: every roll-up, and filters with the keys of these.
+    pub(super) fn again(row_groups: &[usize], ids: Option<&[u8]>) -> Self {
+        let directory = ids.and_then(Directory::of).unwrap_or_default();
+        Self { rollups: Some(RollupBuilder::of_all(row_groups)), ids: IdsBuilder::like(&directory, row_groups) }
     }
 
     /// The columns that it needs, in the order in which they must come within a row group. Others may come at any time, and are

@@ -13,7 +13,11 @@
 //! data file (`garbage`).
 
 mod build;
+mod check;
 mod concatenate;
+mod garbage;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::path::{Path, PathBuf};

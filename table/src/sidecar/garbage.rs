@@ -1,0 +1,76 @@
+//! Deletes what stands beside data files that are gone.
+//!
+//! Delta's vacuum spares the folder, as its name begins with `_`. So this runs after it: a folder goes when no version names its
+//! data file any more, the data file is not on disk, and the folder is older than the grace period. A process that dies in
+//! between leaves a folder that the next run deletes. A writer creates its data file before the folder beside it, and vacuum
+//! deletes no data file that is younger than a day, so the grace period is for what cannot be foreseen.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::TableError;
+use crate::snapshot::SIDECARS;
+use crate::table::Table;
+
+/// How old a folder without a data file must be.
+const GRACE: Duration = Duration::from_secs(24 * 3_600);
+
+impl Table {
+    /// Deletes sidecars whose data file is neither active nor on disk; answers how many.
+    ///
+    /// # Errors
+    /// If a folder cannot be read or deleted. The rest is left to the next run.
+    pub(crate) async fn collect_sidecars(&self) -> Result<usize, TableError> {
+        self.collect_sidecars_older_than(GRACE).await
+    }
+
+    pub(crate) async fn collect_sidecars_older_than(&self, age: Duration) -> Result<usize, TableError> {
+        let (root, files) = (self.root().to_owned(), self.snapshot().files);
+        let task = tokio::task::spawn_blocking(move || {
+            let active: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+            collect(&root, &|path| active.contains(path), before)
+        });
+        let collected = task.await.map_err(TableError::rows("delete sidecars"))?;
+        collected.map_err(|source| TableError::io(&self.root().join(SIDECARS), source))
+    }
+}
+
+fn collect(root: &Path, is_active: &dyn Fn(&str) -> bool, before: SystemTime) -> io::Result<usize> {
+    let mut deleted = 0;
+    for day in folders(&root.join(SIDECARS))? {
+        let day_path = root.join(SIDECARS).join(&day);
+        for name in folders(&day_path)? {
+            let data_path = format!("{day}/{name}.parquet");
+            let folder = day_path.join(&name);
+            let is_needed = is_active(&data_path) || root.join(&data_path).try_exists()?;
+            if !is_needed && fs::metadata(&folder)?.modified()? < before {
+                fs::remove_dir_all(&folder)?;
+                deleted += 1;
+            }
+        }
+        // Fails where there is something in it. A writer that is about to make its folder would fail, so only an old one goes.
+        if fs::metadata(&day_path)?.modified()? < before {
+            let _ = fs::remove_dir(&day_path);
+        }
+    }
+    Ok(deleted)
+}
+
+/// The names of the folders in a folder that may not be there.
+fn folders(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string().ok());
+        }
+    }
+    Ok(names)
+}
