@@ -2,7 +2,8 @@
 //!
 //! [`Table::expire`] makes one commit that removes the files of whole partitions. [`Table::vacuum`] deletes files that no
 //! version younger than `delta.deletedFileRetentionDuration` (a day) names, so that running queries and readers of older
-//! snapshots still find theirs. Files that wait for their commit are younger than that, and so are kept.
+//! snapshots still find theirs. Files that wait for their commit are younger than that, and so are kept. What stands beside the
+//! deleted files goes after them (`sidecar`).
 
 use std::collections::BTreeSet;
 
@@ -41,7 +42,8 @@ impl Table {
         Ok(expired.len())
     }
 
-    /// Deletes data files that no recent version of the table names; answers how many.
+    /// Deletes data files that no recent version of the table names, and then what stands beside files that are gone; answers
+    /// how many data files.
     ///
     /// # Errors
     /// If the folder cannot be read or the log cannot be written.
@@ -52,6 +54,8 @@ impl Table {
         let mut log = self.log().await;
         log.refresh().await?;
         self.publish(&mut log);
+        drop(log);
+        self.collect_sidecars().await?;
         Ok(deleted)
     }
 }

@@ -18,6 +18,7 @@ pub(crate) struct TableMetrics {
     version: IntGauge,
     files: IntGauge,
     doubles: IntCounter,
+    sidecars_damaged: IntCounter,
 }
 
 impl TableMetrics {
@@ -30,6 +31,7 @@ impl TableMetrics {
             version: int_gauge(registry, names::TABLE_VERSION)?,
             files: int_gauge(registry, names::TABLE_FILES)?,
             doubles: counter(registry, names::TABLE_DOUBLES_TOTAL)?,
+            sidecars_damaged: counter(registry, names::TABLE_SIDECARS_DAMAGED_TOTAL)?,
         })
     }
 
@@ -50,6 +52,8 @@ impl TableMetrics {
         self.version.set(stats.version);
         self.files.set(gauge(stats.files));
         self.doubles.inc_by(stats.doubles_total.saturating_sub(self.doubles.get()));
+        let damaged = tollgate_table::sidecars_damaged_total();
+        self.sidecars_damaged.inc_by(damaged.saturating_sub(self.sidecars_damaged.get()));
     }
 }
 

@@ -197,6 +197,8 @@ registry! {
         "data files of the table's current version";
     TABLE_DOUBLES_TOTAL = "tollgate_table_doubles_total" Collector Counter, [],
         "rows left out of the table because another collector had stored their batch";
+    TABLE_SIDECARS_DAMAGED_TOTAL = "tollgate_table_sidecars_damaged_total" Collector Counter, [],
+        "roll-ups and id filters beside data files that were found missing or damaged; their data files are scanned";
     SPANS_EXPORTED_TOTAL = "tollgate_spans_exported_total" Collector Counter, [],
         "spans that the receiver of spans took, those of stages included";
     SPANS_SAMPLED_OUT_TOTAL = "tollgate_spans_sampled_out_total" Collector Counter, [],

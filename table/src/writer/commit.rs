@@ -12,6 +12,7 @@ use crate::delta::Log;
 use crate::durable::Disk;
 use crate::parquet_file::{self, NewFile};
 use crate::rows::{self, Part, RowBatches};
+use crate::sidecar;
 use crate::table::Table;
 use crate::{Position, TableError};
 
@@ -100,5 +101,6 @@ pub(crate) fn discard(root: &Path, files: &[NewFile]) {
     for file in files {
         // What cannot be deleted stays unread.
         let _ = fs::remove_file(root.join(&file.path));
+        sidecar::discard(root, &file.path);
     }
 }
