@@ -74,7 +74,7 @@ pub use durable::{DurableStore, SyncCounts};
 pub use error::TableError;
 pub use ids::{candidates, row_groups_with};
 pub use position::Position;
-pub use sidecar::verified;
+pub use sidecar::{sidecar_parts, verified};
 pub use snapshot::{ColumnRange, DataFile, HotBatch, Snapshot, TableStats};
 pub use table::Table;
 pub use tags::{RowOrder, SidecarPart};

@@ -14,6 +14,9 @@ use crate::part_file::PartFile;
 use crate::rollup::{self, CellWriter, ROLLUPS, Rollup, RollupBuilder, coarser_than};
 use crate::tags::Sidecar;
 
+/// Rows that [`sidecar_parts`] shows the builder at once, as the writer of data files does.
+const CHUNK_ROWS: usize = 16 * 1_024;
+
 static COLUMNS: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| rollup::COLUMNS.into_iter().chain(ids::COLUMNS).collect());
 
@@ -31,10 +34,11 @@ impl SidecarBuilder {
         Self { rollups, ids: IdsBuilder::new(row_groups) }
     }
 
-    /// For a file whose parts are there, to make them again: every roll-up, and filters with the keys of these.
+    /// For a file whose parts are there, to make them again: every roll-up, and filters, with the keys of these if there are any.
     pub(super) fn again(row_groups: &[usize], ids: Option<&[u8]>) -> Self {
-        let directory = ids.and_then(Directory::of).unwrap_or_default();
-        Self { rollups: Some(RollupBuilder::of_all(row_groups)), ids: IdsBuilder::like(&directory, row_groups) }
+        let ids = ids.and_then(Directory::of);
+        let ids = ids.map_or_else(|| IdsBuilder::new(row_groups), |ids| IdsBuilder::like(&ids, row_groups));
+        Self { rollups: Some(RollupBuilder::of_all(row_groups)), ids }
     }
 
     /// The columns that it needs, in the order in which they must come within a row group. Others may come at any time, and are
@@ -91,4 +95,32 @@ pub(super) fn finished(rollups: RollupBuilder) -> Result<Vec<(&'static Rollup, R
         finished.push((rollup, merged.map_err(TableError::rows("roll rows up"))?));
     }
     Ok(finished)
+}
+
+/// The parts of a data file with these row groups, in memory: what [`SidecarBuilder`] would write beside it. For measurements and
+/// for tests of those who read them.
+///
+/// # Errors
+/// If the row groups do not have the columns of records, as they are on the wire or in the table.
+pub fn sidecar_parts(row_groups: &[RecordBatch]) -> Result<BTreeMap<String, Vec<u8>>, TableError> {
+    let lengths: Vec<usize> = row_groups.iter().map(RecordBatch::num_rows).collect();
+    let mut builder = SidecarBuilder::new(&lengths, true);
+    for (at, group) in row_groups.iter().enumerate() {
+        for column in SidecarBuilder::columns() {
+            let values = group.column_by_name(column);
+            let values = values.ok_or_else(|| TableError::Schema(format!("rows without column `{column}`")))?;
+            for from in (0..values.len()).step_by(CHUNK_ROWS) {
+                builder.add(at, column, &values.slice(from, CHUNK_ROWS.min(values.len() - from)))?;
+            }
+        }
+    }
+    let mut ids = Vec::new();
+    builder.ids.write_to(&mut ids).map_err(TableError::rows("write id filters"))?;
+    let mut parts = BTreeMap::from([(ids::PART.to_owned(), ids)]);
+    for (rollup, cells) in builder.rollups.map_or_else(|| Ok(Vec::new()), finished)? {
+        let mut file = CellWriter::new(rollup, Vec::new())?;
+        file.write(&cells)?;
+        parts.insert(rollup.name.to_owned(), file.finish()?);
+    }
+    Ok(parts)
 }

@@ -72,7 +72,7 @@ fn difference(rollup: &Rollup, made: &RecordBatch, found: &RecordBatch) -> Strin
 }
 
 /// Reads the file column by column, as the writer sees it.
-fn rebuilt(root: &Path, file: &DataFile, ids: Option<&[u8]>) -> Result<SidecarBuilder, TableError> {
+pub(crate) fn rebuilt(root: &Path, file: &DataFile, ids: Option<&[u8]>) -> Result<SidecarBuilder, TableError> {
     let failed = |error: ParquetError| TableError::Rows { action: "read a data file", source: Box::new(error) };
     let path = root.join(&file.path);
     let open = || std::fs::File::open(&path).map_err(|source| TableError::io(&path, source));

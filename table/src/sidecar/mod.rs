@@ -23,6 +23,9 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 pub(crate) use build::SidecarBuilder;
+pub use build::sidecar_parts;
+#[cfg(test)]
+pub(crate) use check::rebuilt;
 pub(crate) use concatenate::concatenate;
 pub use verify::verified;
 

@@ -7,6 +7,7 @@ mod kill;
 mod maintenance;
 mod readers;
 mod recovery;
+mod sidecars;
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::sidecars::make_sidecars;
 use super::{Feed, SECOND, T0, config, open};
 
 const READ: &str = r#"
@@ -50,6 +51,7 @@ async fn python_reads_what_was_written() {
     table.checkpoint().await.unwrap();
     feed.skip_to(T0 + (24 * 3_600 + 10) * SECOND);
     sink.deliver(&[feed.frame(100)]).await.unwrap();
+    make_sidecars(&table);
 
     let output = Command::new(python).args(["-c", READ]).arg(dir.path()).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
