@@ -1,6 +1,6 @@
 //! What the parts beside a data file cost: nanoseconds and bytes a row, on made-up rows in the order of a merged file.
 //!
-//! `cargo run --release -p tollgate-table --example sidecar [ROWS] [SERVICES]`
+//! `cargo run --release -p tollgate-table --example sidecar [ROWS [SERVICES [FOLDER]]]`: keeps the parts in the folder, if there is one
 //!
 //! The rows are five minutes of services by Zipf 1.05, half of them with a correlation id, all with a trace id, 20,000 client
 //! addresses, 3,000 consumers, one in twenty with a client certificate. Time is that of the processor, one thread.
@@ -47,7 +47,13 @@ fn main() {
     };
     let took = processor_ns() - before;
     println!("{rows} rows of {services} services: {:.0} ns a row", took as f64 / rows as f64);
+    let folder = std::env::args().nth(3);
     for (name, bytes) in parts {
+        if let Some(folder) = &folder
+            && let Err(error) = std::fs::write(std::path::Path::new(folder).join(&name), &bytes)
+        {
+            println!("{name} cannot be kept: {error}");
+        }
         println!("{name:>16} {:>10} bytes {:>7.3} a row", bytes.len(), bytes.len() as f64 / rows as f64);
     }
 }

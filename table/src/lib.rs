@@ -17,6 +17,7 @@
 //!   DIR/_delta_log/….checkpoint.parquet         all active files, every `checkpoint_commits` commits
 //!   DIR/date=2026-11-23/FIRST-LAST-ID.parquet   the rows of journal frames FIRST to LAST, by ascending time
 //!   DIR/date=2026-11-23/compact-HOUR-ID.parquet rows of many small files of one hour, by (service, time)
+//!   DIR/_tollgate/v1/date=2026-11-23/…          beside each data file: roll-ups and id filters (`sidecar`)
 //!   DIR/date=__HIVE_DEFAULT_PARTITION__/…       rows of days with hardly any (a clock that jumps)
 //! ```
 //! The partition column `date` is the UTC day of `time`. It is in the Delta schema only, not in the files. It makes

@@ -13,9 +13,9 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::Rollup;
 use super::build::order_of;
 use super::merge::Cells;
-use super::{BUCKET, Rollup};
 use crate::TableError;
 
 /// Cells of a page: those of one service are in few of them.
@@ -52,7 +52,9 @@ fn failed(error: ParquetError) -> TableError {
     TableError::Rows { action: "write a roll-up", source: Box::new(error) }
 }
 
-/// Ranges of pages for the columns that cells are ordered by and found by; none for sketches, whose ranges say nothing.
+/// Numbers of neighbouring cells are of all sizes, a service with millions of rows beside one with three: packed as differences
+/// they would all take the bits of the largest. Split into streams of bytes, the bytes that are zero cost nothing: a cell takes
+/// 53 bytes in place of 61 (`examples/sidecar.rs`). Ranges of pages for the columns that cells are ordered by and found by; none for sketches, whose ranges say nothing.
 fn properties(rollup: &Rollup) -> Result<WriterProperties, TableError> {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(TableError::rows("choose the compression"))?;
     let mut builder = WriterProperties::builder()
@@ -74,10 +76,10 @@ fn properties(rollup: &Rollup) -> Result<WriterProperties, TableError> {
                     .set_column_dictionary_enabled(column(), false)
                     .set_column_statistics_enabled(column(), EnabledStatistics::None);
             }
-            DataType::Int64 | DataType::Timestamp(..) if !ordered || field.name() == BUCKET => {
+            DataType::Int64 | DataType::Timestamp(..) if !ordered => {
                 builder = builder
                     .set_column_dictionary_enabled(column(), false)
-                    .set_column_encoding(column(), Encoding::DELTA_BINARY_PACKED);
+                    .set_column_encoding(column(), Encoding::BYTE_STREAM_SPLIT);
             }
             _ => {}
         }

@@ -20,8 +20,10 @@ use crate::durable::{Disk, DurableStore};
 use crate::rollup::{self, Part, ROLLUPS, ROWS, Rollup};
 use crate::snapshot::DataFile;
 use crate::tags::RowOrder;
-use crate::tests::T0;
 use crate::{candidates, row_groups_with, sidecars_damaged_total};
+
+/// 2026-11-23T09:00:00Z.
+const T0: i64 = 1_795_424_400_000_000;
 
 struct Scatter(u64);
 
