@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_config::{Diagnostics, Spanned};
 
 use crate::http::HttpServer;
-use crate::limits::QueryLimits;
+use crate::limits::{Limits, QueryLimits};
 use crate::postgres::PgServer;
 use crate::service::QueryService;
 
@@ -18,6 +18,8 @@ pub struct QueriesConfig {
     pub postgres: ServerConfig,
     /// HTTP and JSON.
     pub http: ServerConfig,
+    /// Whether a GROUP BY may be answered from the roll-ups beside the table's files. The answers are the same without them.
+    pub rollups: bool,
     /// Bounds of one query, and of all together.
     pub limits: QueryLimits,
 }
@@ -27,6 +29,7 @@ impl Default for QueriesConfig {
         Self {
             postgres: ServerConfig::at("127.0.0.1:15432"),
             http: ServerConfig::at("127.0.0.1:8088"),
+            rollups: true,
             limits: QueryLimits::default(),
         }
     }
@@ -41,6 +44,11 @@ impl QueriesConfig {
                 diagnostics.at(address, format!("`{}` is no address; write it as 127.0.0.1:8088", **address));
             }
         }
+    }
+
+    /// The bounds of an engine.
+    pub fn engine_limits(&self) -> Limits {
+        Limits { rollups: self.rollups, ..Limits::from(&self.limits) }
     }
 
     /// The query servers, in the order in which they are started. One whose address [`QueriesConfig::check`] refuses is

@@ -20,9 +20,10 @@ use crate::contents::Contents;
 use crate::error::{ErrorKind, QueryError};
 use crate::limits::Limits;
 use crate::result::QueryResult;
+use crate::rollup::answered;
 use crate::source::Source;
 use crate::sql::{Parsed, Parser, capped, check_plan, check_statement, new_context, state_of, translate};
-use crate::table::QueryScope;
+use crate::table::{QueryScope, told};
 use crate::yielding::yielding;
 
 /// Answers SQL over the records. All query servers share one behind an `Arc`.
@@ -209,9 +210,10 @@ impl EngineCore {
     }
 
     async fn collect(&self, plan: LogicalPlan, sql: &str) -> Result<QueryResult, QueryError> {
-        let scope = Arc::new(QueryScope::new(self.source.snapshot()));
+        let scope = Arc::new(QueryScope::new(self.source.snapshot(), self.limits.rollups));
         let state = state_of(&self.context, scope.clone());
         let failed = |error: DataFusionError| translate(&error, sql);
+        let plan = answered(plan, &scope, &self.source.store(), &state).await.and_then(told).map_err(failed)?;
         let physical = state.create_physical_plan(&plan).await.and_then(yielding).map_err(failed)?;
         let task = state.task_ctx();
         let memory = MemoryConsumer::new("answer").register(task.memory_pool());

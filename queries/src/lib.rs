@@ -22,6 +22,7 @@ mod limits;
 mod postgres;
 pub mod questions;
 mod result;
+mod rollup;
 mod service;
 mod source;
 mod sql;

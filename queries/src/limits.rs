@@ -12,6 +12,9 @@ pub struct Limits {
     pub time_max: Duration,
     /// Memory of all running queries together: hash tables, sorts and collected results. Nothing is spilled to disk.
     pub memory_bytes_max: usize,
+    /// Memory that keeps the footers and page indexes of files that were read, so that a scan does not read them again. It is
+    /// beside `memory_bytes_max`. A file of half a million rows needs about 0.3 MB.
+    pub metadata_bytes_max: usize,
     /// Rows in one answer; an answer that has more is cut there and says so.
     pub rows_max: usize,
     /// Queries that run at the same time.
@@ -22,6 +25,8 @@ pub struct Limits {
     pub sql_bytes_max: usize,
     /// Threads that run queries, apart from those that receive and store records.
     pub threads: usize,
+    /// Whether roll-ups may answer. Every answer is the same without them.
+    pub rollups: bool,
     /// Connections that each server holds open.
     pub connections_max: usize,
 }
@@ -41,6 +46,8 @@ pub struct QueryLimits {
     pub time_max: ConfigDuration,
     /// Memory of all running queries.
     pub memory_bytes_max: ByteSize,
+    /// Memory for the footers and page indexes of files.
+    pub metadata_bytes_max: ByteSize,
     /// Rows in one answer.
     pub rows_max: usize,
     /// Queries that run at the same time.
@@ -54,6 +61,7 @@ impl Default for QueryLimits {
         Self {
             time_max: ConfigDuration::secs(30),
             memory_bytes_max: ByteSize::mib(256),
+            metadata_bytes_max: ByteSize::mib(384),
             rows_max: 100_000,
             concurrent_max: 8,
             queued_max: 32,
@@ -66,10 +74,12 @@ impl From<&QueryLimits> for Limits {
         Self {
             time_max: Duration::from(limits.time_max),
             memory_bytes_max: usize::try_from(limits.memory_bytes_max.0).unwrap_or(usize::MAX),
+            metadata_bytes_max: usize::try_from(limits.metadata_bytes_max.0).unwrap_or(usize::MAX),
             rows_max: limits.rows_max,
             concurrent_max: limits.concurrent_max,
             queued_max: limits.queued_max,
             sql_bytes_max: 64 * 1024,
+            rollups: true,
             threads: std::thread::available_parallelism().map_or(2, |threads| threads.get().min(8)),
             connections_max: 100,
         }

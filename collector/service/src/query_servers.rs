@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tollgate_queries::{Engine, Limits, QueriesConfig, RunningService};
+use tollgate_queries::{Engine, QueriesConfig, RunningService};
 use tollgate_table::Table;
 
 use crate::error::ServiceError;
@@ -18,7 +18,7 @@ pub(crate) struct QueryServers {
 impl QueryServers {
     /// Starts all of them. Where one does not start, those before it end with the process.
     pub(crate) async fn start(queries: &QueriesConfig, table: Arc<Table>) -> Result<Self, ServiceError> {
-        let engine = Engine::new(table, Limits::from(&queries.limits));
+        let engine = Engine::new(table, queries.engine_limits());
         let engine = Arc::new(engine.map_err(|error| ServiceError::Engine(error.into()))?);
         let mut servers = Self { running: Vec::new(), shut: CancellationToken::new() };
         for service in queries.services() {

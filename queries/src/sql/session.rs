@@ -30,6 +30,7 @@ pub(crate) fn new_context(source: &dyn Source, limits: &Limits) -> Result<Sessio
     let store = source.store();
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes_max)))
+        .with_metadata_cache_limit(limits.metadata_bytes_max)
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
         .with_object_store_registry(Arc::new(OneStore(store.clone())))
         .build_arc()?;
@@ -38,6 +39,8 @@ pub(crate) fn new_context(source: &dyn Source, limits: &Limits) -> Result<Sessio
         .with_default_catalog_and_schema(DATABASE, SCHEMA)
         .with_target_partitions(limits.threads.max(1))
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
+    // The scan deals its files out by itself: splitting them by bytes would begin with the oldest in some partition.
+    config.options_mut().optimizer.repartition_file_scans = false;
     config.options_mut().sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let context = SessionContext::new_with_config_rt(config, runtime);
     context.register_table(TABLE, Arc::new(TransactionsTable::new(store)))?;

@@ -27,6 +27,10 @@ pub(super) struct OptimizerFenceExec {
     input: Arc<dyn ExecutionPlan>,
     /// Columns, by their index in the input, on which filters may pass.
     passing: HashSet<usize>,
+    /// What `EXPLAIN` calls it.
+    label: String,
+    /// What is known of the rows, if more than the input says.
+    statistics: Option<Arc<Statistics>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -40,13 +44,29 @@ impl OptimizerFenceExec {
             below.boundedness,
         )
         .with_scheduling_type(below.scheduling_type);
-        Self { input, passing, properties: Arc::new(properties) }
+        Self {
+            input,
+            passing,
+            label: "OptimizerFenceExec".to_owned(),
+            statistics: None,
+            properties: Arc::new(properties),
+        }
+    }
+
+    /// A fence that `EXPLAIN` calls by another name.
+    pub fn with_label(self, label: String) -> Self {
+        Self { label, ..self }
+    }
+
+    /// A fence that knows more of its rows than the input says.
+    pub fn with_statistics(self, statistics: Statistics) -> Self {
+        Self { statistics: Some(Arc::new(statistics)), ..self }
     }
 }
 
 impl DisplayAs for OptimizerFenceExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OptimizerFenceExec")
+        f.write_str(&self.label)
     }
 }
 
@@ -76,7 +96,10 @@ impl ExecutionPlan for OptimizerFenceExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.as_slice() {
-            [child] => Ok(Arc::new(Self::new(child.clone(), self.passing.clone()))),
+            [child] => {
+                let (label, statistics) = (self.label.clone(), self.statistics.clone());
+                Ok(Arc::new(Self { label, statistics, ..Self::new(child.clone(), self.passing.clone()) }))
+            }
             _ => internal_err!("an optimizer fence has one child, not {}", children.len()),
         }
     }
@@ -93,8 +116,9 @@ impl ExecutionPlan for OptimizerFenceExec {
         vec![ChildStats::At(partition)]
     }
 
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        match inputs.first() {
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let known = self.statistics.as_ref().filter(|_| args.partition().is_none());
+        match known.or_else(|| inputs.first()) {
             Some(statistics) => Ok(statistics.clone()),
             None => Ok(Arc::new(Statistics::new_unknown(&self.schema()))),
         }

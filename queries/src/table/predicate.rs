@@ -23,6 +23,12 @@ pub(super) fn prunable(filters: &[Expr]) -> Option<Expr> {
     filters.iter().filter_map(form).reduce(Expr::and)
 }
 
+/// As [`prunable`], of those filters only that are not over stored columns as they are. The others reach the files by
+/// themselves: the optimizer pushes them down, and a second time they would only be evaluated twice.
+pub(super) fn computed(filters: &[Expr]) -> Option<Expr> {
+    filters.iter().filter(|filter| stored_only(filter).is_none()).filter_map(form).reduce(Expr::and)
+}
+
 fn form(filter: &Expr) -> Option<Expr> {
     match filter {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => match (form(left), form(right)) {

@@ -96,7 +96,7 @@ impl Ranges<'_> {
             ("seq", End::Max) => return Some(int64s(files.map(|file| known(file.max_seq)))),
             _ => {}
         }
-        let values = files.map(|file| {
+        let values = files.clone().map(|file| {
             let range = file.stats.get(column.name())?;
             match end {
                 End::Min => range.min.as_ref(),
@@ -105,7 +105,16 @@ impl Ranges<'_> {
         });
         match self.stored.field_with_name(column.name()).ok()?.data_type() {
             DataType::Utf8 => {
-                Some(Arc::new(values.map(|value| value.and_then(Value::as_str)).collect::<StringArray>()))
+                let sets = files.map(|file| {
+                    let set = file.values.get(column.name())?;
+                    let value = match end {
+                        End::Min => set.first(),
+                        End::Max => set.last(),
+                    };
+                    value.map(String::as_str)
+                });
+                let texts = values.zip(sets).map(|(value, of_set)| of_set.or_else(|| value.and_then(Value::as_str)));
+                Some(Arc::new(texts.collect::<StringArray>()))
             }
             DataType::Int64 => Some(int64s(values.map(|value| value.and_then(Value::as_i64)))),
             DataType::Int32 => Some(Arc::new(
@@ -152,7 +161,19 @@ impl PruningStatistics for Ranges<'_> {
         Some(Arc::new(self.files.iter().map(|file| Some(file.rows)).collect::<UInt64Array>()))
     }
 
-    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
+    /// By the files' value sets: whether a column has only these values, none of them, or some (null).
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let wanted = values.iter().map(|value| value.try_as_str().flatten()).collect::<Option<Vec<_>>>()?;
+        let contained = self.files.iter().map(|file| {
+            let there = file.values.get(column.name())?;
+            let met = there.iter().filter(|value| wanted.contains(&value.as_str())).count();
+            match met {
+                0 => Some(false),
+                met if met == there.len() => Some(true),
+                _ => None,
+            }
+        });
+        let contained: BooleanArray = contained.collect();
+        (contained.null_count() < contained.len()).then_some(contained)
     }
 }

@@ -17,7 +17,7 @@ use tollgate_queries::questions::ask;
 use tollgate_queries::{Engine, Limits, Source};
 use tollgate_table::{Snapshot, Table};
 
-use super::fixture::{Fixture, PRODUCERS};
+use super::fixture::{Fixture, PRODUCERS, rows};
 
 /// A store that remembers which files were read, and which ranges of column data.
 #[derive(Debug)]
@@ -25,6 +25,17 @@ struct Watched {
     inner: Arc<dyn ObjectStore>,
     read: Mutex<BTreeSet<String>>,
     ranges: Mutex<Vec<(Path, Range<u64>)>>,
+}
+
+impl Watched {
+    fn over(table: &Table) -> Arc<Self> {
+        Arc::new(Self { inner: table.store(), read: Mutex::default(), ranges: Mutex::default() })
+    }
+
+    /// The files that were read since the last call.
+    fn opened(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.read.lock().expect("lock"))
+    }
 }
 
 impl fmt::Display for Watched {
@@ -48,7 +59,7 @@ impl ObjectStore for Watched {
         self.inner.get_opts(at, options).await
     }
 
-    // The scan asks for pages this way, and for footers by `get_opts`.
+    // The scan asks for pages and for footers this way.
     async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.read.lock().expect("lock").insert(at.to_string());
         self.ranges.lock().expect("lock").extend(ranges.iter().map(|range| (at.clone(), range.clone())));
@@ -100,10 +111,14 @@ async fn watched() -> (Fixture, Engine, Arc<Watched>) {
         }
         fixture.commit().await;
     }
-    let store = Arc::new(Watched { inner: fixture.table.store(), read: Mutex::default(), ranges: Mutex::default() });
-    let source = WatchedTable { table: fixture.table.clone(), store: store.clone() };
-    let engine = Engine::new(Arc::new(source), Limits::default()).expect("engine");
+    let (engine, store) = watched_engine(&fixture, Limits::default());
     (fixture, engine, store)
+}
+
+fn watched_engine(fixture: &Fixture, limits: Limits) -> (Engine, Arc<Watched>) {
+    let store = Watched::over(&fixture.table);
+    let source = WatchedTable { table: fixture.table.clone(), store: store.clone() };
+    (Engine::new(Arc::new(source), limits).expect("engine"), store)
 }
 
 #[tokio::test]
@@ -181,4 +196,62 @@ async fn hot_batches_are_pruned_by_time() {
     let result = fixture.engine.query(&sql).await.expect("answer");
     assert_eq!((result.rows(), result.scanned.files_read), (1, 0));
     assert!(result.scanned.hot_batches_read <= 2 && result.scanned.hot_batches_total == 4, "{:?}", result.scanned);
+}
+
+#[tokio::test]
+async fn the_newest_rows_open_a_few_files_of_many() {
+    let (fixture, engine, store) = watched().await;
+    let all = fixture.table.snapshot().files.len();
+    let newest = "SELECT seq, path, request_id FROM transactions ORDER BY time DESC LIMIT 100";
+    let cases = [
+        (newest.to_owned(), 100, 2),
+        ("SELECT * FROM transactions ORDER BY time DESC, seq LIMIT 10 OFFSET 5".to_owned(), 10, 2),
+        ("SELECT t FROM (SELECT time AS t, path FROM transactions) ORDER BY t LIMIT 20".to_owned(), 20, 2),
+        (format!("SELECT path FROM ({newest}) WHERE seq > 0"), 100, 2),
+    ];
+    for (sql, rows, files) in cases {
+        store.opened();
+        let result = engine.query(&sql).await.expect("answer");
+        let opened = store.opened().len();
+        assert!(opened <= files && opened < all, "{sql}: {opened} of {all} files");
+        assert_eq!(result.rows(), rows, "{sql}");
+    }
+    let expected: Vec<i64> = (790..800).rev().map(|row| fixture.time_us(row)).collect();
+    let sql = "SELECT CAST(time AS bigint) AS t FROM transactions ORDER BY time DESC LIMIT 10";
+    let times: Vec<i64> = rows(&engine, sql).await.iter().filter_map(|row| row["t"].as_i64()).collect();
+    assert_eq!(times, expected);
+}
+
+#[tokio::test]
+async fn a_conjunct_reaches_the_files_once() {
+    let (fixture, engine, _store) = watched().await;
+    let sql =
+        format!("EXPLAIN SELECT path FROM transactions WHERE status >= 500 AND request_id <> '{}'", fixture.id(1));
+    let plan = rows(&engine, &sql).await.iter().map(ToString::to_string).collect::<String>();
+    let predicate = plan.split("predicate=").nth(1).and_then(|rest| rest.split(", pruning").next()).unwrap_or_default();
+    assert_eq!(predicate.matches(">= 500").count(), 1, "{plan}");
+}
+
+#[tokio::test]
+async fn footers_are_read_once_while_there_is_room_for_them() {
+    let (fixture, engine, store) = watched().await;
+    let sql = "SELECT count(DISTINCT path) FROM transactions";
+    engine.query(sql).await.expect("answer");
+    assert_eq!(footers_read(&fixture, &store), FILES as usize);
+    engine.query(sql).await.expect("answer");
+    assert_eq!(footers_read(&fixture, &store), 0);
+    let (engine, store) = watched_engine(&fixture, Limits { metadata_bytes_max: 0, ..Limits::default() });
+    for _ in 0..2 {
+        engine.query(sql).await.expect("answer");
+        assert_eq!(footers_read(&fixture, &store), FILES as usize);
+    }
+}
+
+/// The files whose ends were read since the last call.
+fn footers_read(fixture: &Fixture, store: &Watched) -> usize {
+    let snapshot = fixture.table.snapshot();
+    let ends: BTreeSet<_> = snapshot.files.iter().map(|file| (file.location().to_string(), file.size)).collect();
+    let ranges = std::mem::take(&mut *store.ranges.lock().expect("lock"));
+    let read: BTreeSet<_> = ranges.into_iter().map(|(file, range)| (file.to_string(), range.end)).collect();
+    ends.intersection(&read).count()
 }

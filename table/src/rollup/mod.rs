@@ -57,7 +57,7 @@ impl Grain {
 }
 
 /// What a roll-up keeps of a column, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// Number of values.
     Count,
