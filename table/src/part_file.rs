@@ -25,10 +25,6 @@ impl PartFile {
         Ok(Self { path, file: BufWriter::new(file), part: SidecarPart { bytes: 0, crc32c: 0 } })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Syncs the file; answers what the log says of it.
     pub(crate) fn finish(self, disk: &Disk) -> Result<SidecarPart, TableError> {
         let failed = |source| TableError::io(&self.path, source);

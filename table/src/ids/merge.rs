@@ -7,8 +7,16 @@ use super::{Directory, GROUPS_MAX};
 /// Puts parts together. `inputs` answers the bytes of one part after the other, of which one is in memory at a time.
 ///
 /// # Errors
-/// If one of them cannot be read, or is no such part; or if there are more than [`GROUPS_MAX`] row groups.
+/// If one of them cannot be read. Of kind `InvalidData` if it is no such part, or if there are more than [`GROUPS_MAX`] row groups.
 pub(crate) fn merge(inputs: impl Iterator<Item = io::Result<Vec<u8>>>, out: &mut impl Write) -> io::Result<()> {
+    merge_within(GROUPS_MAX, inputs, out)
+}
+
+fn merge_within(
+    groups_max: usize,
+    inputs: impl Iterator<Item = io::Result<Vec<u8>>>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let broken = |why: &'static str| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut directory = Directory::default();
     let mut written = 0;
@@ -25,8 +33,24 @@ pub(crate) fn merge(inputs: impl Iterator<Item = io::Result<Vec<u8>>>, out: &mut
         }
         written += filters as u64;
     }
-    if directory.groups.len() > GROUPS_MAX {
+    if directory.groups.len() > groups_max {
         return Err(broken("there are too many row groups for one part"));
     }
     out.write_all(&directory.to_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::IdsBuilder;
+    use super::*;
+
+    #[test]
+    fn there_is_a_bound_on_row_groups() {
+        let mut part = Vec::new();
+        IdsBuilder::new(&[1, 1]).write_to(&mut part).unwrap();
+        let inputs = || [Ok(part.clone()), Ok(part.clone())].into_iter();
+        assert!(merge_within(4, inputs(), &mut Vec::new()).is_ok());
+        let refused = merge_within(3, inputs(), &mut Vec::new()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
 }

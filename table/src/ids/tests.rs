@@ -144,4 +144,16 @@ proptest! {
             let _ = fuzz(&bytes, column, &value.to_le_bytes());
         }
     }
+
+    #[test]
+    fn a_directory_that_lies_is_refused_or_answered(lies in prop::collection::vec((0_usize..224, any::<u8>()), 1..4), number in any::<u64>()) {
+        let mut bytes = part(&[0..60, 60..64]);
+        let begin = bytes.len() - 16 - 224;
+        lies.iter().for_each(|(at, byte)| bytes[begin + at] = *byte);
+        let sum = crc32c::crc32c(&bytes[begin..begin + 228]);
+        bytes[begin + 228..begin + 232].copy_from_slice(&sum.to_le_bytes());
+        for column in 0..3 {
+            let _ = fuzz(&bytes, column, text(number).as_bytes());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The parts of a concatenation, made of those of its inputs: no row is read.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{folder, part_path};
@@ -34,7 +35,7 @@ pub(crate) fn concatenate(
         }
         let made = match Rollup::named(part) {
             Some(rollup) => merge_cells(disk, root, inputs, rollup, data_path)?,
-            None => Some(merge_ids(disk, root, inputs, data_path)?),
+            None => merge_ids(disk, root, inputs, data_path)?,
         };
         parts.extend(made.map(|made| (part.to_owned(), made)));
     }
@@ -86,9 +87,22 @@ fn merge_cells(
     Ok(None)
 }
 
-fn merge_ids(disk: &Disk, root: &Path, inputs: &[DataFile], data_path: &str) -> Result<SidecarPart, TableError> {
-    let mut file = PartFile::create(part_path(root, data_path, ids::PART))?;
+fn merge_ids(
+    disk: &Disk,
+    root: &Path,
+    inputs: &[DataFile],
+    data_path: &str,
+) -> Result<Option<SidecarPart>, TableError> {
+    let path = part_path(root, data_path, ids::PART);
+    let mut file = PartFile::create(path.clone())?;
     let parts = inputs.iter().map(|input| std::fs::read(part_path(root, &input.path, ids::PART)));
-    ids::merge(parts, &mut file).map_err(|source| TableError::io(file.path(), source))?;
-    file.finish(disk)
+    match ids::merge(parts, &mut file) {
+        Ok(()) => return Ok(Some(file.finish(disk)?)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            tracing::error!(%error, "the id filters of data files cannot be put together");
+        }
+        Err(source) => return Err(TableError::io(&path, source)),
+    }
+    std::fs::remove_file(&path).map_err(|source| TableError::io(&path, source))?;
+    Ok(None)
 }

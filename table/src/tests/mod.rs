@@ -181,12 +181,17 @@ pub(crate) fn stored_seqs(table: &Table) -> BTreeSet<i64> {
     all
 }
 
+fn entry_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// Data files on disk, whether a commit names them or not.
 pub(crate) fn files_on_disk(root: &Path) -> usize {
     let mut count = 0;
     for entry in std::fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("_delta_log") {
+        let hidden = entry_name(&path).starts_with('_');
+        if path.is_dir() && !hidden {
             count += std::fs::read_dir(path).unwrap().count();
         }
     }
