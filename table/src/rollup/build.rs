@@ -1,5 +1,6 @@
 //! Makes the roll-ups of a file out of its columns, as they are written.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::compute::take;
@@ -53,15 +54,12 @@ const CELLS_ALWAYS: usize = 4_096;
 /// Otherwise a cell stands for this many rows at least: one that stands for fewer is as dear to read as the rows.
 const ROWS_PER_CELL_MIN: usize = 2;
 
-/// Takes the columns of a file, one row group after the other. It holds for each row of the current row group a time (8 bytes) and
-/// the number of its cell in each roll-up (4 bytes each), and the cells: some 40 bytes a measure, and 16 bytes a bin of a sketch.
-/// For 524,288 rows that is some 20 MB.
+/// Takes the columns of a file. It holds for each row the number of its cell in each roll-up (4 bytes each), until the last key the
+/// time (8 bytes), and the cells: some 40 bytes a measure, and 16 bytes a bin of a sketch. For 524,288 rows that is some 20 MB.
 pub(crate) struct RollupBuilder {
-    row_groups: Vec<usize>,
-    /// The one that is coming in.
-    group: usize,
-    /// Rows of it that came in, by place in [`COLUMNS`].
-    seen: [usize; COLUMNS.len()],
+    groups: Vec<Group>,
+    rows: usize,
+    /// Of the rows of all row groups, until their cells are known.
     times: Vec<i64>,
     values: Vec<Values>,
     buckets: [Values; 2],
@@ -72,11 +70,18 @@ pub(crate) struct RollupBuilder {
     given_up: Option<&'static str>,
 }
 
+/// One row group.
+struct Group {
+    rows: Range<usize>,
+    /// How many rows came in, by place in [`COLUMNS`].
+    seen: [usize; COLUMNS.len()],
+}
+
 /// One roll-up.
 struct Pending {
     rollup: &'static Rollup,
     cells: Cells,
-    /// The cells of the rows of the current row group.
+    /// The cells of the rows.
     of_rows: Vec<u32>,
     /// Number of rows of each cell.
     rows: Vec<i64>,
@@ -105,27 +110,30 @@ fn grain_at(grain: Grain) -> usize {
 impl RollupBuilder {
     /// For a file with row groups of these lengths.
     pub(crate) fn new(row_groups: &[usize]) -> Self {
+        let rows: usize = row_groups.iter().sum();
+        let mut end = 0;
+        let groups = row_groups.iter().map(|rows| {
+            end += rows;
+            Group { rows: end - rows..end, seen: [0; COLUMNS.len()] }
+        });
         let pending = from_rows().map(|rollup| Pending {
             rollup,
             cells: Cells::new(1 + rollup.keys.len()),
-            of_rows: Vec::new(),
+            of_rows: vec![0; rows],
             rows: Vec::new(),
             measures: rollup.measures.iter().map(Measured::new).collect(),
         });
-        let mut made = Self {
-            row_groups: row_groups.to_vec(),
-            group: 0,
-            seen: [0; COLUMNS.len()],
-            times: Vec::new(),
+        Self {
+            groups: groups.collect(),
+            rows,
+            times: vec![0; rows],
             values: (0..KEYS).map(|_| Values::default()).collect(),
             buckets: Default::default(),
             numbers: Vec::new(),
             pending: pending.collect(),
             rows_per_cell_min: ROWS_PER_CELL_MIN,
             given_up: None,
-        };
-        made.begin_group();
-        made
+        }
     }
 
     /// As [`RollupBuilder::new`], but leaves out no roll-up for its number of cells.
@@ -133,52 +141,42 @@ impl RollupBuilder {
         Self { rows_per_cell_min: 0, ..Self::new(row_groups) }
     }
 
-    fn begin_group(&mut self) {
-        let rows = self.row_groups.get(self.group).copied().unwrap_or(0);
-        self.seen = [0; COLUMNS.len()];
-        self.times.clear();
-        for pending in &mut self.pending {
-            pending.of_rows.clear();
-            pending.of_rows.resize(rows, 0);
-        }
-    }
-
-    /// The next values of a column; others than [`COLUMNS`] are passed over.
+    /// The next values of a column of a row group; others than [`COLUMNS`] are passed over. The keys of a row group come in the order
+    /// of [`COLUMNS`], and before its measures; row groups come in any order, and as mixed as the caller likes.
     ///
     /// # Errors
     /// If a column has another type than records have.
     pub(crate) fn add(&mut self, row_group: usize, column: &str, values: &ArrayRef) -> Result<(), TableError> {
         let Some(at) = COLUMNS.iter().position(|name| *name == column) else { return Ok(()) };
-        if self.given_up.is_some() {
+        if self.given_up.is_some() || values.is_empty() {
             return Ok(());
         }
-        if row_group != self.group {
-            self.end_group();
-            self.group += 1;
-            self.begin_group();
-        }
-        let rows = self.row_groups.get(self.group).copied().unwrap_or(0);
-        let keys_before = self.seen[..at.min(KEYS)].iter().all(|seen| *seen == rows);
-        if row_group != self.group || !keys_before || self.seen[at] + values.len() > rows {
+        let Some(group) = self.groups.get_mut(row_group) else {
+            self.given_up = Some("there are more row groups than were announced");
+            return Ok(());
+        };
+        let rows = group.rows.len();
+        let keys_before = group.seen[..at.min(KEYS)].iter().all(|seen| *seen == rows);
+        let from = group.seen[at];
+        group.seen[at] += values.len();
+        if !keys_before || group.seen[at] > rows {
             self.given_up = Some("its columns did not come in order");
-        }
-        if self.given_up.is_some() {
             return Ok(());
         }
-        let from = self.seen[at];
-        self.seen[at] += values.len();
+        let (all, is_complete) = (group.rows.clone(), group.seen[at] == rows);
+        let these = all.start + from..all.start + from + values.len();
         match at {
-            TIME => self.add_times(values, from),
-            _ if at < KEYS => self.add_key(at, values, from),
-            _ => self.add_measure(column, values, from),
+            TIME => self.add_times(values, these),
+            _ if at < KEYS => self.add_key(at, values, these),
+            _ => self.add_measure(column, values, these),
         }?;
-        if at == KEYS - 1 && self.seen[at] == rows {
-            self.enter_cells();
+        if at == KEYS - 1 && is_complete {
+            self.enter_cells(all);
         }
         Ok(())
     }
 
-    fn add_times(&mut self, values: &ArrayRef, from: usize) -> Result<(), TableError> {
+    fn add_times(&mut self, values: &ArrayRef, these: Range<usize>) -> Result<(), TableError> {
         let times = values.as_primitive_opt::<TimestampMicrosecondType>();
         let times = times.ok_or_else(|| TableError::Schema("time is not in microseconds".to_owned()))?;
         let out_of_range = |time: &i64| time.div_euclid(Grain::Hour.us()).checked_mul(Grain::Hour.us()).is_none();
@@ -186,59 +184,56 @@ impl RollupBuilder {
             self.given_up = Some("a row has no time");
             return Ok(());
         }
-        self.times.extend_from_slice(times.values());
+        self.times[these.clone()].copy_from_slice(times.values());
         for grain in [Grain::FiveMinutes, Grain::Hour] {
             let buckets = times.values().iter().map(|time| time.div_euclid(grain.us()) * grain.us());
             self.numbers.clear();
             self.buckets[grain_at(grain)].add_integers(buckets, &mut self.numbers);
             for pending in self.pending.iter_mut().filter(|pending| pending.rollup.grain == grain) {
-                pending.cells.split(0, &mut pending.of_rows[from..from + times.len()], &self.numbers);
+                pending.cells.split(0, &mut pending.of_rows[these.clone()], &self.numbers);
             }
         }
         Ok(())
     }
 
-    fn add_key(&mut self, at: usize, values: &ArrayRef, from: usize) -> Result<(), TableError> {
+    fn add_key(&mut self, at: usize, values: &ArrayRef, these: Range<usize>) -> Result<(), TableError> {
         self.numbers.clear();
         self.values[at].add(values, &mut self.numbers)?;
         for pending in &mut self.pending {
             if let Some(level) = level_of(pending.rollup, at) {
-                pending.cells.split(level, &mut pending.of_rows[from..from + values.len()], &self.numbers);
+                pending.cells.split(level, &mut pending.of_rows[these.clone()], &self.numbers);
             }
         }
         Ok(())
     }
 
-    /// After the last key: counts the rows of each cell, and adds their times.
-    fn enter_cells(&mut self) {
+    /// After the last key of a row group: counts the rows of each cell, and adds their times.
+    fn enter_cells(&mut self, these: Range<usize>) {
+        let times = &self.times[these.clone()];
         for pending in &mut self.pending {
             pending.rows.resize(pending.cells.len(), 0);
-            pending.of_rows.iter().for_each(|cell| pending.rows[*cell as usize] += 1);
+            let of_rows = &pending.of_rows[these.clone()];
+            of_rows.iter().for_each(|cell| pending.rows[*cell as usize] += 1);
             for measured in pending.measures.iter_mut().filter(|measured| measured.column() == COLUMNS[TIME]) {
-                measured.add(&pending.of_rows, self.times.iter().map(|time| Some(*time)), pending.cells.len());
+                measured.add(of_rows, times.iter().map(|time| Some(*time)), pending.cells.len());
             }
+        }
+        if self.groups.iter().all(|group| group.seen[KEYS - 1] == group.rows.len()) {
+            self.times = Vec::new();
         }
     }
 
-    fn add_measure(&mut self, column: &str, values: &ArrayRef, from: usize) -> Result<(), TableError> {
+    fn add_measure(&mut self, column: &str, values: &ArrayRef, these: Range<usize>) -> Result<(), TableError> {
         let integers = values.as_primitive_opt::<Int64Type>();
         let integers: &PrimitiveArray<Int64Type> =
             integers.ok_or_else(|| TableError::Schema(format!("{column} is not an Int64")))?;
         for pending in &mut self.pending {
             for measured in pending.measures.iter_mut().filter(|measured| measured.column() == column) {
-                let cells = &pending.of_rows[from..from + values.len()];
+                let cells = &pending.of_rows[these.clone()];
                 measured.add(cells, integers.iter(), pending.cells.len());
             }
         }
         Ok(())
-    }
-
-    fn end_group(&mut self) {
-        let rows = self.row_groups.get(self.group).copied().unwrap_or(0);
-        if self.seen.iter().any(|seen| *seen != rows) {
-            self.given_up = Some("a column is not complete");
-        }
-        self.pending.iter_mut().flat_map(|pending| &mut pending.measures).for_each(Measured::end_group);
     }
 
     /// The cells of each roll-up that is made of rows, in the order of its file. A roll-up that would not be right, or not worth
@@ -247,18 +242,14 @@ impl RollupBuilder {
     /// # Errors
     /// If cells do not fit the schema of their roll-up.
     pub(crate) fn finish(mut self) -> Result<Vec<(&'static Rollup, RecordBatch)>, TableError> {
-        if self.row_groups.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.end_group();
-        if self.given_up.is_none() && self.group + 1 != self.row_groups.len() {
-            self.given_up = Some("a row group did not come");
+        if self.groups.iter().any(|group| group.seen.iter().any(|seen| *seen != group.rows.len())) {
+            self.given_up = self.given_up.or(Some("a column is not complete"));
         }
         if let Some(why) = self.given_up {
             tracing::warn!(why, "a data file gets no roll-ups; it will be scanned");
             return Ok(Vec::new());
         }
-        let rows: usize = self.row_groups.iter().sum();
+        let rows = self.rows;
         let mut finished = Vec::new();
         for pending in self.pending {
             let (name, cells) = (pending.rollup.name, pending.cells.len());

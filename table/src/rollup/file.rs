@@ -98,3 +98,54 @@ pub(crate) fn read(path: &Path) -> Result<Cells<'static>, TableError> {
     let cells = reader.with_batch_size(READ_CELLS).build().map_err(failed)?;
     Ok(Box::new(cells.map(|batch| batch.map_err(TableError::rows("read a roll-up")))))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array};
+    use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+    use parquet::file::page_index::column_index::ColumnIndexMetaData;
+
+    use super::*;
+
+    /// Cells of 20,000 services in two buckets each.
+    fn cells(rollup: &Rollup) -> RecordBatch {
+        let schema = rollup.schema();
+        let columns = schema.fields().iter().map(|field| -> ArrayRef {
+            let buckets = (0..40_000).map(|cell| i64::from(cell % 2) * 300_000_000);
+            match field.name().as_str() {
+                "bucket" => Arc::new(TimestampMicrosecondArray::from_iter_values(buckets).with_timezone("UTC")),
+                "service" => {
+                    Arc::new(StringArray::from_iter_values((0..40_000).map(|cell| format!("{:05}", cell / 2))))
+                }
+                _ if !field.is_nullable() => Arc::new(Int64Array::from(vec![1; 40_000])),
+                _ => new_null_array(field.data_type(), 40_000),
+            }
+        });
+        RecordBatch::try_new(rollup.schema(), columns.collect()).unwrap()
+    }
+
+    #[test]
+    fn a_service_is_in_one_page_or_two() {
+        let rollup = Rollup::named("service_5m").unwrap();
+        let mut writer = CellWriter::new(rollup, Vec::new()).unwrap();
+        writer.write(&cells(rollup)).unwrap();
+        let file = bytes::Bytes::from(writer.finish().unwrap());
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        let metadata = reader.parse_and_finish(&file).unwrap();
+        let pages = metadata.column_index().unwrap()[0].clone();
+        let at = rollup.schema().index_of("service").unwrap();
+        let ColumnIndexMetaData::BYTE_ARRAY(services) = &pages[at] else { panic!("{:?}", pages[at]) };
+        let with = (0..services.num_pages() as usize).filter(|page| {
+            services.min_value(*page).unwrap() <= b"00700".as_slice()
+                && services.max_value(*page).unwrap() >= b"00700".as_slice()
+        });
+        assert!(services.num_pages() >= 30 && with.count() <= 2);
+        let bucket = rollup.schema().index_of("bucket").unwrap();
+        assert!(matches!(pages[bucket], ColumnIndexMetaData::INT64(_)));
+        // Every column has its pages, so that what a page of one rules out is skipped in all.
+        let offsets = &metadata.offset_index().unwrap()[0];
+        assert!(offsets.iter().all(|column| column.page_locations().len() >= 30));
+    }
+}

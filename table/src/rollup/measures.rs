@@ -13,14 +13,17 @@ use super::{Measure, Part};
 /// Bins are from −131,008 to 131,008; added to one, this makes it positive.
 const BIN_BIAS: i32 = 1 << 20;
 
+/// Values that wait to be counted by bin: 2 MiB, and those of one call more.
+const BINS_MAX: usize = 256 * 1_024;
+
 /// One measure of all cells.
 pub(super) struct Measured {
     measure: &'static Measure,
     numbers: Vec<Numbers>,
     sketched: bool,
-    /// (cell, bin) of the values of this row group.
+    /// (cell, bin) of the newest values, at most [`BINS_MAX`].
     bins: Vec<u64>,
-    /// (cell, bin) and how many, of the row groups before.
+    /// (cell, bin) and how many, of the values before.
     counts: Vec<(u64, u32)>,
 }
 
@@ -67,10 +70,13 @@ impl Measured {
                 self.bins.push(u64::from(*cell) << 32 | u64::from((bin + BIN_BIAS) as u32));
             }
         }
+        if self.bins.len() >= BINS_MAX {
+            self.count_bins();
+        }
     }
 
-    /// Counts the values of a row group by bin: a third as many bins as values stay.
-    pub(super) fn end_group(&mut self) {
+    /// Counts values by bin: a third as many bins as values stay.
+    fn count_bins(&mut self) {
         self.bins.sort_unstable();
         let counts = self.bins.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32));
         self.counts.extend(counts);
@@ -97,6 +103,7 @@ impl Measured {
     }
 
     fn sketches(&mut self, cells_len: usize) -> ArrayRef {
+        self.count_bins();
         self.counts.sort_unstable();
         let mut sketches = BinaryBuilder::with_capacity(cells_len, self.counts.len() * 3);
         let mut of_cells = self.counts.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32).peekable();

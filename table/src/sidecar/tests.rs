@@ -119,12 +119,16 @@ fn data_file(name: &str, rows: usize) -> DataFile {
 fn write(root: &Path, name: &str, groups: Vec<RecordBatch>, chunk: usize) -> Written {
     let lengths: Vec<usize> = groups.iter().map(RecordBatch::num_rows).collect();
     let mut builder = SidecarBuilder::new(&lengths, true);
-    for (at, group) in groups.iter().enumerate() {
-        for column in SidecarBuilder::columns() {
-            let values = group.column_by_name(column).unwrap();
-            for from in (0..values.len()).step_by(chunk) {
-                builder.add(at, column, &values.slice(from, chunk.min(values.len() - from))).unwrap();
-            }
+    let pairs = |by_group: bool| -> Vec<(usize, &'static str)> {
+        let columns = SidecarBuilder::columns();
+        let (outer, inner) = if by_group { (groups.len(), columns.len()) } else { (columns.len(), groups.len()) };
+        let pairs = (0..outer).flat_map(|outer| (0..inner).map(move |inner| (outer, inner)));
+        pairs.map(|(outer, inner)| if by_group { (outer, columns[inner]) } else { (inner, columns[outer]) }).collect()
+    };
+    for (at, column) in pairs(chunk % 2 == 0) {
+        let values = groups[at].column_by_name(column).unwrap();
+        for from in (0..values.len()).step_by(chunk) {
+            builder.add(at, column, &values.slice(from, chunk.min(values.len() - from))).unwrap();
         }
     }
     let mut file = data_file(name, lengths.iter().sum());
@@ -187,6 +191,7 @@ fn assert_cells(root: &Path, written: &Written, rollup: &Rollup) {
     let expected = brute_force(rollup, &written.groups);
     let batches = rollup::read(&part_path(root, &written.file.path, rollup.name)).unwrap();
     let batches: Vec<RecordBatch> = batches.map(Result::unwrap).collect();
+    assert!(batches.iter().all(|batch| batch.schema() == rollup.schema()), "{}", rollup.name);
     let found = arrow::compute::concat_batches(&rollup.schema(), &batches).unwrap();
     assert_eq!(found.num_rows(), expected.len(), "{}", rollup.name);
     let column = |name: &str| found.column_by_name(name).unwrap();
