@@ -119,7 +119,7 @@ async fn write(records: i64, dir: &Path) -> Result<(Arc<Table>, u64), Failure> {
     let config = TableConfig {
         commit_every: ConfigDuration::hours(1),
         commit_rows_max: RECORDS_PER_COMMIT,
-        compact_every: None,
+        merge_every: None,
         ..TableConfig::new(dir)
     };
     let (mut writer, table) = open(config, "bench").await?;

@@ -38,7 +38,7 @@ async fn run(records: u64, per_commit: u64, dir: &Path) -> Result<(), Failure> {
     let config = TableConfig {
         commit_every: ConfigDuration::hours(1),
         commit_rows_max: usize::try_from(per_commit)?,
-        compact_every: None,
+        merge_every: None,
         ..TableConfig::new(dir)
     };
     let (mut writer, table) = open(config, "bench").await?;

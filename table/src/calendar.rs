@@ -7,6 +7,11 @@ pub(crate) fn day_of(time_us: i64) -> Option<NaiveDate> {
     DateTime::from_timestamp_micros(time_us).map(|time| time.date_naive())
 }
 
+/// The first microsecond of a UTC day.
+pub(crate) fn day_begin_us(day: NaiveDate) -> Option<i64> {
+    Some(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
+}
+
 /// A day as `2026-11-23`.
 pub(crate) fn format_day(day: NaiveDate) -> String {
     format!("{:04}-{:02}-{:02}", day.year(), day.month(), day.day())

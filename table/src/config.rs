@@ -1,7 +1,13 @@
 //! The table's section of a configuration file.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostic};
+
+use crate::compaction::MERGE_ROWS_MAX;
+
+const MERGE_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// Where a table is, and its bounds.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -24,18 +30,30 @@ pub struct TableConfig {
     /// Commits after which a checkpoint of the log is written.
     #[serde(skip, default = "TableConfig::checkpoint_commits")]
     pub checkpoint_commits: u64,
-    /// How often small files of finished hours are merged; `null` = never.
-    #[serde(default = "TableConfig::compact_every")]
-    pub compact_every: Option<ConfigDuration>,
+    /// How often the files of five minutes, hours and days that are over are merged; `null` = never.
+    #[serde(default = "TableConfig::merge_every")]
+    pub merge_every: Option<ConfigDuration>,
     /// How many days of records are kept, today among them; absent = all.
     #[serde(default)]
     pub keep_days: Option<u32>,
+    /// How large the table may grow before its oldest whole days leave it; today never does. Absent = no bound.
+    #[serde(default)]
+    pub keep_bytes: Option<ByteSize>,
 }
 
 impl TableConfig {
-    /// Checks what types cannot express. There is nothing: every value can be used.
+    /// Checks what types cannot express.
     pub fn check(&self) -> Vec<Diagnostic> {
-        Vec::new()
+        let mut found = Vec::new();
+        if self.commit_rows_max as u64 > MERGE_ROWS_MAX {
+            let problem = format!("more than {MERGE_ROWS_MAX} rows, which one merge takes at most; commit fewer");
+            found.push(Diagnostic::of_key("commit_rows_max", problem));
+        }
+        if self.merge_every.is_some_and(|every| every.0 < MERGE_EVERY_MIN) {
+            let problem = "more often than every second finds nothing to do; use `1s` or more, or `null` for never";
+            found.push(Diagnostic::of_key("merge_every", problem));
+        }
+        found
     }
 
     /// The defaults for a table in `dir`.
@@ -47,8 +65,9 @@ impl TableConfig {
             commit_bytes_max: Self::commit_bytes_max(),
             hot_bytes_max: Self::hot_bytes_max(),
             checkpoint_commits: Self::checkpoint_commits(),
-            compact_every: Self::compact_every(),
+            merge_every: Self::merge_every(),
             keep_days: None,
+            keep_bytes: None,
         }
     }
 
@@ -72,7 +91,7 @@ impl TableConfig {
         100
     }
 
-    fn compact_every() -> Option<ConfigDuration> {
-        Some(ConfigDuration::mins(10))
+    fn merge_every() -> Option<ConfigDuration> {
+        Some(ConfigDuration::mins(5))
     }
 }

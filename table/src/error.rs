@@ -49,6 +49,9 @@ pub enum TableError {
     /// A batch does not have the record's columns, and no retry will change that.
     #[error("{0}")]
     Malformed(String),
+    /// Maintenance was stopped, as the writer is closing.
+    #[error("maintenance was stopped")]
+    Stopped,
     /// A checkpoint or a compaction was not what it should be, and was taken back.
     #[error("{0}")]
     Inconsistent(String),

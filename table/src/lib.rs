@@ -38,17 +38,20 @@
 
 mod batches;
 mod calendar;
+mod clock;
 mod compaction;
 mod config;
 #[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 mod damage;
 mod delta;
 mod durable;
+mod encoding;
 mod error;
 mod hot;
 #[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 pub mod ids;
 mod maintenance;
+mod outcome;
 mod parquet_file;
 #[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 mod part_file;
@@ -65,6 +68,7 @@ mod table;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod values;
 mod writer;
 
 use std::sync::Arc;
@@ -92,6 +96,6 @@ pub use writer::TableWriter;
 /// process under the same journal name.
 pub async fn open(config: TableConfig, journal: &str) -> Result<(TableWriter, Arc<Table>), TableError> {
     let lock = writer::WriterLock::acquire(&config.dir, journal).await?;
-    let table = Arc::new(Table::open(&config, journal).await?);
+    let table = Arc::new(Table::open(&config, clock::Clock::default(), journal).await?);
     Ok((TableWriter::new(config, Arc::clone(&table), lock), table))
 }

@@ -1,13 +1,17 @@
-//! Maintenance beside the commits, which never wait for it: checkpoints of the log, compaction and retention.
+//! Maintenance beside the commits, which never wait for it: merges, retention, and checkpoints of the log.
+//!
+//! It runs by the clock in a task of its own, from the writer's start to its end, also where no record comes.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tollgate_failpoint::{Point, reach};
 
+use crate::compaction::{Limits, Pace, next_run_us};
 use crate::delta::Log;
 use crate::snapshot::DataFile;
 use crate::table::{LOG_DIRECTORY, Table};
@@ -15,77 +19,42 @@ use crate::{TableConfig, TableError};
 
 /// Time between two removals of days past their retention and of files that no version names.
 const VACUUM_EVERY: Duration = Duration::from_secs(3_600);
+/// Longest time between two looks at the clock, which somebody may set.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default, PartialEq)]
-struct Due {
-    checkpoint: bool,
-    compaction: bool,
-    vacuum: bool,
+/// The task that maintains a table while its writer is open.
+pub(crate) struct Maintenance {
+    commits: Arc<Commits>,
+    stopped: Arc<AtomicBool>,
+    task: Option<JoinHandle<()>>,
 }
 
-/// Starts maintenance when it is due; at most one runs at a time.
-pub(crate) struct Maintenance {
-    table: Arc<Table>,
-    checkpoint_commits: u64,
-    commits: u64,
-    compact_every: Option<Duration>,
-    compacted: Instant,
-    keep_days: Option<u32>,
-    vacuumed: Instant,
-    running: Option<JoinHandle<()>>,
+/// Commits that no checkpoint covers yet.
+#[derive(Debug, Default)]
+struct Commits {
+    count: AtomicU64,
+    came: Notify,
 }
 
 impl Maintenance {
-    pub(crate) fn new(table: Arc<Table>, config: &TableConfig) -> Self {
-        Self {
-            table,
-            checkpoint_commits: config.checkpoint_commits.max(1),
-            commits: 0,
-            compact_every: config.compact_every.map(|every| every.0),
-            compacted: Instant::now(),
-            keep_days: config.keep_days,
-            vacuumed: Instant::now(),
-            running: None,
-        }
+    /// Starts the task, on the runtime that the caller runs on.
+    pub(crate) fn start(table: Arc<Table>, config: &TableConfig) -> Self {
+        let (commits, stopped) = (Arc::<Commits>::default(), Arc::<AtomicBool>::default());
+        let keeper = Keeper::new(table, config, Arc::clone(&commits), Arc::clone(&stopped));
+        Self { commits, stopped, task: Some(tokio::spawn(keeper.run())) }
     }
 
-    /// Counts a commit, and starts in the background what is due.
-    pub(crate) fn after_commit(&mut self) {
-        self.commits += 1;
-        if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
-            return;
-        }
-        let due = self.due();
-        if due == Due::default() {
-            return;
-        }
-        let (table, keep_days) = (Arc::clone(&self.table), self.keep_days);
-        self.running = Some(tokio::spawn(async move { maintain(&table, due, keep_days).await }));
+    /// Counts a commit: after some of them a checkpoint is due.
+    pub(crate) fn after_commit(&self) {
+        self.commits.count.fetch_add(1, Ordering::Relaxed);
+        self.commits.came.notify_one();
     }
 
-    /// Returns what is due, and counts it as done.
-    fn due(&mut self) -> Due {
-        let due = Due {
-            checkpoint: self.commits >= self.checkpoint_commits,
-            compaction: self.compact_every.is_some_and(|every| self.compacted.elapsed() >= every),
-            vacuum: self.vacuumed.elapsed() >= VACUUM_EVERY,
-        };
-        if due.checkpoint {
-            self.commits = 0;
-        }
-        if due.compaction {
-            self.compacted = Instant::now();
-        }
-        if due.vacuum {
-            self.vacuumed = Instant::now();
-        }
-        due
-    }
-
-    /// Ends what is running. It can be ended at any point: a compaction is one commit, and a checkpoint repeats the log.
+    /// Ends what is running. It can be ended at any point: a merge is one commit, and a checkpoint repeats the log.
     pub(crate) fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.abort();
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(task) = self.task.take() {
+            task.abort();
         }
     }
 }
@@ -96,18 +65,113 @@ impl Drop for Maintenance {
     }
 }
 
-async fn maintain(table: &Table, due: Due, keep_days: Option<u32>) {
-    if due.compaction {
-        report("compaction", table.compact().await.map(drop));
-    }
-    if due.vacuum {
-        if let Some(days) = keep_days {
-            report("retention", table.expire(days).await.map(drop));
+/// Knows what is due when.
+struct Keeper {
+    table: Arc<Table>,
+    commits: Arc<Commits>,
+    stopped: Arc<AtomicBool>,
+    checkpoint_commits: u64,
+    merge_every_us: Option<i64>,
+    /// The first run makes up for the time that the collector was down.
+    next_merge_us: i64,
+    keep_days: Option<u32>,
+    keep_bytes: Option<u64>,
+    vacuumed: Instant,
+}
+
+impl Keeper {
+    fn new(table: Arc<Table>, config: &TableConfig, commits: Arc<Commits>, stopped: Arc<AtomicBool>) -> Self {
+        let us = |every: Duration| i64::try_from(every.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            table,
+            commits,
+            stopped,
+            checkpoint_commits: config.checkpoint_commits.max(1),
+            merge_every_us: config.merge_every.map(|every| us(every.0)),
+            next_merge_us: i64::MIN,
+            keep_days: config.keep_days,
+            keep_bytes: config.keep_bytes.map(|bytes| bytes.bytes()),
+            vacuumed: Instant::now(),
         }
-        report("vacuum", table.vacuum().await.map(drop));
     }
-    if due.checkpoint {
-        report("checkpoint", table.checkpoint().await);
+
+    async fn run(mut self) {
+        loop {
+            self.look().await;
+            tokio::select! {
+                () = self.commits.came.notified() => {}
+                () = tokio::time::sleep(self.until_next_look()) => {}
+            }
+        }
+    }
+
+    fn until_next_look(&self) -> Duration {
+        let left_us = self.next_merge_us.saturating_sub(self.table.clock().now_us());
+        let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
+        let left = if self.merge_every_us.is_some() { left } else { LOOK_EVERY };
+        left.clamp(Duration::from_millis(10), LOOK_EVERY)
+    }
+
+    /// Does what is due.
+    async fn look(&mut self) {
+        self.checkpoint_if_due().await;
+        let now_us = self.table.clock().now_us();
+        if let Some(every_us) = self.merge_every_us
+            && now_us >= self.next_merge_us
+        {
+            self.merge(now_us).await;
+            self.next_merge_us = next_run_us(now_us, every_us);
+        }
+        if self.vacuumed.elapsed() >= VACUUM_EVERY {
+            self.vacuumed = Instant::now();
+            self.clean_up().await;
+        }
+    }
+
+    async fn checkpoint_if_due(&self) {
+        let count = self.commits.count.load(Ordering::Relaxed);
+        if count >= self.checkpoint_commits {
+            self.commits.count.fetch_sub(count, Ordering::Relaxed);
+            report("checkpoint", self.table.checkpoint().await);
+        }
+    }
+
+    /// Merges what is due. Checkpoints go on meanwhile: a run may take long after the collector was down.
+    async fn merge(&self, now_us: i64) {
+        let pace = Pace::easy(&self.stopped, self.table.is_behind(now_us));
+        let limits = Limits::default();
+        let merging = self.table.compact_at(now_us, &limits, &pace);
+        let mut merging = std::pin::pin!(merging);
+        let merged = loop {
+            tokio::select! {
+                merged = &mut merging => break merged,
+                () = self.commits.came.notified() => self.checkpoint_if_due().await,
+            }
+        };
+        match merged {
+            Ok(run) if run.merges > 0 => tracing::info!(
+                merges = run.merges,
+                files_in = run.files_in,
+                files_out = run.files_out,
+                rows = run.rows,
+                bytes = run.bytes,
+                seconds = run.took.as_secs_f64(),
+                backlog_seconds = self.table.unmerged_age_us(self.table.clock().now_us()) / 1_000_000,
+                "files of the table were merged"
+            ),
+            Ok(_) | Err(TableError::Stopped) => {}
+            Err(error) => report("compaction", Err(error)),
+        }
+    }
+
+    async fn clean_up(&self) {
+        if let Some(days) = self.keep_days {
+            report("retention", self.table.expire(days).await.map(drop));
+        }
+        if let Some(bytes) = self.keep_bytes {
+            report("retention", self.table.expire_beyond(bytes).await.map(drop));
+        }
+        report("vacuum", self.table.vacuum().await.map(drop));
     }
 }
 

@@ -1,36 +1,25 @@
 //! Data files: Parquet, zstd, synced before anything names them.
 //!
-//! Encodings, and why:
-//! - times, sequence numbers, durations and sizes: DELTA_BINARY_PACKED without a dictionary. They hardly repeat, and a
-//!   dictionary of distinct integers costs both bytes and time.
-//! - ids that are unique to a row (`trace_id`, `span_id`, `correlation_id`): no dictionary either.
-//! - everything else (names, addresses, status codes, hashes of credentials) repeats: dictionary, the default.
-//!
 //! Rows come with the dictionaries of the wire and go into the writer with them, which the file does not show: its schema,
-//! and what it says of Arrow's, are the table's plain types. A row group is written column by column: only one column of it
-//! is in memory, put together, ordered and encoded.
-//!
-//! Bloom filters: `trace_id` and `correlation_id`, because support looks single transactions up by them and their ranges
-//! prune nothing, and `client_ip`, because an incident starts from one address as often. `request_id` needs none (it holds
-//! its time), and `producer`, `service` and the like have too few values for one to prune.
-//! The page index (per-page ranges) is on, as the rows are sorted: by time in a commit's file, by service and time after
-//! compaction.
+//! and what it says of Arrow's, are the table's plain types. A file is written column by column: only one column of its rows is
+//! in memory plain, put together, ordered and encoded. The encoded columns wait, compressed, until the last one is there.
+//! `encoding` says how each column is encoded. The page index is on, as the rows are ordered.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::compute::take;
-use arrow_array::UInt32Array;
-use arrow_schema::{DataType, Schema};
+use arrow_array::{ArrayRef, UInt32Array};
+use arrow_schema::Field;
 use chrono::NaiveDate;
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowWriterOptions, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+};
 use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedRowGroupWriter;
-use parquet::schema::types::ColumnPath;
+use parquet::file::writer::SerializedFileWriter;
 use tollgate_failpoint::{Point, reach};
 use tollgate_record::schema;
 use uuid::Uuid;
@@ -38,21 +27,14 @@ use uuid::Uuid;
 use crate::TableError;
 use crate::calendar::format_day;
 use crate::durable::Disk;
-use crate::rows::RowBatches;
+use crate::encoding::{self, Purpose};
+use crate::snapshot::SIDECARS;
 use crate::statistics::FileStatistics;
 use crate::tags::FileTags;
+use crate::values::Values;
 
-/// Rows in a row group: the unit of work of a query thread, and of the bloom filters.
-pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 /// Rows put in order at once.
 const CHUNK_ROWS: usize = 16 * 1024;
-/// False positives of a bloom filter: one row group in a hundred is read for nothing.
-const BLOOM_FALSE_POSITIVES: f64 = 0.01;
-
-const BLOOM_COLUMNS: [&str; 3] = ["trace_id", "correlation_id", "client_ip"];
-const UNIQUE_COLUMNS: [&str; 3] = ["trace_id", "span_id", "correlation_id"];
-/// Integers that repeat: a dictionary of run lengths beats packed deltas.
-const REPEATING_INTEGERS: [&str; 2] = ["gap_count", "client_cert_not_after"];
 
 /// The directory of rows without a plausible day, as Hive and Delta name it.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -73,121 +55,184 @@ pub(crate) fn unique_id() -> impl std::fmt::Display {
     Uuid::new_v4().simple()
 }
 
-/// Writes the rows of one part as `date=DAY/NAME.parquet`, and syncs the file and its directories.
-pub(crate) fn write(
-    disk: &Disk,
-    root: &Path,
-    name: &str,
-    day: Option<NaiveDate>,
-    rows: &RowBatches,
-    order: &UInt32Array,
-    level: i32,
-) -> Result<NewFile, TableError> {
-    let date = day.map(format_day);
-    let directory = format!("date={}", date.as_deref().unwrap_or(NULL_PARTITION));
-    let path = format!("{directory}/{name}.parquet");
-    let absolute = root.join(&path);
-    let directory = root.join(directory);
-    disk.create_directories(&directory).map_err(|source| TableError::io(&directory, source))?;
-    let written = write_synced(disk, &absolute, rows, order, level);
-    let written = written.and_then(|statistics| {
-        let failed = |source| TableError::io(&directory, source);
-        reach(Point::FileSynced).and_then(|()| disk.sync_directory(&directory)).map_err(failed)?;
+/// Deletes files that no commit names, and what stands beside them.
+pub(crate) fn discard(root: &Path, files: &[NewFile]) {
+    files.iter().for_each(|file| discard_path(root, &file.path));
+}
+
+fn discard_path(root: &Path, path: &str) {
+    // What cannot be deleted stays unread.
+    let _ = fs::remove_file(root.join(path));
+    let beside = path.strip_suffix(".parquet").unwrap_or(path);
+    let _ = fs::remove_dir_all(root.join(SIDECARS).join(beside));
+}
+
+/// The place of a file that is being written. It is given back unless the file is finished: most likely the disk is full.
+pub(crate) struct Place<'a> {
+    disk: &'a Disk,
+    root: &'a Path,
+    directory: PathBuf,
+    absolute: PathBuf,
+    path: String,
+    date: Option<String>,
+    is_kept: bool,
+}
+
+impl<'a> Place<'a> {
+    /// `date=DAY/NAME.parquet` in the table's root.
+    pub(crate) fn new(disk: &'a Disk, root: &'a Path, day: Option<NaiveDate>, name: &str) -> Result<Self, TableError> {
+        let date = day.map(format_day);
+        let directory = format!("date={}", date.as_deref().unwrap_or(NULL_PARTITION));
+        let path = format!("{directory}/{name}.parquet");
+        let (absolute, directory) = (root.join(&path), root.join(directory));
+        disk.create_directories(&directory).map_err(|source| TableError::io(&directory, source))?;
+        Ok(Self { disk, root, directory, absolute, path, date, is_kept: false })
+    }
+
+    /// Creates the file; answers its writer, and what makes writers of its columns.
+    pub(crate) fn create(
+        &self,
+        purpose: Purpose,
+    ) -> Result<(SerializedFileWriter<BufWriter<File>>, ArrowRowGroupWriterFactory), TableError> {
+        let failed_io = |source| TableError::io(&self.absolute, source);
+        let file = File::create_new(&self.absolute).map_err(failed_io)?;
+        reach(Point::FileCreated).map_err(failed_io)?;
+        let mut properties = encoding::properties(&schema::table(), purpose)?;
+        add_encoded_arrow_schema_to_metadata(&schema::table(), &mut properties);
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(BufWriter::new(file), schema::wire(), options);
+        writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)
+    }
+
+    /// Syncs the file that is written, and its directories.
+    pub(crate) fn finish(
+        mut self,
+        writer: SerializedFileWriter<BufWriter<File>>,
+        statistics: FileStatistics,
+        tags: FileTags,
+    ) -> Result<NewFile, TableError> {
+        let buffered = writer.into_inner().map_err(failed)?;
+        let file = buffered.into_inner().map_err(|error| TableError::io(&self.absolute, error.into_error()))?;
+        let synced = reach(Point::FileWritten).and_then(|()| self.disk.sync_file(&file));
+        synced.map_err(|source| TableError::io(&self.absolute, source))?;
+        let failed = |source| TableError::io(&self.directory, source);
+        reach(Point::FileSynced).and_then(|()| self.disk.sync_directory(&self.directory)).map_err(failed)?;
         reach(Point::FileEntered).map_err(failed)?;
-        let size = fs::metadata(&absolute).map_err(|source| TableError::io(&absolute, source))?.len();
-        Ok(NewFile { path, date, size, statistics, tags: FileTags::default() })
-    });
-    if written.is_err() {
-        // Most likely the disk is full: give back what was taken.
-        let _ = fs::remove_file(&absolute);
+        let size = file.metadata().map_err(|source| TableError::io(&self.absolute, source))?.len();
+        self.is_kept = true;
+        let (path, date) = (std::mem::take(&mut self.path), self.date.take());
+        Ok(NewFile { path, date, size, statistics, tags })
     }
-    written
 }
 
-fn write_synced(
-    disk: &Disk,
-    path: &Path,
-    rows: &RowBatches,
-    order: &UInt32Array,
-    level: i32,
-) -> Result<FileStatistics, TableError> {
-    let file = File::create_new(path).map_err(|source| TableError::io(path, source))?;
-    reach(Point::FileCreated).map_err(|source| TableError::io(path, source))?;
-    let mut properties = properties(&schema::table(), level)?;
-    add_encoded_arrow_schema_to_metadata(&schema::table(), &mut properties);
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let writer = ArrowWriter::try_new_with_options(BufWriter::new(file), schema::wire(), options);
-    let (mut writer, columns) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
-    let mut statistics = FileStatistics::default();
-    for (group, at) in (0..order.len()).step_by(ROW_GROUP_ROWS).enumerate() {
-        let order = order.slice(at, ROW_GROUP_ROWS.min(order.len() - at));
-        let columns = columns.create_column_writers(group).map_err(failed)?;
-        let group = writer.next_row_group().map_err(failed)?;
-        write_group(group, columns, rows, &order, &mut statistics)?;
-    }
-    let buffered = writer.into_inner().map_err(failed)?;
-    let file = buffered.into_inner().map_err(|error| TableError::io(path, error.into_error()))?;
-    let synced = reach(Point::FileWritten).and_then(|()| disk.sync_file(&file));
-    synced.map_err(|source| TableError::io(path, source))?;
-    Ok(statistics)
-}
-
-/// Writes the rows that `order` names as one row group. Every column of a record has one leaf, lists too.
-fn write_group(
-    mut group: SerializedRowGroupWriter<'_, BufWriter<File>>,
-    columns: Vec<ArrowColumnWriter>,
-    rows: &RowBatches,
-    order: &UInt32Array,
-    statistics: &mut FileStatistics,
-) -> Result<(), TableError> {
-    statistics.add_rows(order.len());
-    let (rows, order) = &rows.restricted_to(order);
-    for (field, mut column) in schema::wire().fields().iter().zip(columns) {
-        let values = rows.column(field.name())?;
-        for at in (0..order.len()).step_by(CHUNK_ROWS) {
-            let order = order.slice(at, CHUNK_ROWS.min(order.len() - at));
-            let values = take(&values, &order, None).map_err(TableError::rows("order the rows of a commit"))?;
-            statistics.add(field.name(), &values)?;
-            for leaf in compute_leaves(field, &values).map_err(failed)? {
-                column.write(&leaf).map_err(failed)?;
-            }
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            discard_path(self.root, &self.path);
         }
-        column.close().and_then(|chunk| chunk.append_to_row_group(&mut group)).map_err(failed)?;
     }
-    group.close().map_err(failed)?;
+}
+
+/// A data file that is being written, column by column, in any order of columns.
+pub(crate) struct ColumnFile<'a> {
+    place: Place<'a>,
+    writer: SerializedFileWriter<BufWriter<File>>,
+    groups: Vec<RowGroup>,
+    statistics: FileStatistics,
+    values: Values,
+}
+
+/// A row group whose columns come one by one. Every column of a record has one leaf, lists too.
+struct RowGroup {
+    rows: usize,
+    writers: Vec<Option<ArrowColumnWriter>>,
+    chunks: Vec<Option<ArrowColumnChunk>>,
+}
+
+impl<'a> ColumnFile<'a> {
+    /// Creates a file with so many rows in each row group.
+    pub(crate) fn create(place: Place<'a>, purpose: Purpose, row_groups: &[usize]) -> Result<Self, TableError> {
+        let (writer, factory) = place.create(purpose)?;
+        let mut statistics = FileStatistics::default();
+        let group = |(at, &rows): (usize, &usize)| {
+            statistics.add_rows(rows);
+            let writers: Vec<_> = factory.create_column_writers(at).map_err(failed)?.into_iter().map(Some).collect();
+            let chunks = writers.iter().map(|_| None).collect();
+            Ok(RowGroup { rows, writers, chunks })
+        };
+        let groups = row_groups.iter().enumerate().map(group).collect::<Result<_, TableError>>()?;
+        Ok(Self { place, writer, groups, statistics, values: Values::default() })
+    }
+
+    /// Writes one column: the values that `order` names, in its order.
+    pub(crate) fn add(&mut self, name: &str, values: &ArrayRef, order: &UInt32Array) -> Result<(), TableError> {
+        let wire = schema::wire();
+        let Some((column, field)) = wire.fields().find(name) else {
+            return Err(TableError::Schema(format!("a record has no column `{name}`")));
+        };
+        let mut from = 0;
+        for group in &mut self.groups {
+            let order = order.slice(from, group.rows);
+            from += group.rows;
+            let Some(mut writer) = group.writers[column].take() else {
+                return Err(TableError::Inconsistent(format!("column `{name}` was written twice")));
+            };
+            for at in (0..order.len()).step_by(CHUNK_ROWS) {
+                let order = order.slice(at, CHUNK_ROWS.min(order.len() - at));
+                let values = take(values, &order, None).map_err(TableError::rows("order rows"))?;
+                self.statistics.add(name, &values)?;
+                self.values.add(name, &values)?;
+                write(&mut writer, field, &values)?;
+            }
+            group.chunks[column] = Some(writer.close().map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// Puts the columns together, and syncs the file and its directories. The tags get the values that occur.
+    pub(crate) fn finish(mut self, mut tags: FileTags) -> Result<NewFile, TableError> {
+        for group in self.groups {
+            let mut out = self.writer.next_row_group().map_err(failed)?;
+            for chunk in group.chunks {
+                let lacking = || TableError::Inconsistent("a column was not written".to_owned());
+                chunk.ok_or_else(lacking)?.append_to_row_group(&mut out).map_err(failed)?;
+            }
+            out.close().map_err(failed)?;
+        }
+        tags.values = Arc::new(self.values.into_sets());
+        self.place.finish(self.writer, self.statistics, tags)
+    }
+}
+
+/// Writes values of one leaf.
+pub(crate) fn write(writer: &mut ArrowColumnWriter, field: &Field, values: &ArrayRef) -> Result<(), TableError> {
+    for leaf in compute_leaves(field, values).map_err(failed)? {
+        writer.write(&leaf).map_err(failed)?;
+    }
     Ok(())
 }
 
-fn failed(error: ParquetError) -> TableError {
+pub(crate) fn failed(error: ParquetError) -> TableError {
     TableError::Rows { action: "write a Parquet file", source: Box::new(error) }
 }
 
-fn properties(schema: &Schema, level: i32) -> Result<WriterProperties, TableError> {
-    let level = ZstdLevel::try_new(level).map_err(TableError::rows("choose the compression"))?;
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")));
-    for field in schema.fields() {
-        let column = || ColumnPath::from(field.name().as_str());
-        let name = field.name().as_str();
-        let wide = matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..));
-        if wide && !REPEATING_INTEGERS.contains(&name) {
-            builder = builder
-                .set_column_dictionary_enabled(column(), false)
-                .set_column_encoding(column(), Encoding::DELTA_BINARY_PACKED);
-        }
-        if UNIQUE_COLUMNS.contains(&name) {
-            builder = builder.set_column_dictionary_enabled(column(), false);
-        }
-        if BLOOM_COLUMNS.contains(&name) {
-            // Sized for a full row group, and folded to what the values need when it is written.
-            builder = builder
-                .set_column_bloom_filter_enabled(column(), true)
-                .set_column_bloom_filter_fpp(column(), BLOOM_FALSE_POSITIVES)
-                .set_column_bloom_filter_max_ndv(column(), ROW_GROUP_ROWS as u64);
-        }
+/// Row groups for so many rows: as few as the bound allows, and of one size.
+pub(crate) fn even_groups(rows: usize) -> Vec<usize> {
+    let groups = rows.div_ceil(encoding::ROW_GROUP_ROWS_MAX).max(1);
+    (0..groups).map(|at| rows * (at + 1) / groups - rows * at / groups).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::ROW_GROUP_ROWS_MAX as MAX;
+
+    #[test]
+    fn row_groups_are_few_and_even() {
+        assert_eq!(even_groups(1), [1]);
+        assert_eq!(even_groups(MAX), [MAX]);
+        assert_eq!(even_groups(MAX + 1), [MAX / 2, MAX / 2 + 1]);
+        assert_eq!(even_groups(2 * MAX), [MAX, MAX]);
+        assert_eq!(even_groups(2 * MAX + 1).iter().sum::<usize>(), 2 * MAX + 1);
     }
-    Ok(builder.build())
 }

@@ -37,10 +37,6 @@ impl RowBatches {
         Self(batches)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(RecordBatch::num_rows).sum()
-    }
-
     /// The batches that hold rows of `order`, and `order` as indices into these batches alone. A file of few rows then
     /// concatenates the columns of few batches.
     pub(crate) fn restricted_to(&self, order: &UInt32Array) -> (Self, UInt32Array) {

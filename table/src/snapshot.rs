@@ -76,6 +76,10 @@ pub struct DataFile {
     pub values: Arc<BTreeMap<String, BTreeSet<String>>>,
     /// What stands beside the file: roll-ups by [`crate::rollup::Rollup::name`], and `ids`. Empty where nothing was made.
     pub sidecar: Arc<BTreeMap<String, SidecarPart>>,
+    /// What its rows have been merged to: 0 a commit, 1 five minutes, 2 an hour, 3 a day.
+    pub level: u8,
+    /// Whether all of its rows are failures, or none is; `None` where nobody has looked.
+    pub failures: Option<bool>,
 }
 
 impl DataFile {
@@ -154,8 +158,22 @@ pub struct TableStats {
     pub commit_failures_total: u64,
     /// Commits that met another writer's commit and were tried again at a later version, since the start.
     pub commit_conflicts_total: u64,
-    /// Compactions committed since the start.
+    /// Merges committed since the start.
     pub compactions_total: u64,
+    /// Runs of compaction since the start, those that found nothing to do included.
+    pub merge_runs_total: u64,
+    /// Files that merges have replaced since the start.
+    pub merge_files_in_total: u64,
+    /// Files that merges have made since the start.
+    pub merge_files_out_total: u64,
+    /// Rows of the files that merges have replaced since the start; a row counts once a level.
+    pub merge_rows_total: u64,
+    /// Bytes of the files that merges have made since the start.
+    pub merge_bytes_total: u64,
+    /// Time that merges have taken since the start, their rests included, in microseconds.
+    pub merge_us_total: u64,
+    /// How long the oldest file waits that no merge has taken yet, in microseconds; 0 where there is none.
+    pub unmerged_age_us: u64,
     /// Checkpoints written since the start.
     pub checkpoints_total: u64,
     /// Rows left out since the start because the table had their batch already: two collectors had received it.

@@ -2,9 +2,8 @@
 //! (Delta protocol, "Per-file Statistics"), for the columns that prune and no others, to keep commits small.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::compute::{cast, max, max_string, min, min_string};
+use arrow::compute::{max, min};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef};
@@ -13,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::TableError;
 use crate::calendar::{format_time, parse_time};
-use crate::snapshot::ColumnRange;
+use crate::snapshot::{ColumnRange, DataFile};
+use crate::values::{dictionary, used};
 
 /// The columns with statistics: every query has a range of `time`, audits go by `seq`, and most incidents start from one of
 /// the others. Also `delta.dataSkippingStatsColumns`.
@@ -51,19 +51,40 @@ impl FileStatistics {
     /// Adds values of one column, if it is one with statistics.
     pub(crate) fn add(&mut self, name: &str, values: &ArrayRef) -> Result<(), TableError> {
         let Some(name) = COLUMNS.into_iter().find(|column| *column == name) else { return Ok(()) };
-        let values = match values.data_type() {
-            DataType::Dictionary(_, plain) => cast(values, plain).map_err(TableError::rows("gather statistics"))?,
-            _ => Arc::clone(values),
-        };
         let range = self.columns.entry(name).or_default();
-        range.nulls += values.null_count() as u64;
-        if let Some((low, high)) = bounds(values.as_ref())? {
-            range.bounds = Some(match range.bounds.take() {
-                None => (low, high),
-                Some((min, max)) => (if low < min { low } else { min }, if high > max { high } else { max }),
-            });
-        }
+        range.nulls += values.logical_null_count() as u64;
+        let bounds = match values.data_type() {
+            DataType::Dictionary(..) => {
+                let (keys, texts) = dictionary(name, values)?;
+                let text = |value: &str| Bound::Text(value.to_owned());
+                let ends = used(keys, texts).fold(None, |ends: Option<(&str, &str)>, value| match ends {
+                    None => Some((value, value)),
+                    Some((low, high)) => Some((low.min(value), high.max(value))),
+                });
+                ends.map(|(low, high)| (text(low), text(high)))
+            }
+            _ => bounds(values.as_ref())?,
+        };
+        range.extend(bounds);
         Ok(())
+    }
+
+    /// The statistics of rows that stand in these files, each row in one.
+    pub(crate) fn of_files(files: &[DataFile]) -> Self {
+        let mut all = Self { rows: files.iter().map(|file| file.rows).sum(), columns: BTreeMap::new() };
+        for name in COLUMNS {
+            let mut range = Range::default();
+            let is_known = files.iter().all(|file| {
+                let Some((bounds, nulls)) = known_range(file, name) else { return false };
+                range.nulls += nulls;
+                range.extend(bounds);
+                true
+            });
+            if is_known {
+                all.columns.insert(name, range);
+            }
+        }
+        all
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -84,6 +105,39 @@ impl FileStatistics {
     }
 }
 
+impl Range {
+    fn extend(&mut self, bounds: Option<(Bound, Bound)>) {
+        let Some((low, high)) = bounds else { return };
+        self.bounds = Some(match self.bounds.take() {
+            None => (low, high),
+            Some((min, max)) => (if low < min { low } else { min }, if high > max { high } else { max }),
+        });
+    }
+}
+
+/// What the log knows of a column of a file: bounds, if a row has a value, and the rows without one. `None` if it does not
+/// know all of it.
+fn known_range(file: &DataFile, name: &str) -> Option<(Option<(Bound, Bound)>, u64)> {
+    let of = |low, high, unknown: (i64, i64), bound: fn(i64) -> Bound| {
+        ((low, high) != unknown).then(|| (Some((bound(low), bound(high))), 0))
+    };
+    match name {
+        "time" => return of(file.min_time_us, file.max_time_us, (i64::MIN, i64::MAX), Bound::Time),
+        "seq" => return of(file.min_seq, file.max_seq, (i64::MIN, i64::MAX), Bound::Number),
+        _ => {}
+    }
+    let range = file.stats.get(name)?;
+    let nulls = range.nulls?;
+    if nulls == file.rows {
+        return Some((None, nulls));
+    }
+    let bound = |value: &Option<Value>| match value.as_ref()? {
+        Value::String(text) => Some(Bound::Text(text.clone())),
+        value => value.as_i64().map(Bound::Number),
+    };
+    Some((Some((bound(&range.min)?, bound(&range.max)?)), nulls))
+}
+
 fn bounds(column: &dyn Array) -> Result<Option<(Bound, Bound)>, TableError> {
     let pair = |low: Option<Bound>, high: Option<Bound>| low.zip(high);
     Ok(match column.data_type() {
@@ -99,11 +153,6 @@ fn bounds(column: &dyn Array) -> Result<Option<(Bound, Bound)>, TableError> {
             let column = column.as_primitive::<Int32Type>();
             let number = |value: i32| Bound::Number(value.into());
             pair(min(column).map(number), max(column).map(number))
-        }
-        DataType::Utf8 => {
-            let column = column.as_string::<i32>();
-            let text = |value: &str| Bound::Text(value.to_owned());
-            pair(min_string(column).map(text), max_string(column).map(text))
         }
         other => return Err(TableError::Schema(format!("no statistics for columns of type {other}"))),
     })
@@ -171,6 +220,8 @@ fn some(value: Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow_array::{DictionaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 
     use super::*;

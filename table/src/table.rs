@@ -9,6 +9,8 @@ use object_store::ObjectStore;
 use tollgate_record::{Batch, schema};
 
 use crate::batches::BatchSet;
+use crate::clock::Clock;
+use crate::compaction::Run;
 use crate::delta::Log;
 use crate::durable::{Disk, DurableStore, SyncCounts};
 use crate::hot::HotRows;
@@ -24,6 +26,7 @@ pub struct Table {
     store: Arc<dyn ObjectStore>,
     schema: SchemaRef,
     disk: Arc<Disk>,
+    clock: Clock,
     /// Held while a commit is made and published, so that versions are published in order.
     log: tokio::sync::Mutex<Log>,
     published: Mutex<Published>,
@@ -38,8 +41,31 @@ pub(crate) struct Counters {
     pub(crate) commit_failures: AtomicU64,
     pub(crate) commit_conflicts: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    merge_runs: AtomicU64,
+    merged_files: AtomicU64,
+    merge_files: AtomicU64,
+    merged_rows: AtomicU64,
+    merged_bytes: AtomicU64,
+    merge_us: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) doubles: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count_run(&self, run: &Run) {
+        let took_us = u64::try_from(run.took.as_micros()).unwrap_or(u64::MAX);
+        let counts = [
+            (&self.merge_runs, 1),
+            (&self.merged_files, run.files_in),
+            (&self.merge_files, run.files_out),
+            (&self.merged_rows, run.rows),
+            (&self.merged_bytes, run.bytes),
+            (&self.merge_us, took_us),
+        ];
+        for (counter, count) in counts {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
 }
 
 struct Published {
@@ -59,24 +85,31 @@ impl Table {
         let dir = dir.as_ref();
         let root = dir.canonicalize().map_err(|source| TableError::io(dir, source))?;
         let disk = Arc::<Disk>::default();
-        let log = Log::open(&root, &disk, "").await?;
-        Ok(Arc::new(Self::with_log(root, disk, log, 0)?))
+        let clock = Clock::default();
+        let log = Log::open(&root, &disk, &clock, "").await?;
+        Ok(Arc::new(Self::with_log(root, disk, clock, log, 0)?))
     }
 
-    pub(crate) async fn open(config: &TableConfig, journal: &str) -> Result<Self, TableError> {
+    pub(crate) async fn open(config: &TableConfig, clock: Clock, journal: &str) -> Result<Self, TableError> {
         let disk = Arc::<Disk>::default();
         let failed = |source| TableError::io(&config.dir, source);
         disk.create_directories(&config.dir).map_err(failed)?;
         let root = config.dir.canonicalize().map_err(failed)?;
         let app_id = format!("tollgate-journal-{journal}");
-        let log = Log::open_or_create(&root, &disk, config, &app_id).await?;
+        let log = Log::open_or_create(&root, &disk, &clock, config, &app_id).await?;
         let hot_bytes_max = usize::try_from(config.hot_bytes_max.0).unwrap_or(usize::MAX);
-        let table = Self::with_log(root, disk, log, hot_bytes_max)?;
+        let table = Self::with_log(root, disk, clock, log, hot_bytes_max)?;
         table.sync_log_directory()?;
         Ok(table)
     }
 
-    fn with_log(root: PathBuf, disk: Arc<Disk>, mut log: Log, hot_bytes_max: usize) -> Result<Self, TableError> {
+    fn with_log(
+        root: PathBuf,
+        disk: Arc<Disk>,
+        clock: Clock,
+        mut log: Log,
+        hot_bytes_max: usize,
+    ) -> Result<Self, TableError> {
         log.publish_batches();
         let store = DurableStore::rooted(&root, Arc::clone(&disk));
         let store = store.map_err(|error| TableError::log("open the table's folder")(error.into()))?;
@@ -91,6 +124,7 @@ impl Table {
             store: Arc::new(store),
             schema: schema::table(),
             disk,
+            clock,
             batches: log.published_batches(),
             log: tokio::sync::Mutex::new(log),
             published: Mutex::new(published),
@@ -154,6 +188,7 @@ impl Table {
     /// Counts for metrics and the status page.
     pub fn stats(&self) -> TableStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let unmerged_age_us = u64::try_from(self.unmerged_age_us(self.clock.now_us())).unwrap_or(0);
         let published = self.published();
         TableStats {
             version: published.version,
@@ -168,6 +203,13 @@ impl Table {
             commit_failures_total: count(&self.counters.commit_failures),
             commit_conflicts_total: count(&self.counters.commit_conflicts),
             compactions_total: count(&self.counters.compactions),
+            merge_runs_total: count(&self.counters.merge_runs),
+            merge_files_in_total: count(&self.counters.merged_files),
+            merge_files_out_total: count(&self.counters.merge_files),
+            merge_rows_total: count(&self.counters.merged_rows),
+            merge_bytes_total: count(&self.counters.merged_bytes),
+            merge_us_total: count(&self.counters.merge_us),
+            unmerged_age_us,
             checkpoints_total: count(&self.counters.checkpoints),
             doubles_total: count(&self.counters.doubles),
         }
@@ -180,6 +222,10 @@ impl Table {
 
     pub(crate) fn disk(&self) -> &Arc<Disk> {
         &self.disk
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) async fn log(&self) -> tokio::sync::MutexGuard<'_, Log> {

@@ -5,6 +5,8 @@
 //!   tollgate.order    time
 //!   tollgate.values   {"kind":["transaction"],"method":["GET","POST"]}
 //!   tollgate.sidecar  {"ids":[81920,3735928559]}        bytes, CRC-32C
+//!   tollgate.level    1                                 absent = 0
+//!   tollgate.failures true                              absent = rows of both kinds
 //! ```
 //! A tag that is absent or malformed is unknown: nothing is pruned by it.
 
@@ -16,6 +18,8 @@ use serde_json::{Map, Value};
 const ORDER: &str = "tollgate.order";
 const VALUES: &str = "tollgate.values";
 const SIDECAR: &str = "tollgate.sidecar";
+const LEVEL: &str = "tollgate.level";
+const FAILURES: &str = "tollgate.failures";
 
 /// How the rows of a data file are ordered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -49,6 +53,8 @@ pub(crate) struct FileTags {
     pub(crate) order: RowOrder,
     pub(crate) values: Arc<ValueSets>,
     pub(crate) sidecar: Arc<Sidecar>,
+    pub(crate) level: u8,
+    pub(crate) failures: Option<bool>,
 }
 
 impl FileTags {
@@ -66,7 +72,13 @@ impl FileTags {
         };
         let values = object(VALUES).into_iter().filter_map(|(column, values)| Some((column, texts(&values)?)));
         let sidecar = object(SIDECAR).into_iter().filter_map(|(name, value)| Some((name, part(&value)?)));
-        Self { order, values: Arc::new(values.collect()), sidecar: Arc::new(sidecar.collect()) }
+        Self {
+            order,
+            values: Arc::new(values.collect()),
+            sidecar: Arc::new(sidecar.collect()),
+            level: text(LEVEL).and_then(|level| level.parse().ok()).unwrap_or(0),
+            failures: text(FAILURES).and_then(|failures| failures.parse().ok()),
+        }
     }
 
     /// As the log keeps them.
@@ -78,16 +90,23 @@ impl FileTags {
             RowOrder::Service => Some("service"),
         };
         tags.extend(order.map(|order| (ORDER.to_owned(), Some(order.to_owned()))));
+        let mut set = |key: &str, value: String| tags.insert(key.to_owned(), Some(value));
+        if self.level > 0 {
+            set(LEVEL, self.level.to_string());
+        }
+        if let Some(failures) = self.failures {
+            set(FAILURES, failures.to_string());
+        }
         if !self.values.is_empty() {
             let values = self.values.iter().map(|(column, values)| (column.clone(), values.iter().cloned().collect()));
-            tags.insert(VALUES.to_owned(), Some(Value::Object(values.collect()).to_string()));
+            set(VALUES, Value::Object(values.collect()).to_string());
         }
         if !self.sidecar.is_empty() {
             let parts = self
                 .sidecar
                 .iter()
                 .map(|(name, part)| (name.clone(), [part.bytes, part.crc32c.into()].into_iter().collect()));
-            tags.insert(SIDECAR.to_owned(), Some(Value::Object(parts.collect()).to_string()));
+            set(SIDECAR, Value::Object(parts.collect()).to_string());
         }
         tags
     }
@@ -113,8 +132,9 @@ mod tests {
         let values =
             BTreeMap::from([("kind".to_owned(), set(&["gap", "transaction"])), ("method".to_owned(), set(&[]))]);
         let sidecar = BTreeMap::from([("ids".to_owned(), SidecarPart { bytes: 1 << 40, crc32c: u32::MAX })]);
-        for order in [RowOrder::Unknown, RowOrder::Time, RowOrder::Service] {
-            let tags = FileTags { order, values: Arc::new(values.clone()), sidecar: Arc::new(sidecar.clone()) };
+        for (level, order) in [(0, RowOrder::Unknown), (1, RowOrder::Time), (3, RowOrder::Service)] {
+            let (values, sidecar) = (Arc::new(values.clone()), Arc::new(sidecar.clone()));
+            let tags = FileTags { order, values, sidecar, level, failures: Some(level == 1) };
             assert_eq!(FileTags::parse(Some(&tags.to_tags())), tags);
         }
         assert_eq!(FileTags::default().to_tags(), HashMap::new());

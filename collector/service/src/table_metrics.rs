@@ -10,6 +10,8 @@ use tollgate_telemetry::{MetricError, counter, int_gauge, names};
 /// How often the metrics are brought up to date.
 const UPDATE_EVERY: Duration = Duration::from_secs(1);
 
+const US_PER_SECOND: u64 = 1_000_000;
+
 /// The table's metrics.
 pub(crate) struct TableMetrics {
     hot_rows: IntGauge,
@@ -19,6 +21,14 @@ pub(crate) struct TableMetrics {
     files: IntGauge,
     doubles: IntCounter,
     sidecars_damaged: IntCounter,
+    merge_runs: IntCounter,
+    merges: IntCounter,
+    merge_files_in: IntCounter,
+    merge_files_out: IntCounter,
+    merge_rows: IntCounter,
+    merge_bytes: IntCounter,
+    merge_seconds: IntCounter,
+    unmerged_seconds: IntGauge,
 }
 
 impl TableMetrics {
@@ -32,6 +42,14 @@ impl TableMetrics {
             files: int_gauge(registry, names::TABLE_FILES)?,
             doubles: counter(registry, names::TABLE_DOUBLES_TOTAL)?,
             sidecars_damaged: counter(registry, names::TABLE_SIDECARS_DAMAGED_TOTAL)?,
+            merge_runs: counter(registry, names::TABLE_MERGE_RUNS_TOTAL)?,
+            merges: counter(registry, names::TABLE_MERGES_TOTAL)?,
+            merge_files_in: counter(registry, names::TABLE_MERGE_FILES_IN_TOTAL)?,
+            merge_files_out: counter(registry, names::TABLE_MERGE_FILES_OUT_TOTAL)?,
+            merge_rows: counter(registry, names::TABLE_MERGE_ROWS_TOTAL)?,
+            merge_bytes: counter(registry, names::TABLE_MERGE_BYTES_TOTAL)?,
+            merge_seconds: counter(registry, names::TABLE_MERGE_SECONDS_TOTAL)?,
+            unmerged_seconds: int_gauge(registry, names::TABLE_UNMERGED_SECONDS)?,
         })
     }
 
@@ -48,12 +66,24 @@ impl TableMetrics {
         let stats = table.stats();
         self.hot_rows.set(gauge(stats.hot_rows));
         self.hot_bytes.set(gauge(stats.hot_bytes));
-        self.hot_rows_evicted.inc_by(stats.hot_rows_evicted_total.saturating_sub(self.hot_rows_evicted.get()));
         self.version.set(stats.version);
         self.files.set(gauge(stats.files));
-        self.doubles.inc_by(stats.doubles_total.saturating_sub(self.doubles.get()));
-        let damaged = tollgate_table::sidecars_damaged_total();
-        self.sidecars_damaged.inc_by(damaged.saturating_sub(self.sidecars_damaged.get()));
+        self.unmerged_seconds.set(gauge(stats.unmerged_age_us / US_PER_SECOND));
+        let totals = [
+            (&self.hot_rows_evicted, stats.hot_rows_evicted_total),
+            (&self.doubles, stats.doubles_total),
+            (&self.sidecars_damaged, tollgate_table::sidecars_damaged_total()),
+            (&self.merge_runs, stats.merge_runs_total),
+            (&self.merges, stats.compactions_total),
+            (&self.merge_files_in, stats.merge_files_in_total),
+            (&self.merge_files_out, stats.merge_files_out_total),
+            (&self.merge_rows, stats.merge_rows_total),
+            (&self.merge_bytes, stats.merge_bytes_total),
+            (&self.merge_seconds, stats.merge_us_total / US_PER_SECOND),
+        ];
+        for (counter, total) in totals {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 }
 

@@ -199,6 +199,22 @@ registry! {
         "rows left out of the table because another collector had stored their batch";
     TABLE_SIDECARS_DAMAGED_TOTAL = "tollgate_table_sidecars_damaged_total" Collector Counter, [],
         "roll-ups and id filters beside data files that were found missing or damaged; their data files are scanned";
+    TABLE_MERGE_RUNS_TOTAL = "tollgate_table_merge_runs_total" Collector Counter, [],
+        "runs of compaction, those that found nothing to do included";
+    TABLE_MERGES_TOTAL = "tollgate_table_merges_total" Collector Counter, [],
+        "merges that compaction has committed";
+    TABLE_MERGE_FILES_IN_TOTAL = "tollgate_table_merge_files_in_total" Collector Counter, [],
+        "files that merges have replaced";
+    TABLE_MERGE_FILES_OUT_TOTAL = "tollgate_table_merge_files_out_total" Collector Counter, [],
+        "files that merges have made";
+    TABLE_MERGE_ROWS_TOTAL = "tollgate_table_merge_rows_total" Collector Counter, [],
+        "rows of the files that merges have replaced; a row counts once for each of its merges";
+    TABLE_MERGE_BYTES_TOTAL = "tollgate_table_merge_bytes_total" Collector Counter, [],
+        "bytes of the files that merges have made";
+    TABLE_MERGE_SECONDS_TOTAL = "tollgate_table_merge_seconds_total" Collector Counter, [],
+        "whole seconds that compaction has run for, its rests included";
+    TABLE_UNMERGED_SECONDS = "tollgate_table_unmerged_seconds" Collector Gauge, [],
+        "seconds since the commit of the oldest file that compaction has not taken; it is behind from 600 on";
     SPANS_EXPORTED_TOTAL = "tollgate_spans_exported_total" Collector Counter, [],
         "spans that the receiver of spans took, those of stages included";
     SPANS_SAMPLED_OUT_TOTAL = "tollgate_spans_sampled_out_total" Collector Counter, [],

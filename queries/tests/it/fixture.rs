@@ -96,7 +96,7 @@ impl Fixture {
         let mut config = TableConfig::new(dir.path().join("table"));
         config.commit_every = ConfigDuration::hours(1);
         config.commit_rows_max = 10_000_000;
-        config.compact_every = None;
+        config.merge_every = None;
         Self::open(dir, config, limits).await
     }
 

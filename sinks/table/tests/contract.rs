@@ -27,7 +27,7 @@ impl TableDestination {
         let mut config = TableConfig::new(dir.path());
         config.commit_every = ConfigDuration::default();
         config.checkpoint_commits = u64::MAX;
-        config.compact_every = None;
+        config.merge_every = None;
         change(&mut config);
         Self { dir, config }
     }

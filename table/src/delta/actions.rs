@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use deltalake::kernel::{Action, Add, LogicalFileView, Remove};
-use tollgate_clock::now_us;
 
 use super::DATE;
 use crate::batches::{BatchSet, TAG};
@@ -37,11 +36,11 @@ fn add_action(file: &NewFile, now_ms: i64, data_change: bool) -> Add {
     }
 }
 
-pub(super) fn remove_action(file: &DataFile, data_change: bool) -> Remove {
+pub(super) fn remove_action(file: &DataFile, now_ms: i64, data_change: bool) -> Remove {
     Remove {
         path: file.path.clone(),
         data_change,
-        deletion_timestamp: Some(now_ms()),
+        deletion_timestamp: Some(now_ms),
         extended_file_metadata: Some(true),
         partition_values: Some(HashMap::from([(DATE.to_owned(), file.date.clone())])),
         size: Some(i64::try_from(file.size).unwrap_or(i64::MAX)),
@@ -92,9 +91,7 @@ fn data_file(
         order: tags.order,
         values: tags.values,
         sidecar: tags.sidecar,
+        level: tags.level,
+        failures: tags.failures,
     }
-}
-
-pub(super) fn now_ms() -> i64 {
-    now_us() / 1_000
 }

@@ -29,8 +29,9 @@ use url::Url;
 #[cfg(test)]
 pub(crate) use create::fields;
 
-use self::actions::{add_actions, added_file, now_ms, parsed_tag, remove_action, viewed_file};
+use self::actions::{add_actions, added_file, parsed_tag, remove_action, viewed_file};
 use crate::batches::BatchSet;
+use crate::clock::Clock;
 use crate::durable::{Disk, DurableStore};
 use crate::parquet_file::NewFile;
 use crate::snapshot::DataFile;
@@ -45,6 +46,7 @@ const CONFLICTS_MAX: u64 = 20;
 #[derive(Clone)]
 pub(crate) struct Log {
     store: LogStoreRef,
+    clock: Clock,
     /// The application whose transactions are read: one for each journal.
     app_id: String,
     version: u64,
@@ -61,23 +63,24 @@ pub(crate) struct Log {
 
 impl Log {
     /// Reads the log of the table in `root`, an absolute path of an existing directory.
-    pub(crate) async fn open(root: &Path, disk: &Arc<Disk>, app_id: &str) -> Result<Self, TableError> {
+    pub(crate) async fn open(root: &Path, disk: &Arc<Disk>, clock: &Clock, app_id: &str) -> Result<Self, TableError> {
         let store = log_store(root, disk)?;
         let failed = TableError::log("look for the table");
         if !store.is_delta_table_location().await.map_err(failed)? {
             return Err(TableError::Absent(root.to_owned()));
         }
-        Self::load(store, app_id, None).await
+        Self::load(store, clock, app_id, None).await
     }
 
     /// As [`Log::open`], but creates the table if there is none, and adds the columns that it lacks.
     pub(crate) async fn open_or_create(
         root: &Path,
         disk: &Arc<Disk>,
+        clock: &Clock,
         config: &TableConfig,
         app_id: &str,
     ) -> Result<Self, TableError> {
-        match Self::open(root, disk, app_id).await {
+        match Self::open(root, disk, clock, app_id).await {
             Err(TableError::Absent(_)) => create::create(log_store(root, disk)?, config).await?,
             opened => {
                 let log = opened?;
@@ -86,10 +89,10 @@ impl Log {
                 }
             }
         }
-        Self::open(root, disk, app_id).await
+        Self::open(root, disk, clock, app_id).await
     }
 
-    async fn load(store: LogStoreRef, app_id: &str, version: Option<u64>) -> Result<Self, TableError> {
+    async fn load(store: LogStoreRef, clock: &Clock, app_id: &str, version: Option<u64>) -> Result<Self, TableError> {
         let failed = TableError::log("read the table's log");
         let state = DeltaTableState::try_new(store.as_ref(), version).await.map_err(&failed)?;
         create::check_schema(&state)?;
@@ -104,8 +107,8 @@ impl Log {
         tags.values().for_each(|tag: &Arc<BatchSet>| unpublished.extend(tag));
         let app_version = state.snapshot().transaction_version(store.as_ref(), app_id).await.map_err(&failed)?;
         let version = state.version();
-        let (app_id, published) = (app_id.to_owned(), Arc::default());
-        Ok(Self { store, app_id, version, files, tags, published, unpublished, app_version })
+        let (clock, app_id, published) = (clock.clone(), app_id.to_owned(), Arc::default());
+        Ok(Self { store, clock, app_id, version, files, tags, published, unpublished, app_version })
     }
 
     pub(crate) fn version(&self) -> i64 {
@@ -164,7 +167,7 @@ impl Log {
 
     async fn load_newest(&mut self) -> Result<(), TableError> {
         let published = Arc::clone(&self.published);
-        *self = Self::load(Arc::clone(&self.store), &self.app_id, None).await?;
+        *self = Self::load(Arc::clone(&self.store), &self.clock, &self.app_id, None).await?;
         self.published = published;
         Ok(())
     }
@@ -219,7 +222,7 @@ impl Log {
         batches: &BatchSet,
         app_version: Option<i64>,
     ) -> Result<u64, TableError> {
-        let now = now_ms();
+        let now = self.now_ms();
         let before = self.app_version;
         let transaction =
             app_version.map(|version| Transaction::new_with_last_update(&self.app_id, version, Some(now)));
@@ -245,7 +248,7 @@ impl Log {
     /// # Errors
     /// If one of the files is not active any more.
     pub(crate) async fn replace(&mut self, old: &BTreeSet<&str>, new: &[NewFile]) -> Result<u64, TableError> {
-        let now = now_ms();
+        let now = self.now_ms();
         let operation = DeltaOperation::Optimize { predicate: None, target_size: 0 };
         self.commit(operation, None, |log| {
             let mut actions = log.remove_actions(old, false)?;
@@ -272,7 +275,11 @@ impl Log {
             TableError::Inconsistent(problem.to_owned())
         };
         let files = old.iter().map(|path| self.files.get(*path).ok_or_else(gone));
-        files.map(|file| Ok(Action::Remove(remove_action(file?, data_change)))).collect()
+        files.map(|file| Ok(Action::Remove(remove_action(file?, self.now_ms(), data_change)))).collect()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.now_us() / 1_000
     }
 
     /// Commits what `actions` answers for the newest version, as the version after it.
@@ -310,7 +317,7 @@ impl Log {
 
     /// Reads this version afresh, from the newest checkpoint that fits.
     pub(crate) async fn reread(&self) -> Result<Self, TableError> {
-        Self::load(Arc::clone(&self.store), &self.app_id, Some(self.version)).await
+        Self::load(Arc::clone(&self.store), &self.clock, &self.app_id, Some(self.version)).await
     }
 
     /// Deletes log entries past `delta.logRetentionDuration` that a checkpoint covers; answers how many.

@@ -97,7 +97,7 @@ async fn what_is_known_outlives_compaction_checkpoint_and_restart() {
     for frame in &frames {
         a.deliver(std::slice::from_ref(frame)).await.unwrap();
     }
-    assert_eq!(table.compact_before(T0 + HOUR).await.unwrap(), 12);
+    assert_eq!(table.compact_by(T0 + 2 * HOUR).await.unwrap(), 12);
     table.checkpoint().await.unwrap();
     let last = table.snapshot().version;
     drop((a, table));

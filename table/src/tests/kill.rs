@@ -34,7 +34,7 @@ async fn child() {
         std::fs::write(&fresh, through.to_string()).unwrap();
         std::fs::rename(&fresh, dir.join(CURSOR)).unwrap();
         if through % 9 == 0 {
-            table.compact_before(i64::MAX).await.unwrap();
+            table.compact_by(i64::MAX).await.unwrap();
         }
     }
 }

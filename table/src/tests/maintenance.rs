@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Feed, JOURNAL, SECOND, T0, config, files_on_disk, open, seqs_of, stored_seqs};
-use crate::{Table, TableError};
+use crate::clock::Clock;
+use crate::{RowOrder, Table, TableError};
 
 const HOUR: i64 = 3_600 * SECOND;
 
@@ -57,7 +58,7 @@ async fn checkpoints_are_written_beside_the_commits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_files_of_finished_hours_are_merged() {
+async fn commits_of_five_minutes_that_are_over_are_merged() {
     let dir = tempfile::tempdir().unwrap();
     let mut feed = Feed::new().at(T0 + 10 * SECOND);
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
@@ -69,18 +70,22 @@ async fn small_files_of_finished_hours_are_merged() {
         sink.deliver(&[frame]).await.unwrap();
     }
     let before = stored_seqs(&table);
-    assert_eq!(table.compact_before(T0 + HOUR - 1).await.unwrap(), 0);
-    assert_eq!(table.compact_before(T0 + HOUR).await.unwrap(), 20);
+    let minute = 60 * SECOND;
+    assert_eq!(table.compact_by(T0 + 6 * minute - 1).await.unwrap(), 0, "a minute is left to what is on its way");
+    assert_eq!(table.compact_by(T0 + 6 * minute).await.unwrap(), 20);
     let files = table.snapshot().files;
-    assert_eq!(files.len(), 10);
+    assert_eq!(files.len(), 9 + 2);
     assert_eq!(stored_seqs(&table), before);
-    let merged = files.iter().find(|file| file.path.contains("compact-")).unwrap();
-    assert_eq!((merged.rows, merged.date.as_deref()), (600, Some("2026-11-23")));
-    assert!(!seqs_of(table.root(), merged).is_sorted(), "sorted by service first");
+    let merged: Vec<_> = files.iter().filter(|file| file.level == 1).collect();
+    assert_eq!(merged.iter().map(|file| file.rows).sum::<u64>(), 600);
+    for file in merged {
+        assert_eq!((file.order, file.date.as_deref()), (RowOrder::Service, Some("2026-11-23")));
+        assert!(!seqs_of(table.root(), file).is_sorted(), "sorted by service first");
+    }
     // Readers of the older version still find its files.
-    assert_eq!(files_on_disk(table.root()), 30);
-    assert_eq!(table.compact_before(T0 + HOUR).await.unwrap(), 0);
-    assert_eq!(table.compact_before(T0 + 2 * HOUR).await.unwrap(), 9);
+    assert_eq!(files_on_disk(table.root()), 29 + 2);
+    assert_eq!(table.compact_by(T0 + HOUR).await.unwrap(), 0);
+    assert_eq!(table.compact_by(T0 + 2 * HOUR).await.unwrap(), 9);
     drop((sink, table));
 
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
@@ -98,7 +103,7 @@ async fn commits_and_merges_go_on_at_once() {
         tokio::spawn(async move {
             let mut merged = 0;
             while merged < 24 {
-                merged += table.compact_before(T0 + HOUR).await.unwrap();
+                merged += table.compact_by(T0 + 2 * HOUR).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
@@ -121,13 +126,13 @@ async fn a_merge_whose_files_are_gone_is_taken_back() {
         sink.deliver(&[frame]).await.unwrap();
     }
     // Another process merges the same files, and this one does not know yet.
-    let other = Table::open(&config(dir.path()), JOURNAL).await.unwrap();
-    assert_eq!(other.compact_before(T0 + HOUR).await.unwrap(), 10);
+    let other = Table::open(&config(dir.path()), Clock::default(), JOURNAL).await.unwrap();
+    assert_eq!(other.compact_by(T0 + 2 * HOUR).await.unwrap(), 10);
     let on_disk = files_on_disk(table.root());
-    let failed = table.compact_before(T0 + HOUR).await;
+    let failed = table.compact_by(T0 + 2 * HOUR).await;
     assert!(matches!(failed, Err(TableError::Inconsistent(_))), "{failed:?}");
     assert_eq!(files_on_disk(table.root()), on_disk, "its files are deleted");
-    assert_eq!(table.snapshot().files.len(), 1);
+    assert_eq!(table.snapshot().files.len(), 2);
     assert_eq!(stored_seqs(&table).len(), 300);
     sink.deliver(&[feed.frame(30)]).await.unwrap();
     assert_eq!(stored_seqs(&table).len(), 330);
@@ -141,9 +146,9 @@ async fn a_merge_goes_on_after_commits_of_others() {
     for frame in feed.frames(10, 30) {
         sink.deliver(&[frame]).await.unwrap();
     }
-    let other = Table::open(&config(dir.path()), JOURNAL).await.unwrap();
+    let other = Table::open(&config(dir.path()), Clock::default(), JOURNAL).await.unwrap();
     sink.deliver(&[feed.frame(30)]).await.unwrap();
-    assert_eq!(other.compact_before(T0 + HOUR).await.unwrap(), 10);
+    assert_eq!(other.compact_by(T0 + 2 * HOUR).await.unwrap(), 11, "that of others included");
     assert_eq!(stored_seqs(&other).len(), 330);
     sink.deliver(&[feed.frame(30)]).await.unwrap();
     assert_eq!(stored_seqs(&table).len(), 360);

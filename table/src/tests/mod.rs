@@ -4,6 +4,7 @@ mod consistency;
 mod doubles;
 mod evolution;
 mod kill;
+mod layout;
 mod maintenance;
 mod readers;
 mod recovery;
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
@@ -21,7 +23,10 @@ use tollgate_config::ConfigDuration;
 use tollgate_record::vocabulary::ErrorClass;
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 
+use crate::clock::Clock;
+use crate::compaction::{Limits, Pace};
 use crate::snapshot::DataFile;
+use crate::writer::WriterLock;
 use crate::{Position, Table, TableConfig, TableError, TableWriter};
 
 /// 2026-11-23T09:00:00Z.
@@ -34,7 +39,7 @@ pub(crate) fn config(dir: &Path) -> TableConfig {
     TableConfig {
         commit_every: ConfigDuration::default(),
         checkpoint_commits: u64::MAX,
-        compact_every: None,
+        merge_every: None,
         ..TableConfig::new(dir)
     }
 }
@@ -42,6 +47,16 @@ pub(crate) fn config(dir: &Path) -> TableConfig {
 /// Opens the table under one journal name.
 pub(crate) async fn open(config: TableConfig) -> Result<(TableWriter, Arc<Table>), TableError> {
     crate::open(config, JOURNAL).await
+}
+
+/// As [`open`], with a clock that stands still where it is set.
+pub(crate) async fn open_at(
+    config: TableConfig,
+    now_us: &Arc<AtomicI64>,
+) -> Result<(TableWriter, Arc<Table>), TableError> {
+    let lock = WriterLock::acquire(&config.dir, JOURNAL).await?;
+    let table = Arc::new(Table::open(&config, Clock::standing(now_us), JOURNAL).await?);
+    Ok((TableWriter::new(config, Arc::clone(&table), lock), table))
 }
 
 /// A frame of the journal.
@@ -62,6 +77,12 @@ impl TableWriter {
 }
 
 impl Table {
+    /// Merges what is due at this time; answers how many files went.
+    pub(crate) async fn compact_by(&self, now_us: i64) -> Result<u64, TableError> {
+        let run = self.compact_at(now_us, &Limits::default(), &Pace::default()).await?;
+        Ok(run.files_in)
+    }
+
     /// Shows a frame as hot rows.
     pub(crate) fn show(&self, frame: &Frame) {
         self.show_hot(frame.position, &frame.batch);
@@ -126,7 +147,7 @@ impl Feed {
         let mut trace_id = [0; 16];
         trace_id[..8].copy_from_slice(&scatter.to_be_bytes());
         trace_id[8..].copy_from_slice(&seq.to_be_bytes());
-        let failed = scatter.is_multiple_of(50);
+        let failed = seq % 50 == 7;
         let service = ["members", "claims", "eligibility", "pharmacy"][scatter as usize % 4];
         let path = format!("/{service}/v1/{{id}}/{}", scatter % 97);
         let client_ip = format!("10.1.{}.{}", scatter % 13, scatter % 251);
@@ -196,4 +217,8 @@ pub(crate) fn files_on_disk(root: &Path) -> usize {
         }
     }
     count
+}
+
+fn entry_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

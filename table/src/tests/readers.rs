@@ -47,7 +47,7 @@ async fn python_reads_what_was_written() {
     for frame in feed.frames(12, 100) {
         sink.deliver(&[frame]).await.unwrap();
     }
-    assert_eq!(table.compact_before(T0 + 3_600 * SECOND).await.unwrap(), 12);
+    assert_eq!(table.compact_by(T0 + 7_200 * SECOND).await.unwrap(), 12);
     table.checkpoint().await.unwrap();
     feed.skip_to(T0 + (24 * 3_600 + 10) * SECOND);
     sink.deliver(&[feed.frame(100)]).await.unwrap();

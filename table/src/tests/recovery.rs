@@ -259,7 +259,7 @@ async fn another_process_with_the_same_journal_is_noticed() {
     let frames = Feed::new().frames(3, 10);
     let (mut sink, table) = open(config(dir.path())).await.unwrap();
     // As one on another machine could do, where the lock does not reach.
-    let other = crate::Table::open(&config(dir.path()), JOURNAL).await.unwrap();
+    let other = crate::Table::open(&config(dir.path()), crate::clock::Clock::default(), JOURNAL).await.unwrap();
     let written = write_by_hand(&sink, &frames[..2]);
     writer::commit(&other, &mut *other.log().await, &written).await.unwrap();
     let noticed = sink.deliver(&frames[..1]).await;

@@ -1,23 +1,21 @@
 //! The steps of a commit, each a function of its own: seal, write, commit, publish.
 
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use tollgate_failpoint::{Point, reach};
+use tollgate_record::schema;
 
 use super::pending::PendingBatch;
 use crate::batches::BatchSet;
 use crate::delta::Log;
 use crate::durable::Disk;
-use crate::parquet_file::{self, NewFile};
+use crate::encoding::Purpose;
+use crate::parquet_file::{self, ColumnFile, NewFile, Place, discard, even_groups};
 use crate::rows::{self, Part, RowBatches};
-use crate::sidecar;
 use crate::table::Table;
+use crate::tags::{FileTags, RowOrder};
 use crate::{Position, TableError};
-
-/// Fast compression for files that compaction rewrites within hours.
-const COMMIT_ZSTD_LEVEL: i32 = 1;
 
 /// The rows of one commit, in order.
 pub(crate) struct SealedRows {
@@ -62,8 +60,7 @@ pub(crate) fn write(
     let name = format!("{:012}-{:012}-{}", sealed.first, sealed.last, parquet_file::unique_id());
     let mut files = Vec::with_capacity(sealed.parts.len());
     for part in &sealed.parts {
-        let (rows, order) = (&sealed.rows, &part.order);
-        match parquet_file::write(disk, root, &name, part.day, rows, order, COMMIT_ZSTD_LEVEL) {
+        match write_part(disk, root, &name, &sealed.rows, part) {
             Ok(file) => files.push(file),
             Err(error) => {
                 discard(root, &files);
@@ -76,6 +73,16 @@ pub(crate) fn write(
         set.insert(&batch.producer, batch.batch_seq);
     }
     Ok(WrittenFiles { files, last: sealed.last, batches, set })
+}
+
+fn write_part(disk: &Disk, root: &Path, name: &str, rows: &RowBatches, part: &Part) -> Result<NewFile, TableError> {
+    let (rows, order) = rows.restricted_to(&part.order);
+    let place = Place::new(disk, root, part.day, name)?;
+    let mut file = ColumnFile::create(place, Purpose::Commit, &even_groups(order.len()))?;
+    for field in schema::wire().fields() {
+        file.add(field.name(), &rows.column(field.name())?, &order)?;
+    }
+    file.finish(FileTags { order: RowOrder::Time, ..FileTags::default() })
 }
 
 /// Commits files and position at once.
@@ -94,13 +101,4 @@ pub(super) async fn commit_and_publish(table: &Table, written: &WrittenFiles) ->
     commit(table, &mut log, written).await?;
     table.publish(&mut log);
     Ok(written.last)
-}
-
-/// Deletes files that no commit names.
-pub(crate) fn discard(root: &Path, files: &[NewFile]) {
-    for file in files {
-        // What cannot be deleted stays unread.
-        let _ = fs::remove_file(root.join(&file.path));
-        sidecar::discard(root, &file.path);
-    }
 }

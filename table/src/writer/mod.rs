@@ -31,12 +31,13 @@ use self::commit::commit_and_publish;
 use self::pending::{Pending, check_canonical};
 use crate::batches::BatchSet;
 use crate::maintenance::Maintenance;
+use crate::parquet_file::discard;
 use crate::table::{Table, position};
 use crate::{Position, TableConfig, TableError};
 
 #[cfg(test)]
 pub(crate) use self::commit::commit;
-pub(crate) use self::commit::{WrittenFiles, discard, seal, write};
+pub(crate) use self::commit::{WrittenFiles, seal, write};
 pub(crate) use self::lock::WriterLock;
 pub(crate) use self::pending::PendingBatch;
 
@@ -62,7 +63,7 @@ pub struct TableWriter {
 
 impl TableWriter {
     pub(crate) fn new(config: TableConfig, table: Arc<Table>, lock: WriterLock) -> Self {
-        let maintenance = Maintenance::new(Arc::clone(&table), &config);
+        let maintenance = Maintenance::start(Arc::clone(&table), &config);
         let through = table.snapshot().through;
         let (pending, looked_at) = (Pending::default(), Instant::now());
         Self { config, table, maintenance, through, pending, written: None, unsure: false, looked_at, _lock: lock }

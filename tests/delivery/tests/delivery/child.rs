@@ -109,7 +109,7 @@ async fn collect() {
         // A compaction wants many small files: then each batch is a commit of its own.
         commit_rows_max: if maintains { ROWS } else { BATCHES * ROWS },
         checkpoint_commits: u64::MAX,
-        compact_every: None,
+        merge_every: None,
         ..TableConfig::new(table(&dir))
     };
     let (sink, table) = tollgate_sink_table::open(settings, "delivery").await.expect("the table opens");

@@ -16,7 +16,7 @@ const ROWS: usize = 20;
 
 async fn collector(site: &Site, table: &Path, name: &str) -> (Running, Arc<Table>) {
     let settings =
-        TableConfig { commit_every: ConfigDuration::millis(20), compact_every: None, ..TableConfig::new(table) };
+        TableConfig { commit_every: ConfigDuration::millis(20), merge_every: None, ..TableConfig::new(table) };
     let (sink, shared) = tollgate_sink_table::open(settings, name).await.expect("the table opens");
     let mut config = site.config();
     config.journal.dir = ConfigPath::from(site.dir.path().join(name));

@@ -1,0 +1,60 @@
+//! How fast merges go, and when they stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::TableError;
+
+/// Work of this length is followed by rest that many times as long: a quarter of a core.
+const REST_TIMES: u32 = 3;
+/// Longest rest without a look at whether maintenance was stopped.
+const NAP: Duration = Duration::from_millis(50);
+
+/// The pace of one run, shared with whoever may stop it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pace {
+    stopped: Arc<AtomicBool>,
+    rest_times: u32,
+}
+
+impl Pace {
+    /// For work that has time. What is behind does not rest.
+    pub(crate) fn easy(stopped: &Arc<AtomicBool>, is_behind: bool) -> Self {
+        Self { stopped: Arc::clone(stopped), rest_times: if is_behind { 0 } else { REST_TIMES } }
+    }
+
+    /// Rests after some work, on a thread that may block.
+    ///
+    /// # Errors
+    /// If maintenance was stopped.
+    pub(crate) fn rest(&self, began: Instant) -> Result<(), TableError> {
+        let until = Instant::now() + began.elapsed() * self.rest_times;
+        loop {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(TableError::Stopped);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(NAP));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_rests_is_stopped() {
+        let stopped = Arc::<AtomicBool>::default();
+        let pace = Pace::easy(&stopped, false);
+        assert!(pace.rest(Instant::now()).is_ok());
+        stopped.store(true, Ordering::Relaxed);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(5)).unwrap_or_else(Instant::now);
+        assert!(matches!(pace.rest(long_ago), Err(TableError::Stopped)));
+        assert!(matches!(Pace::easy(&stopped, true).rest(long_ago), Err(TableError::Stopped)));
+    }
+}

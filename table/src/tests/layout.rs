@@ -1,0 +1,177 @@
+//! How rows lie in files, level by level, with a clock that the test moves.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::TimestampMicrosecondType;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+
+use super::{Feed, SECOND, T0, config, files_on_disk, open_at, seqs_of, stored_seqs};
+use crate::compaction::{Limits, Pace};
+use crate::snapshot::DataFile;
+use crate::{RowOrder, Table, TableWriter};
+
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+
+/// A table whose commits come every minute, and the clock with them.
+struct Day {
+    feed: Feed,
+    now_us: Arc<AtomicI64>,
+    writer: TableWriter,
+    table: Arc<Table>,
+    _dir: tempfile::TempDir,
+}
+
+impl Day {
+    async fn begin() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let now_us = Arc::new(AtomicI64::new(T0));
+        let (writer, table) = open_at(config(dir.path()), &now_us).await.unwrap();
+        Self { feed: Feed::new(), now_us, writer, table, _dir: dir }
+    }
+
+    fn now(&self) -> i64 {
+        self.now_us.load(Ordering::SeqCst)
+    }
+
+    /// Moves the clock, commit by commit and merge by merge.
+    async fn go_on(&mut self, until_us: i64, rows: usize, limits: &Limits) {
+        while self.now() < until_us {
+            if rows > 0 {
+                self.feed.skip_to(self.now() + 10 * SECOND);
+                let frame = self.feed.frame(rows);
+                self.now_us.fetch_add(MINUTE, Ordering::SeqCst);
+                self.writer.deliver(&[frame]).await.unwrap();
+            } else {
+                self.now_us.fetch_add(MINUTE, Ordering::SeqCst);
+            }
+            self.table.compact_at(self.now(), limits, &Pace::default()).await.unwrap();
+        }
+    }
+
+    fn files(&self, level: u8, failures: Option<bool>) -> Vec<DataFile> {
+        let files = self.table.snapshot().files;
+        files.iter().filter(|file| file.level == level && file.failures == failures).cloned().collect()
+    }
+
+    fn metadata(&self, file: &DataFile) -> ParquetMetaData {
+        let source = File::open(self.table.root().join(&file.path)).unwrap();
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        reader.parse_and_finish(&source).unwrap()
+    }
+}
+
+/// Bounds that rows of a test reach: an hour is concatenated, and failures are merged by rows.
+fn low() -> Limits {
+    Limits { rows_max: 3_000, rows_small: 300, ..Limits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_follow_the_clock_and_keep_outcomes_apart() {
+    let mut day = Day::begin().await;
+    day.go_on(T0 + 6 * MINUTE, 100, &low()).await;
+    assert_eq!(day.files(0, None).len(), 1, "the sixth minute");
+    for failures in [true, false] {
+        let files = day.files(1, Some(failures));
+        assert_eq!(files.len(), 1);
+        let file = &files[0];
+        assert_eq!(file.order, RowOrder::Service);
+        // What the log says tells the outcomes apart.
+        let nulls = file.stats["error_class"].nulls;
+        assert_eq!(nulls, Some(if failures { 0 } else { file.rows }));
+        let classes: &[&str] = if failures { &["connect_refused"] } else { &[] };
+        assert!(file.values["error_class"].iter().eq(classes));
+        assert!(file.values["kind"].iter().eq(["transaction"]));
+        assert_sorted(&day.table, file);
+    }
+    day.go_on(T0 + HOUR + 2 * MINUTE, 100, &low()).await;
+    let hour: Vec<_> = day.files(2, Some(false));
+    assert_eq!((hour.len(), day.files(1, Some(false)).len()), (1, 0));
+    assert_eq!((day.files(2, Some(true)).len(), day.files(1, Some(true)).len()), (1, 0));
+    // Copied as they were, with their page indexes.
+    let metadata = day.metadata(&hour[0]);
+    assert_eq!(metadata.num_row_groups(), 12);
+    assert!(metadata.column_index().is_some() && metadata.offset_index().is_some());
+    assert!(hour[0].stats.contains_key("service") && hour[0].values.contains_key("method"));
+    assert_eq!(stored_seqs(&day.table).len(), 62 * 100);
+    assert!(day.table.stats().merge_rows_total >= 2 * 60 * 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_little_traffic_ends_as_two_files() {
+    let mut day = Day::begin().await;
+    // T0 is nine o'clock.
+    day.go_on(T0 + 3 * HOUR, 3, &Limits::default()).await;
+    day.go_on(T0 + 15 * HOUR + 31 * MINUTE, 0, &Limits::default()).await;
+    assert_eq!((day.files(3, Some(false)).len(), day.files(3, Some(true)).len()), (1, 1));
+    assert_eq!(day.table.snapshot().files.len(), 2);
+    assert_eq!(stored_seqs(&day.table).len(), 540);
+    day.files(3, Some(false)).iter().for_each(|file| assert_sorted(&day.table, file));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_do_not_fit_into_memory_are_merged_in_turns() {
+    let mut day = Day::begin().await;
+    let limits = Limits { memory_max: 1, ..Limits::default() };
+    day.go_on(T0 + 5 * MINUTE, 20, &limits).await;
+    assert_eq!(day.files(0, None).len(), 5);
+    day.now_us.fetch_add(MINUTE, Ordering::SeqCst);
+    let run = day.table.compact_at(day.now(), &limits, &Pace::default()).await.unwrap();
+    assert_eq!((run.merges, run.files_in), (5, 5), "one file at a time");
+    assert_eq!(stored_seqs(&day.table).len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ahead_delays_nothing_and_a_late_spool_finds_its_hour() {
+    let mut day = Day::begin().await;
+    day.feed.skip_to(T0 + 8 * HOUR);
+    let ahead = day.feed.frame(10);
+    day.writer.deliver(&[ahead]).await.unwrap();
+    day.go_on(T0 + 6 * MINUTE, 10, &Limits::default()).await;
+    assert!(
+        day.files(0, None).iter().all(|file| file.min_time_us > T0 + 5 * MINUTE),
+        "the first five minutes are merged"
+    );
+    // Rows of the day before and of two hours ago come late.
+    day.go_on(T0 + 3 * HOUR, 0, &Limits::default()).await;
+    for ago in [24 * HOUR, 2 * HOUR] {
+        day.feed.skip_to(day.now() - ago);
+        let late = day.feed.frame(10);
+        day.writer.deliver(&[late]).await.unwrap();
+    }
+    day.go_on(T0 + 5 * HOUR, 0, &Limits::default()).await;
+    assert_eq!(day.table.unmerged_age_us(day.now()), 0);
+    assert_eq!(stored_seqs(&day.table).len(), 10 + 60 + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_left_the_table_are_deleted_and_the_others_stay() {
+    let mut day = Day::begin().await;
+    day.go_on(T0 + 6 * MINUTE, 20, &Limits::default()).await;
+    let active = day.table.snapshot().files.len();
+    assert!(files_on_disk(day.table.root()) > active);
+    // The clock of the log stands in the past, so that what was removed is older than a day.
+    let seqs = stored_seqs(&day.table);
+    day.table.vacuum().await.unwrap();
+    assert_eq!(stored_seqs(&day.table), seqs);
+}
+
+fn assert_sorted(table: &Table, file: &DataFile) {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    let source = File::open(table.root().join(&file.path)).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(source).unwrap().build().unwrap();
+    let mut keys = Vec::new();
+    for batch in reader {
+        let batch = batch.unwrap();
+        let times = batch.column_by_name("time").unwrap().as_primitive::<TimestampMicrosecondType>();
+        let services = batch.column_by_name("service").unwrap().as_string::<i32>();
+        let row =
+            |row: usize| (times.value(row).div_euclid(5 * MINUTE), services.value(row).to_owned(), times.value(row));
+        keys.extend((0..batch.num_rows()).map(row));
+    }
+    assert!(keys.is_sorted(), "{}", file.path);
+    assert_eq!(keys.len(), seqs_of(table.root(), file).len());
+}
