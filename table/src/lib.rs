@@ -41,26 +41,21 @@ mod calendar;
 mod clock;
 mod compaction;
 mod config;
-#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 mod damage;
 mod delta;
 mod durable;
 mod encoding;
 mod error;
 mod hot;
-#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 pub mod ids;
 mod maintenance;
 mod outcome;
 mod parquet_file;
-#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 mod part_file;
 mod position;
 mod retention;
-#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 pub mod rollup;
 mod rows;
-#[allow(dead_code, unused_imports, reason = "the writer of data files will call it")]
 mod sidecar;
 mod snapshot;
 mod statistics;

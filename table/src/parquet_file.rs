@@ -21,6 +21,7 @@ use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use tollgate_failpoint::{Point, reach};
+use tollgate_record::columns::COLUMNS;
 use tollgate_record::schema;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ use crate::TableError;
 use crate::calendar::format_day;
 use crate::durable::Disk;
 use crate::encoding::{self, Purpose};
-use crate::snapshot::SIDECARS;
+use crate::sidecar::{self, SidecarBuilder};
 use crate::statistics::FileStatistics;
 use crate::tags::FileTags;
 use crate::values::Values;
@@ -63,8 +64,15 @@ pub(crate) fn discard(root: &Path, files: &[NewFile]) {
 fn discard_path(root: &Path, path: &str) {
     // What cannot be deleted stays unread.
     let _ = fs::remove_file(root.join(path));
-    let beside = path.strip_suffix(".parquet").unwrap_or(path);
-    let _ = fs::remove_dir_all(root.join(SIDECARS).join(beside));
+    sidecar::discard(root, path);
+}
+
+/// The columns of a record in the order in which a [`ColumnFile`] wants them: those first that something beside the file is
+/// made of.
+pub(crate) fn column_order() -> Vec<&'static str> {
+    let first = SidecarBuilder::columns();
+    let names = COLUMNS.iter().map(|column| column.name);
+    first.iter().copied().chain(names.filter(|name| !first.contains(name))).collect()
 }
 
 /// The place of a file that is being written. It is given back unless the file is finished: most likely the disk is full.
@@ -104,6 +112,11 @@ impl<'a> Place<'a> {
         writer.and_then(ArrowWriter::into_serialized_writer).map_err(failed)
     }
 
+    /// Where the file is, relative to the table's root.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Syncs the file that is written, and its directories.
     pub(crate) fn finish(
         mut self,
@@ -133,13 +146,14 @@ impl Drop for Place<'_> {
     }
 }
 
-/// A data file that is being written, column by column, in any order of columns.
+/// A data file that is being written, column by column, in the order of [`column_order`].
 pub(crate) struct ColumnFile<'a> {
     place: Place<'a>,
     writer: SerializedFileWriter<BufWriter<File>>,
     groups: Vec<RowGroup>,
     statistics: FileStatistics,
     values: Values,
+    sidecar: SidecarBuilder,
 }
 
 /// A row group whose columns come one by one. Every column of a record has one leaf, lists too.
@@ -150,8 +164,13 @@ struct RowGroup {
 }
 
 impl<'a> ColumnFile<'a> {
-    /// Creates a file with so many rows in each row group.
-    pub(crate) fn create(place: Place<'a>, purpose: Purpose, row_groups: &[usize]) -> Result<Self, TableError> {
+    /// Creates a file with so many rows in each row group, with roll-ups beside it or with ids alone.
+    pub(crate) fn create(
+        place: Place<'a>,
+        purpose: Purpose,
+        row_groups: &[usize],
+        rollups: bool,
+    ) -> Result<Self, TableError> {
         let (writer, factory) = place.create(purpose)?;
         let mut statistics = FileStatistics::default();
         let group = |(at, &rows): (usize, &usize)| {
@@ -161,7 +180,8 @@ impl<'a> ColumnFile<'a> {
             Ok(RowGroup { rows, writers, chunks })
         };
         let groups = row_groups.iter().enumerate().map(group).collect::<Result<_, TableError>>()?;
-        Ok(Self { place, writer, groups, statistics, values: Values::default() })
+        let sidecar = SidecarBuilder::new(row_groups, rollups);
+        Ok(Self { place, writer, groups, statistics, values: Values::default(), sidecar })
     }
 
     /// Writes one column: the values that `order` names, in its order.
@@ -171,7 +191,7 @@ impl<'a> ColumnFile<'a> {
             return Err(TableError::Schema(format!("a record has no column `{name}`")));
         };
         let mut from = 0;
-        for group in &mut self.groups {
+        for (at_group, group) in self.groups.iter_mut().enumerate() {
             let order = order.slice(from, group.rows);
             from += group.rows;
             let Some(mut writer) = group.writers[column].take() else {
@@ -182,6 +202,7 @@ impl<'a> ColumnFile<'a> {
                 let values = take(values, &order, None).map_err(TableError::rows("order rows"))?;
                 self.statistics.add(name, &values)?;
                 self.values.add(name, &values)?;
+                self.sidecar.add(at_group, name, &values)?;
                 write(&mut writer, field, &values)?;
             }
             group.chunks[column] = Some(writer.close().map_err(failed)?);
@@ -200,6 +221,7 @@ impl<'a> ColumnFile<'a> {
             out.close().map_err(failed)?;
         }
         tags.values = Arc::new(self.values.into_sets());
+        tags.sidecar = Arc::new(self.sidecar.write(self.place.disk, self.place.root, &self.place.path)?);
         self.place.finish(self.writer, self.statistics, tags)
     }
 }

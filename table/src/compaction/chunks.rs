@@ -18,6 +18,7 @@ use super::{Context, name};
 use crate::TableError;
 use crate::encoding::Purpose;
 use crate::parquet_file::{NewFile, Place, failed, write};
+use crate::sidecar;
 use crate::snapshot::DataFile;
 use crate::statistics::FileStatistics;
 use crate::tags::{FileTags, RowOrder};
@@ -35,12 +36,13 @@ pub(super) fn concatenate(context: &Context, merge: &Merge) -> Result<NewFile, T
         append(context, file, &mut writer, &factory)?;
         context.pace.rest(began)?;
     }
+    let sidecar = sidecar::concatenate(&context.disk, &context.root, files, place.path())?;
     let tags = FileTags {
         order: order(files),
         values: Arc::new(values::union(files.iter().map(|file| &*file.values))),
         level: merge.level,
         failures: first.failures,
-        ..FileTags::default()
+        sidecar: Arc::new(sidecar),
     };
     place.finish(writer, FileStatistics::of_files(files), tags)
 }

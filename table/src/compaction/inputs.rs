@@ -60,7 +60,9 @@ impl Inputs {
     }
 
     /// One column of all rows.
-    pub(super) fn column(&self, field: &Field) -> Result<ArrayRef, TableError> {
+    pub(super) fn column(&self, name: &str) -> Result<ArrayRef, TableError> {
+        let wire = schema::wire();
+        let field = wire.field_with_name(name).map_err(failed())?;
         let mut parts = Vec::new();
         for input in &self.files {
             input.read(field, &mut parts)?;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{Array as _, ArrayRef, UInt32Array};
-use tollgate_record::schema;
 
 use super::inputs::Inputs;
 use super::plan::{BUCKET_US, HOUR_US, Merge, Work};
@@ -15,7 +14,7 @@ use crate::TableError;
 use crate::calendar::day_of;
 use crate::encoding::{Purpose, ROW_GROUP_ROWS_MAX};
 use crate::outcome;
-use crate::parquet_file::{ColumnFile, NewFile, Place, discard, even_groups};
+use crate::parquet_file::{ColumnFile, NewFile, Place, column_order, discard, even_groups};
 use crate::tags::{FileTags, RowOrder};
 use crate::values::dictionary;
 
@@ -54,13 +53,15 @@ pub(super) fn merge(context: &Context, merge: &Merge) -> Result<(usize, Vec<NewF
     for part in &parts {
         let place =
             Place::new(&context.disk, &context.root, day(merge, part), &name(merge, part.failures, part.begin_us))?;
-        files.push(ColumnFile::create(place, Purpose::Merge, &part.row_groups)?);
+        // A roll-up has no cell for a time that is none.
+        let rollups = merge.work != Work::Undated;
+        files.push(ColumnFile::create(place, Purpose::Merge, &part.row_groups, rollups)?);
     }
-    for field in schema::wire().fields() {
+    for name in column_order() {
         let began = Instant::now();
-        let values = inputs.column(field)?;
+        let values = inputs.column(name)?;
         for (file, part) in files.iter_mut().zip(&parts) {
-            file.add(field.name(), &values, &part.order)?;
+            file.add(name, &values, &part.order)?;
         }
         drop(values);
         context.pace.rest(began)?;
@@ -94,19 +95,14 @@ fn day(merge: &Merge, part: &Part) -> Option<chrono::NaiveDate> {
 
 impl Keys {
     fn read(inputs: &Inputs) -> Result<Self, TableError> {
-        let wire = schema::wire();
-        let column = |name: &str| {
-            let field = wire.field_with_name(name).map_err(TableError::rows("find a column"))?;
-            inputs.column(field)
-        };
-        let times = column("time")?;
+        let times = inputs.column("time")?;
         let times = times.as_primitive_opt::<TimestampMicrosecondType>();
         let times = times.ok_or_else(|| TableError::Schema("time is not in microseconds".to_owned()))?;
         let mut is_failure = vec![false; times.len()];
         for name in outcome::COLUMNS {
-            outcome::add_failures(name, &column(name)?, &mut is_failure)?;
+            outcome::add_failures(name, &inputs.column(name)?, &mut is_failure)?;
         }
-        Ok(Self { times: times.values().to_vec(), services: ranks("service", &column("service")?)?, is_failure })
+        Ok(Self { times: times.values().to_vec(), services: ranks("service", &inputs.column("service")?)?, is_failure })
     }
 
     fn hour(&self, row: u32) -> i64 {

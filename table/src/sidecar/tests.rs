@@ -113,6 +113,8 @@ fn data_file(name: &str, rows: usize) -> DataFile {
         order: RowOrder::Unknown,
         values: Arc::default(),
         sidecar: Arc::default(),
+        level: 0,
+        failures: None,
     }
 }
 

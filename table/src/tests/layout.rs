@@ -10,6 +10,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 
 use super::{Feed, SECOND, T0, config, files_on_disk, open_at, seqs_of, stored_seqs};
 use crate::compaction::{Limits, Pace};
+use crate::rollup::ROLLUPS;
 use crate::snapshot::DataFile;
 use crate::{RowOrder, Table, TableWriter};
 
@@ -57,11 +58,27 @@ impl Day {
         files.iter().filter(|file| file.level == level && file.failures == failures).cloned().collect()
     }
 
+    /// What stands beside each file is what its rows make.
+    async fn check_sidecars(&self) {
+        for file in self.table.snapshot().files.iter() {
+            let parts: Vec<_> = file.sidecar.keys().map(String::as_str).collect();
+            let expected = if file.level == 0 { vec!["ids"] } else { all_parts() };
+            assert_eq!(parts, expected, "{}", file.path);
+            assert_eq!(self.table.check_sidecar(file).await.unwrap(), Vec::<String>::new(), "{}", file.path);
+        }
+    }
+
     fn metadata(&self, file: &DataFile) -> ParquetMetaData {
         let source = File::open(self.table.root().join(&file.path)).unwrap();
         let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
         reader.parse_and_finish(&source).unwrap()
     }
+}
+
+fn all_parts() -> Vec<&'static str> {
+    let mut parts: Vec<_> = ROLLUPS.iter().map(|rollup| rollup.name).chain(["ids"]).collect();
+    parts.sort_unstable();
+    parts
 }
 
 /// Bounds that rows of a test reach: an hour is concatenated, and failures are merged by rows.
@@ -87,6 +104,7 @@ async fn levels_follow_the_clock_and_keep_outcomes_apart() {
         assert!(file.values["kind"].iter().eq(["transaction"]));
         assert_sorted(&day.table, file);
     }
+    day.check_sidecars().await;
     day.go_on(T0 + HOUR + 2 * MINUTE, 100, &low()).await;
     let hour: Vec<_> = day.files(2, Some(false));
     assert_eq!((hour.len(), day.files(1, Some(false)).len()), (1, 0));
@@ -97,6 +115,7 @@ async fn levels_follow_the_clock_and_keep_outcomes_apart() {
     assert!(metadata.column_index().is_some() && metadata.offset_index().is_some());
     assert!(hour[0].stats.contains_key("service") && hour[0].values.contains_key("method"));
     assert_eq!(stored_seqs(&day.table).len(), 62 * 100);
+    day.check_sidecars().await;
     assert!(day.table.stats().merge_rows_total >= 2 * 60 * 100);
 }
 
@@ -109,6 +128,7 @@ async fn a_day_of_little_traffic_ends_as_two_files() {
     assert_eq!((day.files(3, Some(false)).len(), day.files(3, Some(true)).len()), (1, 1));
     assert_eq!(day.table.snapshot().files.len(), 2);
     assert_eq!(stored_seqs(&day.table).len(), 540);
+    day.check_sidecars().await;
     day.files(3, Some(false)).iter().for_each(|file| assert_sorted(&day.table, file));
 }
 

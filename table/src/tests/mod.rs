@@ -218,7 +218,3 @@ pub(crate) fn files_on_disk(root: &Path) -> usize {
     }
     count
 }
-
-fn entry_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}

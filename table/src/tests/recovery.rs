@@ -182,10 +182,11 @@ async fn every_commit_is_synced_before_it_is_answered() {
     let before = table.sync_counts();
     sink.deliver(&[feed.frame(10)]).await.unwrap();
     let first = table.sync_counts();
-    // The data file and the log entry; the root for the new partition, the partition, and the log's directory.
-    assert_eq!(first, SyncCounts { files: before.files + 2, directories: before.directories + 3 });
+    // The data file, the ids beside it and the log entry; the root for the new partition, the partition, and the log's
+    // directory; and for the ids four new folders, each in the one above it, and the innermost.
+    assert_eq!(first, SyncCounts { files: before.files + 3, directories: before.directories + 3 + 5 });
     sink.deliver(&[feed.frame(10)]).await.unwrap();
-    assert_eq!(table.sync_counts(), SyncCounts { files: first.files + 2, directories: first.directories + 2 });
+    assert_eq!(table.sync_counts(), SyncCounts { files: first.files + 3, directories: first.directories + 2 + 2 });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use tollgate_failpoint::{Point, reach};
-use tollgate_record::schema;
 
 use super::pending::PendingBatch;
 use crate::batches::BatchSet;
 use crate::delta::Log;
 use crate::durable::Disk;
 use crate::encoding::Purpose;
-use crate::parquet_file::{self, ColumnFile, NewFile, Place, discard, even_groups};
+use crate::parquet_file::{self, ColumnFile, NewFile, Place, column_order, discard, even_groups};
 use crate::rows::{self, Part, RowBatches};
 use crate::table::Table;
 use crate::tags::{FileTags, RowOrder};
@@ -78,9 +77,9 @@ pub(crate) fn write(
 fn write_part(disk: &Disk, root: &Path, name: &str, rows: &RowBatches, part: &Part) -> Result<NewFile, TableError> {
     let (rows, order) = rows.restricted_to(&part.order);
     let place = Place::new(disk, root, part.day, name)?;
-    let mut file = ColumnFile::create(place, Purpose::Commit, &even_groups(order.len()))?;
-    for field in schema::wire().fields() {
-        file.add(field.name(), &rows.column(field.name())?, &order)?;
+    let mut file = ColumnFile::create(place, Purpose::Commit, &even_groups(order.len()), false)?;
+    for name in column_order() {
+        file.add(name, &rows.column(name)?, &order)?;
     }
     file.finish(FileTags { order: RowOrder::Time, ..FileTags::default() })
 }
