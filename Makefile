@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 export TOLLGATE_TOOLS ?= $(CURDIR)/.cache/tools
 
-.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused pages rules fuzz soak behaviour dist bench-smoke bench-ingest bench-proxy
+.PHONY: help demo quick test check build deps-build deps-test fmt lint doc deny structure unused pages rules fuzz soak behaviour dist bench-smoke bench-ingest bench-proxy bench-queries bench-day test-readers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ fuzz: ## run every fuzz target for a minute (nightly)
 soak: deps-test ## hundreds of faults; nothing acknowledged may be lost (half an hour; ARGS="--cycles 50 --seed 7")
 	scripts/soak.sh $(ARGS)
 
+test-readers: ## let deltalake, DuckDB, ClickHouse and Spark read the table after every step of its maintenance (ARGS="duckdb spark")
+	scripts/test-readers.sh $(ARGS)
+
 behaviour: ## record what users see of the binaries in two folders, and compare (OLD=other/target/debug NEW=target/debug)
 	scripts/behaviour.sh "$(OLD)" "$(NEW)"
 
@@ -88,4 +91,12 @@ bench-ingest: deps-test ## what delivery bears: acknowledgements, sinks, memory,
 
 bench-proxy: deps-test ## the proxy beside nginx, HAProxy, Envoy and Pingora (ARGS="--seconds 1 --rounds 3 keepalive tls")
 	scripts/bench-proxy.sh $(ARGS) --json $(call result,proxy)
+	bench/report.py
+
+bench-queries: deps-test ## twelve questions to Tollgate, ClickHouse and DuckDB on the same 20 million rows (ARGS="--rows 200000 --rounds 3")
+	scripts/bench-queries.sh $(ARGS) --json $(call result,queries)
+	bench/report.py
+
+bench-day: deps-test ## a day of 150 million records: stored, compacted, asked (ARGS="--rows 1000000"; 25 GB of disk)
+	scripts/bench-day.sh $(ARGS) --json $(call result,day)
 	bench/report.py

@@ -30,6 +30,15 @@ compressed, and are encoded before the clock starts. The load generator and Kafk
     "smoke": ("From the response to SQL, and bytes per record", """
 `make bench-smoke` sends requests one at a time and asks for each by its id until SQL answers. The time includes the query, and up
 to 200 ms in which the batch waits to be sealed. The sizes are those of records with one path only."""),
+    "queries": ("Twelve questions beside ClickHouse and DuckDB", """
+`make bench-queries` makes the same rows twice from one seed: posted into a collector, and as Parquet files for DuckDB and for
+ClickHouse, which gets a MergeTree table ordered as Tollgate's files are, with bloom filters on ids and addresses, merged to the end.
+Answers are compared before anything is timed. Warm is the median of the rounds, with engines in turn; cold is the first answer of a
+fresh process (Tollgate: of a running server) with the files out of the page cache. All engines have two threads. The bench does not
+show several questions at a time, or a table of many days."""),
+    "day": ("A day of 150 million records", """
+`make bench-day` stores a day of made-up records from 11,000 services as fast as they are acknowledged, waits until all are committed
+and compacted, and asks: ids, the dashboards' panels over the whole day, and both again while 17,000 records a second come in."""),
     "record": ("One record: append, encode, compress, decode", """
 `bench-record` measures the format alone: one thread, made-up data, no network and no disk. Each figure is the median batch; the low
 end is the second percentile, which other programs on the machine disturb little."""),

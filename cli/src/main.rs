@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Ask(args) => commands::ask::main(&args),
         Command::Audit(args) => commands::audit::main(&args),
         Command::Journal(args) => commands::journal::main(&args),
+        Command::LoadTest(args) => commands::load_test::main(&args),
         Command::Dlq(args) => commands::dlq::main(&args),
     };
     match result {

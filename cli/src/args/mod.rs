@@ -5,6 +5,7 @@ mod collector;
 mod demo;
 mod dlq;
 mod journal;
+mod load_test;
 mod query;
 
 use clap::{Parser, Subcommand};
@@ -14,6 +15,7 @@ pub use collector::{CollectorArgs, ConfigAction};
 pub use demo::{Companion, DemoArgs};
 pub use dlq::{DlqArgs, DlqCommand, DlqLsArgs, DlqReplayArgs, DlqShowArgs};
 pub use journal::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
+pub use load_test::LoadTestArgs;
 pub use query::{AskArgs, FindArgs, Format, ServerArgs, SqlArgs};
 
 /// Records of every API transaction: collected, kept, asked.
@@ -42,6 +44,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Read a collector's journal from its folder, also while the collector runs
     Journal(JournalArgs),
+    /// Send made-up traffic into a collector or through a proxy, and report what was acknowledged: exit status 1 on a loss
+    LoadTest(LoadTestArgs),
     /// List, show and replay what a sink refused for good
     Dlq(DlqArgs),
 }

@@ -6,4 +6,5 @@ pub mod collector;
 pub mod dlq;
 pub mod find;
 pub mod journal;
+pub mod load_test;
 pub mod sql;

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Builds Tollgate optimised and gives it a day of 150 million records; see bench/day/main.py. About 25 GB of disk under TMPDIR and
+# an hour. To try it out: PROFILE=dev scripts/bench-day.sh --rows 200000 --seconds 2 --settle 5.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+profile="${PROFILE:-release}"
+folder="$profile"
+[ "$folder" = dev ] && folder=debug
+tollgate="${TOLLGATE:-${CARGO_TARGET_DIR:-target}/$folder/tollgate}"
+[ -n "${TOLLGATE:-}" ] || cargo build --profile "$profile" --workspace --bin tollgate
+exec python3 bench/day/main.py --tollgate "$(realpath "$tollgate")" "$@"
