@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
     let config = TableConfig {
         commit_every: ConfigDuration::hours(1),
         commit_rows_max: usize::try_from((rows / COMMITS).max(1))?,
-        compact_every: None,
+        merge_every: None,
         ..TableConfig::new(Path::new(dir))
     };
     let (mut writer, table) = open(config, "maintain").await?;
