@@ -6,12 +6,17 @@
 //! One thread feeds prepared batches, as the collector does; every commit is synced to disk. It does not show: decoding, the
 //! journal, queries at the same time, or a disk that others use too.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use parquet::file::metadata::ParquetMetaDataReader;
 use tollgate_config::ConfigDuration;
 use tollgate_record::{Batch, BatchBuilder, BatchHeader, DecodeLimits, Record, SealLimits, decode};
 use tollgate_table::{Table, TableConfig, open};
+
+/// Columns that take fewer bytes a record are not printed.
+const BYTES_SHOWN_MIN: f64 = 0.005;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -71,9 +76,34 @@ async fn run(records: u64, per_commit: u64, dir: &Path) -> Result<(), Failure> {
     let merged = table.compact().await?;
     let (took, files) = (start.elapsed(), table.stats().files);
     println!("compaction: {merged} files into {files} in {took:.1?}, {} bytes a record", per_record(&table));
+    print_columns(&table)?;
     let start = Instant::now();
     table.checkpoint().await?;
     println!("checkpoint: {:.1?}", start.elapsed());
+    Ok(())
+}
+
+/// Prints what each column takes, and what stands beside the files.
+fn print_columns(table: &Table) -> Result<(), Failure> {
+    let mut columns: BTreeMap<String, i64> = BTreeMap::new();
+    let snapshot = table.snapshot();
+    for file in snapshot.files.iter() {
+        let source = std::fs::File::open(table.root().join(&file.path))?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&source)?;
+        for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+            let name = chunk.column_path().parts().first().cloned().unwrap_or_default();
+            *columns.entry(name).or_default() += chunk.compressed_size();
+        }
+        for (name, part) in file.sidecar.iter() {
+            *columns.entry(format!("beside: {name}")).or_default() += i64::try_from(part.bytes)?;
+        }
+    }
+    let rows = snapshot.rows().max(1) as f64;
+    let mut columns: Vec<_> = columns.into_iter().map(|(name, bytes)| (bytes as f64 / rows, name)).collect();
+    columns.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (bytes, name) in columns.iter().filter(|(bytes, _)| *bytes >= BYTES_SHOWN_MIN) {
+        println!("{bytes:8.2} {name}");
+    }
     Ok(())
 }
 

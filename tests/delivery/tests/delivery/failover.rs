@@ -45,10 +45,12 @@ async fn batches_that_two_collectors_acknowledged_are_in_their_table_once() {
     for table in [&table_a, &table_b] {
         eventually("all rows", || table.snapshot().rows() == all && table.snapshot().hot.is_empty()).await;
     }
+    // Rows that the other has committed are shown before this one's frames are delivered.
+    let doubles = || table_a.stats().doubles_total + table_b.stats().doubles_total;
+    eventually("each batch of the second half came to the table twice", || doubles() >= all / 2).await;
     a.stop().await;
     b.stop().await;
-    let doubles = table_a.stats().doubles_total + table_b.stats().doubles_total;
-    assert_eq!(doubles, all / 2, "each batch of the second half came to the table twice");
+    assert_eq!(doubles(), all / 2);
     let records = files::records(&folder);
     assert_eq!(records.len() as u64, all);
     assert!(records.values().all(|times| *times == 1));
