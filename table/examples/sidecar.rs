@@ -86,7 +86,7 @@ fn row_groups(rows: usize, services: usize) -> Vec<RecordBatch> {
         for at in 0..*count {
             seq += 1;
             append(&mut builder, &mut scatter, seq, service, 300_000_000 * at as i64 / *count as i64);
-            if seq as usize % BATCH_ROWS == 0 {
+            if (seq as usize).is_multiple_of(BATCH_ROWS) {
                 batches.extend(sealed(&mut builder));
             }
         }

@@ -8,7 +8,27 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 const VERDICTS_MAX: usize = 65_536;
 
 static DAMAGED: AtomicU64 = AtomicU64::new(0);
-static VERDICTS: LazyLock<Mutex<HashMap<Place, bool>>> = LazyLock::new(Mutex::default);
+static VERDICTS: LazyLock<Mutex<Verdicts>> = LazyLock::new(|| Mutex::new(Verdicts::new(VERDICTS_MAX)));
+
+/// Which parts are whole.
+struct Verdicts {
+    whole: HashMap<Place, bool>,
+    max: usize,
+}
+
+impl Verdicts {
+    fn new(max: usize) -> Self {
+        Self { whole: HashMap::new(), max }
+    }
+
+    /// Remembers a verdict; whether it is a new one.
+    fn remember(&mut self, place: Place, whole: bool) -> bool {
+        if self.whole.len() >= self.max {
+            self.whole.clear();
+        }
+        self.whole.insert(place, whole) != Some(whole)
+    }
+}
 
 /// A part of a store. Parts never change, so what is known of one stays true.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +52,7 @@ pub fn sidecars_damaged_total() -> u64 {
 
 /// Whether the part is known to be whole; `None` if nobody has looked.
 pub(crate) fn verdict(place: &Place) -> Option<bool> {
-    VERDICTS.lock().unwrap_or_else(PoisonError::into_inner).get(place).copied()
+    VERDICTS.lock().unwrap_or_else(PoisonError::into_inner).whole.get(place).copied()
 }
 
 /// Remembers that a part is whole.
@@ -49,11 +69,24 @@ pub(crate) fn is_damaged(place: Place, why: &str) {
     }
 }
 
-/// Remembers a verdict; whether it is a new one.
 fn remember(place: Place, whole: bool) -> bool {
-    let mut verdicts = VERDICTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if verdicts.len() >= VERDICTS_MAX {
-        verdicts.clear();
+    VERDICTS.lock().unwrap_or_else(PoisonError::into_inner).remember(place, whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_bounded_and_new_once() {
+        let mut verdicts = Verdicts::new(3);
+        for part in 0..10 {
+            let place = Place::new("store", format!("part-{part}"));
+            assert!(verdicts.remember(place.clone(), part % 2 == 0));
+            assert_eq!(verdicts.whole.get(&place), Some(&(part % 2 == 0)));
+            assert!(verdicts.whole.len() <= 3);
+        }
+        assert!(!verdicts.remember(Place::new("store", "part-9"), false));
+        assert!(verdicts.remember(Place::new("store", "part-9"), true));
     }
-    verdicts.insert(place, whole) != Some(whole)
 }
