@@ -62,7 +62,7 @@ fn a_value_is_found_in_its_row_group_and_hardly_anywhere_else() {
 
 #[test]
 fn a_merge_answers_as_its_inputs() {
-    let inputs = [part(&[0..500]), part(&[500..510, 510..2_000]), part(&[])];
+    let inputs = [part(std::slice::from_ref(&(0..500))), part(&[500..510, 510..2_000]), part(&[])];
     let mut merged = Vec::new();
     merge(inputs.iter().map(|input| Ok(input.clone())), &mut merged).unwrap();
     for number in (0..2_000).filter(|number| number % 7 > 0) {

@@ -127,7 +127,7 @@ fn write(root: &Path, name: &str, groups: Vec<RecordBatch>, chunk: usize) -> Wri
         let pairs = (0..outer).flat_map(|outer| (0..inner).map(move |inner| (outer, inner)));
         pairs.map(|(outer, inner)| if by_group { (outer, columns[inner]) } else { (inner, columns[outer]) }).collect()
     };
-    for (at, column) in pairs(chunk % 2 == 0) {
+    for (at, column) in pairs(chunk.is_multiple_of(2)) {
         let values = groups[at].column_by_name(column).unwrap();
         for from in (0..values.len()).step_by(chunk) {
             builder.add(at, column, &values.slice(from, chunk.min(values.len() - from))).unwrap();
@@ -148,9 +148,11 @@ fn joined(root: &Path, name: &str, inputs: Vec<Written>) -> Written {
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Sums {
     rows: i64,
-    measures: BTreeMap<String, (i64, i64, Option<i64>, Option<i64>, Sketch)>,
+    measures: BTreeMap<String, Numbers>,
 }
 
+/// Count, sum, smallest, largest and distribution.
+type Numbers = (i64, i64, Option<i64>, Option<i64>, Sketch);
 type Cells = BTreeMap<Vec<String>, Sums>;
 
 fn integer(column: &arrow_array::ArrayRef, row: usize) -> Option<i64> {
