@@ -69,4 +69,9 @@ async fn nothing_is_lost_or_doubled_by_kills() {
     let expected = (through.unwrap() + 1) * ROWS as u64;
     assert_eq!(seqs.len() as u64, expected);
     assert_eq!(seqs.last(), Some(&(expected as i64)));
+    // What stands beside the files was written before the commits that name it.
+    for file in table.snapshot().files.iter() {
+        assert!(file.sidecar.contains_key("ids"), "{}", file.path);
+        assert_eq!(table.check_sidecar(file).await.unwrap(), Vec::<String>::new(), "{}", file.path);
+    }
 }
