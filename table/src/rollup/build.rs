@@ -49,13 +49,14 @@ pub(crate) const COLUMNS: [&str; KEYS + 7] = [
 const KEYS: usize = 19;
 const TIME: usize = 0;
 
-/// Fewer cells than this are always worth a roll-up.
-const CELLS_ALWAYS: usize = 4_096;
-/// Otherwise a cell stands for this many rows at least: one that stands for fewer is as dear to read as the rows.
-const ROWS_PER_CELL_MIN: usize = 2;
+/// Most cells of a roll-up of one file: a quarter of the rows of a large one. It bounds memory (28 bytes a cell and key, 32 a
+/// measure), as clients choose some of the keys: a certificate that is refused is one. A roll-up with more is left out, and would
+/// be as dear to read as the rows.
+const CELLS_MAX: usize = 128 * 1_024;
 
-/// Takes the columns of a file. It holds for each row the number of its cell in each roll-up (4 bytes each), until the last key the
-/// time (8 bytes), and the cells: some 40 bytes a measure, and 16 bytes a bin of a sketch. For 524,288 rows that is some 20 MB.
+/// Takes the columns of a file. It holds for each row the number of its cell in each roll-up (4 bytes each) and, until the last key,
+/// its time (8 bytes); for each cell what [`CELLS_MAX`] says, and 16 bytes a bin of its sketch. By that, 524,288 rows take some
+/// 12 MB, and their cells (33,000 of services in `examples/sidecar.rs`) some 20 MB; the bound on cells is near 100 MB.
 pub(crate) struct RollupBuilder {
     groups: Vec<Group>,
     rows: usize,
@@ -65,7 +66,7 @@ pub(crate) struct RollupBuilder {
     buckets: [Values; 2],
     numbers: Vec<u32>,
     pending: Vec<Pending>,
-    rows_per_cell_min: usize,
+    cells_max: usize,
     /// Why there will be none.
     given_up: Option<&'static str>,
 }
@@ -131,14 +132,14 @@ impl RollupBuilder {
             buckets: Default::default(),
             numbers: Vec::new(),
             pending: pending.collect(),
-            rows_per_cell_min: ROWS_PER_CELL_MIN,
+            cells_max: CELLS_MAX,
             given_up: None,
         }
     }
 
-    /// As [`RollupBuilder::new`], but leaves out no roll-up for its number of cells.
-    pub(crate) fn of_all(row_groups: &[usize]) -> Self {
-        Self { rows_per_cell_min: 0, ..Self::new(row_groups) }
+    /// As [`RollupBuilder::new`], with another bound than [`CELLS_MAX`].
+    pub(crate) fn with_cells_max(row_groups: &[usize], cells_max: usize) -> Self {
+        Self { cells_max, ..Self::new(row_groups) }
     }
 
     /// The next values of a column of a row group; others than [`COLUMNS`] are passed over. The keys of a row group come in the order
@@ -170,6 +171,9 @@ impl RollupBuilder {
             _ if at < KEYS => self.add_key(at, values, these),
             _ => self.add_measure(column, values, these),
         }?;
+        if at < KEYS {
+            self.bound_cells();
+        }
         if at == KEYS - 1 && is_complete {
             self.enter_cells(all);
         }
@@ -205,6 +209,22 @@ impl RollupBuilder {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out roll-ups with too many cells.
+    fn bound_cells(&mut self) {
+        let cells_max = self.cells_max;
+        self.pending.retain(|pending| {
+            let kept = pending.cells.most() <= cells_max;
+            if !kept {
+                tracing::info!(
+                    name = pending.rollup.name,
+                    cells_max,
+                    "a data file has too many cells for this roll-up"
+                );
+            }
+            kept
+        });
     }
 
     /// After the last key of a row group: counts the rows of each cell, and adds their times.
@@ -252,11 +272,7 @@ impl RollupBuilder {
         let rows = self.rows;
         let mut finished = Vec::new();
         for pending in self.pending {
-            let (name, cells) = (pending.rollup.name, pending.cells.len());
-            if cells > CELLS_ALWAYS && cells * self.rows_per_cell_min > rows {
-                tracing::debug!(name, cells, rows, "a roll-up with so many cells is not worth its bytes");
-                continue;
-            }
+            let name = pending.rollup.name;
             let total: i64 = pending.rows.iter().sum();
             if total != rows as i64 {
                 tracing::error!(name, total, rows, "a roll-up does not have the rows of its file, and is left out");

@@ -44,6 +44,11 @@ impl Cells {
         }
     }
 
+    /// Number of cells after any of the columns, at most.
+    pub(super) fn most(&self) -> usize {
+        self.levels.iter().map(|level| level.origins.len()).max().unwrap_or(0)
+    }
+
     /// Number of cells.
     pub(super) fn len(&self) -> usize {
         self.levels.last().map_or(0, |level| level.origins.len())

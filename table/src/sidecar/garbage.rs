@@ -46,17 +46,27 @@ fn collect(root: &Path, is_active: &dyn Fn(&str) -> bool, before: SystemTime) ->
             let data_path = format!("{day}/{name}.parquet");
             let folder = day_path.join(&name);
             let is_needed = is_active(&data_path) || root.join(&data_path).try_exists()?;
-            if !is_needed && fs::metadata(&folder)?.modified()? < before {
-                fs::remove_dir_all(&folder)?;
-                deleted += 1;
+            if !is_needed && is_older(&folder, before)? {
+                match fs::remove_dir_all(&folder) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => deleted += 1,
+                }
             }
         }
         // Fails where there is something in it. A writer that is about to make its folder would fail, so only an old one goes.
-        if fs::metadata(&day_path)?.modified()? < before {
+        if is_older(&day_path, before)? {
             let _ = fs::remove_dir(&day_path);
         }
     }
     Ok(deleted)
+}
+
+/// Whether a folder is there, and was not changed since. Another collector may have deleted it meanwhile.
+fn is_older(folder: &Path, before: SystemTime) -> io::Result<bool> {
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        metadata => Ok(metadata?.modified()? < before),
+    }
 }
 
 /// The names of the folders in a folder that may not be there.

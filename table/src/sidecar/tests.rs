@@ -17,7 +17,7 @@ use tollgate_sketch::Sketch;
 
 use super::{SidecarBuilder, concatenate, part_path, verified};
 use crate::durable::{Disk, DurableStore};
-use crate::rollup::{self, Part, ROLLUPS, ROWS, Rollup};
+use crate::rollup::{self, Part, ROLLUPS, ROWS, Rollup, RollupBuilder};
 use crate::snapshot::DataFile;
 use crate::tags::RowOrder;
 use crate::{candidates, row_groups_with, sidecars_damaged_total};
@@ -354,4 +354,22 @@ fn rows_without_a_time_and_columns_out_of_order_make_no_roll_ups() {
     let times = arrow_array::TimestampMicrosecondArray::from(vec![Some(1), None]).with_timezone("UTC");
     builder.add(0, "time", &(Arc::new(times) as arrow_array::ArrayRef)).unwrap();
     assert_eq!(builder.write(&Disk::default(), root, "date=x/null.parquet").unwrap().len(), 1);
+}
+
+#[test]
+fn a_roll_up_with_too_many_cells_is_left_out_and_the_others_stay() {
+    let batch = rows(&mut Scatter(5), 200);
+    let made = |cells_max: usize| -> Vec<&'static str> {
+        let mut builder = RollupBuilder::with_cells_max(&[batch.num_rows()], cells_max);
+        for column in rollup::COLUMNS {
+            builder.add(0, column, batch.column_by_name(column).unwrap()).unwrap();
+        }
+        builder.finish().unwrap().iter().map(|(rollup, _)| rollup.name).collect()
+    };
+    let cells = |name: &str| brute_force(Rollup::named(name).unwrap(), std::slice::from_ref(&batch)).len();
+    assert!(cells("producer_1h") < 10 && cells("tls_1h") > 10);
+    assert_eq!(made(10), ["producer_1h"]);
+    let (tls, all) = (cells("tls_1h"), cells("service_5m").max(cells("certificate_1h")));
+    assert!(made(tls).contains(&"tls_1h") && !made(tls - 1).contains(&"tls_1h"));
+    assert_eq!(made(all.max(tls)).len(), 4);
 }
