@@ -96,9 +96,9 @@ def code_map():
 def question(path):
     """A row of docs/queries.md, from the comments at the head of a question's file."""
     text = path.read_text()
-    title = re.search(r"^-- title: (.+)$", text, re.M)[1]
+    title, who, then = (re.search(rf"^-- {key}: (.+)$", text, re.M)[1] for key in ("title", "asked-by", "then"))
     params = re.findall(r"^--   (\w+) \(\w+, (?:default )?(\w+)\):", text, re.M)
-    return f"| `{path.stem}` | {', '.join(f'{name} ({need})' for name, need in params)} | {title} |"
+    return f"| `{path.stem}` | {', '.join(f'{name} ({need})' for name, need in params)} | {title} | {who} | {then} |"
 
 
 def place(path):
@@ -109,7 +109,7 @@ def place(path):
 
 def with_questions(text):
     """docs/queries.md with the list of questions as it must be."""
-    head = "| question | parameters | answers |\n|---|---|---|\n"
+    head = "| question | parameters | answers | asked by | then |\n|---|---|---|---|---|\n"
     before, rest = text.split(head)
     after = rest[len(re.match(r"(?:\|.*\n)*", rest)[0]):]
     rows = [question(path) for path in sorted((ROOT / "queries" / "questions").glob("*.sql"), key=place)]

@@ -11,13 +11,15 @@
 mod args;
 mod client;
 mod commands;
+mod completion;
 mod demo;
 mod exit;
 mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::env::CompleteEnv;
 
 use crate::args::{Args, Command};
 
@@ -27,6 +29,8 @@ use crate::args::{Args, Command};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    // Ends here when it is the shell that calls, to complete a command line.
+    CompleteEnv::with_factory(Args::command).complete();
     let args = Args::parse();
     let result = match args.command {
         Command::Collector(args) => commands::collector::main(&args),

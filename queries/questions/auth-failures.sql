@@ -2,6 +2,8 @@
 -- name: auth-failures
 -- title: Who fails to authenticate, or is not allowed?
 -- answers: Refused callers by reason, credential and address; many addresses or credentials in one line deserve a look.
+-- asked-by: security and support, when a caller is locked out or guesses
+-- then: tell one caller which credential fails; many addresses on one credential: treat it as leaked
 -- params:
 --   since (interval, default 15m): how far back to look
 --   service (text, optional): one proxied API; all when left out

@@ -2,6 +2,8 @@
 -- name: errors-by-class
 -- title: Which errors are there, and how many?
 -- answers: Failed requests and their share, by class of error and service.
+-- asked-by: support and the gateway team, at the start of an incident
+-- then: take the class on top to its page: one service means its team, many services mean the gateway or the network
 -- params:
 --   service (text, optional): one proxied API; all when left out
 --   since (interval, default 15m): how far back to look

@@ -2,6 +2,8 @@
 -- name: expiring-certificates
 -- title: Which callers' certificates run out soon?
 -- answers: Client certificates seen lately that expire within so many days, soonest first; negative days have expired.
+-- asked-by: support, every Monday
+-- then: write to the consumers in the list before the day comes
 -- params:
 --   days (integer, default 30): certificates that expire within so many days
 --   since (interval, default 1d): how far back to look for certificates in use

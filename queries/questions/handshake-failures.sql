@@ -2,6 +2,8 @@
 -- name: handshake-failures
 -- title: Whose TLS handshakes fail, and why?
 -- answers: Failed handshakes by reason, name asked for, certificate and address.
+-- asked-by: support, when a caller cannot connect at all
+-- then: send the reason and the certificate's subject to the caller
 -- params:
 --   since (interval, default 15m): how far back to look
 -- example: tollgate ask handshake-failures --since 1h

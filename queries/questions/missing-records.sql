@@ -2,6 +2,8 @@
 -- name: missing-records
 -- title: Is any record missing?
 -- answers: Each producer: records, those it shed and said so, and numbers that nothing accounts for. Such a number is missing when a later request of its producer began over eleven minutes ago, as no transaction but a tunnel takes longer; until then it is open, for its request or its batch may be under way.
+-- asked-by: the gateway team and auditors
+-- then: a number that is missing is a defect: run `tollgate audit`, and keep the journal
 -- params:
 --   since (interval, default 1h): how far back to look
 --   producer (text, optional): one producer, or the beginning of its name such as edge-1/; all when left out

@@ -2,6 +2,8 @@
 -- name: slowest-transactions
 -- title: Which requests were slowest?
 -- answers: Single requests, slowest first, with where their time went.
+-- asked-by: support, with a complaint about single requests
+-- then: give `request_id` and the times to the team of the API
 -- params:
 --   service (text, optional): one proxied API; all when left out
 --   since (interval, default 15m): how far back to look

@@ -2,6 +2,8 @@
 -- name: tls-posture
 -- title: With which TLS do callers come?
 -- answers: Requests by TLS version, cipher and client certificate; cleartext and names that differ from the host stand out.
+-- asked-by: security, before an old version of TLS is switched off
+-- then: find the callers of the old version with `who-calls`
 -- params:
 --   since (interval, default 1h): how far back to look
 --   service (text, optional): one proxied API; all when left out

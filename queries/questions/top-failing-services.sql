@@ -2,6 +2,8 @@
 -- name: top-failing-services
 -- title: Which services fail most?
 -- answers: Requests, failures on the side of the API or the gateway, and their share, by service.
+-- asked-by: the gateway team, in the morning or at a page
+-- then: ask `why-failed` of the first service
 -- params:
 --   since (interval, default 15m): how far back to look
 -- example: tollgate ask top-failing-services --since 1h

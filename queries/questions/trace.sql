@@ -2,6 +2,8 @@
 -- name: trace
 -- title: What happened in one trace?
 -- answers: All requests of a trace that passed the gate, in order of time.
+-- asked-by: support, with a trace id from another team
+-- then: the first request with an error is where the trace went wrong
 -- params:
 --   trace_id (text, required): the W3C trace id, 32 lower-case hexadecimal digits
 --   since (interval, default 7d): how far back to look

@@ -2,6 +2,8 @@
 -- name: traffic-by-status
 -- title: How much traffic is there, and with which status?
 -- answers: Requests, bytes and latency, by service and class of status (499: the client left).
+-- asked-by: the team of an API, after a release
+-- then: compare with the time before: a new class of status needs `why-failed`
 -- params:
 --   since (interval, default 15m): how far back to look
 --   service (text, optional): one proxied API; all when left out

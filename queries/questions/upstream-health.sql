@@ -2,6 +2,8 @@
 -- name: upstream-health
 -- title: How are the upstreams?
 -- answers: Each upstream address: requests, failures by kind, connections reused, and its times.
+-- asked-by: support, when an API fails now and then
+-- then: an address that stands out is one bad instance: tell the team of the API which
 -- params:
 --   since (interval, default 15m): how far back to look
 --   service (text, optional): one proxied API; all when left out
@@ -17,8 +19,8 @@ SELECT service,
        sum(CASE WHEN upstream_status >= 500 THEN 1 ELSE 0 END) AS answered_5xx,
        sum(CASE WHEN upstream_attempts > 1 THEN 1 ELSE 0 END) AS retried,
        round(100.0 * sum(CASE WHEN upstream_reused THEN 1 ELSE 0 END) / count(*), 1) AS reused_percent,
-       round(approx_percentile_cont(upstream_connect_us, 0.99) / 1000.0, 2) AS connect_p99_ms,
-       round(approx_percentile_cont(upstream_ttfb_us, 0.99) / 1000.0, 2) AS first_byte_p99_ms,
+       round(percentile(upstream_connect_us, 0.99) / 1000.0, 2) AS connect_p99_ms,
+       round(percentile(upstream_ttfb_us, 0.99) / 1000.0, 2) AS first_byte_p99_ms,
        max(error_detail) AS an_error
 FROM transactions
 WHERE kind = 'transaction'

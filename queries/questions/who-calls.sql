@@ -2,6 +2,8 @@
 -- name: who-calls
 -- title: Who calls a service?
 -- answers: Consumers, certificates and addresses that called, how they authenticated, and how it went.
+-- asked-by: the team of an API, before a change that breaks something
+-- then: write to the consumers with the most requests
 -- params:
 --   service (text, required): the proxied API
 --   since (interval, default 1h): how far back to look

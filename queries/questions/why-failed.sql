@@ -2,6 +2,8 @@
 -- name: why-failed
 -- title: Why did requests to a service fail?
 -- answers: Each way of failing, most frequent first: who is to act, what the error says, who ended it, and one request id to look into.
+-- asked-by: support, when a caller says that requests to an API fail
+-- then: call whoever `who_acts` names; open `newest_request_id` with `tollgate find`
 -- params:
 --   service (text, required): the proxied API
 --   since (interval, default 15m): how far back to look

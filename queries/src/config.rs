@@ -1,9 +1,11 @@
 //! The queries' section of a configuration file: the query servers, and what queries may use.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tollgate_config::{Diagnostics, Spanned};
+use tollgate_config::{ConfigPath, Diagnostics, Spanned};
+use tollgate_record::redact::TokenHasher;
 
 use crate::http::HttpServer;
 use crate::limits::{Limits, QueryLimits};
@@ -22,6 +24,32 @@ pub struct QueriesConfig {
     pub rollups: bool,
     /// Bounds of one query, and of all together.
     pub limits: QueryLimits,
+    /// The key behind `token_hmac` in SQL; without it that function says what it lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_hmac: Option<TokenHmacKey>,
+}
+
+/// The key of the gateways' `hmac`: the same file, or a copy.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenHmacKey {
+    /// File with the secret, at least 32 bytes. Surrounding whitespace is removed.
+    pub key_file: Spanned<ConfigPath>,
+    /// Names the secret, as in the gateways' configuration.
+    pub key_id: String,
+}
+
+impl TokenHmacKey {
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn load(&self) -> Result<TokenHasher, String> {
+        let file: &Path = &self.key_file;
+        let secret = std::fs::read(file)
+            .map_err(|error| format!("{}: {error}; copy the `hmac.key_file` of the gateways there", file.display()))?;
+        TokenHasher::new(&self.key_id, secret.trim_ascii()).map_err(|error| error.to_string())
+    }
 }
 
 impl Default for QueriesConfig {
@@ -31,6 +59,7 @@ impl Default for QueriesConfig {
             http: ServerConfig::at("127.0.0.1:8088"),
             rollups: true,
             limits: QueryLimits::default(),
+            token_hmac: None,
         }
     }
 }
@@ -44,6 +73,16 @@ impl QueriesConfig {
                 diagnostics.at(address, format!("`{}` is no address; write it as 127.0.0.1:8088", **address));
             }
         }
+        if let Some(key) = &self.token_hmac
+            && let Err(problem) = key.load()
+        {
+            diagnostics.at(&key.key_file, problem);
+        }
+    }
+
+    /// The key behind `token_hmac`, if there is one. One that [`QueriesConfig::check`] refuses is left out.
+    pub fn token_hasher(&self) -> Option<TokenHasher> {
+        self.token_hmac.as_ref().and_then(|key| key.load().ok())
     }
 
     /// The bounds of an engine.

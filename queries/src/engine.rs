@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tollgate_record::redact::TokenHasher;
 
 use crate::contents::Contents;
 use crate::error::{ErrorKind, QueryError};
@@ -22,7 +23,7 @@ use crate::limits::Limits;
 use crate::result::QueryResult;
 use crate::rollup::answered;
 use crate::source::Source;
-use crate::sql::{Parsed, Parser, capped, check_plan, check_statement, new_context, state_of, translate};
+use crate::sql::{Parsed, Parser, TokenHmac, capped, check_plan, check_statement, new_context, state_of, translate};
 use crate::table::{QueryScope, told};
 use crate::yielding::yielding;
 
@@ -60,6 +61,13 @@ impl Engine {
             queued: AtomicUsize::new(0),
             runtime: Some(runtime),
         })
+    }
+
+    /// Gives `token_hmac` in SQL its key.
+    #[must_use]
+    pub fn with_token_hasher(self, hasher: TokenHasher) -> Self {
+        self.core.context.register_udf(TokenHmac::with_key(hasher).into());
+        self
     }
 
     /// The limits that all its queries keep.

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 pub mod find;
 mod http;
+mod interval;
 mod limits;
 mod postgres;
 pub mod questions;
@@ -29,7 +30,7 @@ mod sql;
 mod table;
 mod yielding;
 
-pub use config::{QueriesConfig, ServerConfig};
+pub use config::{QueriesConfig, ServerConfig, TokenHmacKey};
 pub use contents::{Contents, Day};
 pub use engine::Engine;
 pub use error::{ErrorKind, QueryError, TextPosition};

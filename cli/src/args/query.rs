@@ -1,12 +1,35 @@
 //! Arguments of `tollgate sql`, `find` and `ask`, and where all of them ask.
 
+use std::sync::LazyLock;
+
 use clap::{Args as ClapArgs, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+use tollgate_queries::questions;
+
+use crate::completion;
+
+/// Where the queries are answered, unless the command line or the environment says otherwise.
+pub const URL: &str = "http://127.0.0.1:8088";
+
+/// The end of the help of `tollgate ask`: every question with who asks it.
+static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
+    let mut help = String::from(
+        "Parameters follow the question's name: tollgate ask why-failed --service members --since 15m\n\nQuestions:\n",
+    );
+    for question in questions::all() {
+        help.push_str(&format!("  {:26}{}\n", question.name, question.title));
+    }
+    help.push_str(
+        "\n`tollgate ask` alone lists them with their parameters, who asks each, and what to do with the answer.",
+    );
+    help
+});
 
 /// Where the queries are answered.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ServerArgs {
     /// Address of the HTTP door
-    #[arg(long, value_name = "URL", env = "TOLLGATE_URL", default_value = "http://127.0.0.1:8088")]
+    #[arg(long, value_name = "URL", env = "TOLLGATE_URL", default_value = URL)]
     pub url: String,
     /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -54,7 +77,7 @@ pub struct FindArgs {
 
 /// Arguments of `tollgate ask`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Parameters follow the question's name: tollgate ask why-failed --service members --since 15m")]
+#[command(after_help = QUESTIONS.as_str())]
 pub struct AskArgs {
     /// How rows are printed (before the question's name)
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -63,8 +86,9 @@ pub struct AskArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// The question's name; none = list the questions
+    #[arg(add = ArgValueCompleter::new(completion::question_names))]
     pub name: Option<String>,
     /// The question's parameters, each as `--name value` or `--name=value`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "--PARAM VALUE")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "--PARAM VALUE", add = ArgValueCompleter::new(completion::parameters))]
     pub params: Vec<String>,
 }

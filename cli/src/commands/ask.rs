@@ -55,6 +55,10 @@ struct Question {
     name: String,
     title: String,
     #[serde(default)]
+    asked_by: String,
+    #[serde(default)]
+    then: String,
+    #[serde(default)]
     params: Vec<Param>,
 }
 
@@ -73,6 +77,11 @@ fn list(client: &HttpClient) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     for question in list.questions {
         writeln!(out, "{}\n    {}", question.name, question.title)?;
+        for (label, text) in [("asked by", question.asked_by), ("then", question.then)] {
+            if !text.is_empty() {
+                writeln!(out, "    {label}: {text}")?;
+            }
+        }
         for param in question.params {
             let default = match param.default {
                 Some(Value::String(text)) => format!(" (default {text})"),

@@ -19,7 +19,11 @@ impl QueryServers {
     /// Starts all of them. Where one does not start, those before it end with the process.
     pub(crate) async fn start(queries: &QueriesConfig, table: Arc<Table>) -> Result<Self, ServiceError> {
         let engine = Engine::new(table, queries.engine_limits());
-        let engine = Arc::new(engine.map_err(|error| ServiceError::Engine(error.into()))?);
+        let mut engine = engine.map_err(|error| ServiceError::Engine(error.into()))?;
+        if let Some(hasher) = queries.token_hasher() {
+            engine = engine.with_token_hasher(hasher);
+        }
+        let engine = Arc::new(engine);
         let mut servers = Self { running: Vec::new(), shut: CancellationToken::new() };
         for service in queries.services() {
             let shutdown = Box::pin(servers.shut.clone().cancelled_owned());

@@ -11,6 +11,8 @@ pub(super) fn parse(file: &str, text: &'static str) -> Result<Question, String> 
         name: String::new(),
         title: String::new(),
         answers: String::new(),
+        asked_by: String::new(),
+        then: String::new(),
         params: Vec::new(),
         example: String::new(),
         sql: text,
@@ -31,15 +33,17 @@ pub(super) fn parse(file: &str, text: &'static str) -> Result<Question, String> 
             "name" => question.name = value,
             "title" => question.title = value,
             "answers" => question.answers = value,
+            "asked-by" => question.asked_by = value,
+            "then" => question.then = value,
             "example" => question.example = value,
             "params" => {}
             "order" => return Err("`order` is the first line of a header".to_owned()),
             other => return Err(format!("`{other}` is no key of a header")),
         }
     }
-    let filled = [&question.name, &question.title, &question.answers, &question.example];
-    if filled.iter().any(|value| value.is_empty()) {
-        return Err(format!("{file} needs name, title, answers and example"));
+    let Question { name, title, answers, asked_by, then, example, .. } = &question;
+    if [name, title, answers, asked_by, then, example].iter().any(|value| value.is_empty()) {
+        return Err(format!("{file} needs name, title, answers, asked-by, then and example"));
     }
     Ok(question)
 }
@@ -78,7 +82,8 @@ mod tests {
 
     #[test]
     fn the_order_is_no_part_of_the_text() {
-        let text = "-- order: 30\n-- name: a\n-- title: b\n-- answers: c\n-- example: d\nSELECT 1";
+        let text =
+            "-- order: 30\n-- name: a\n-- title: b\n-- answers: c\n-- asked-by: e\n-- then: f\n-- example: d\nSELECT 1";
         let question = parse("a", text).expect("a good header");
         assert_eq!(question.order, Some(30));
         assert!(question.sql.starts_with("-- name: a\n"), "{}", question.sql);

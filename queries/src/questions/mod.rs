@@ -7,6 +7,8 @@
 //!   -- name: why-failed
 //!   -- title: Why did requests to a service fail?
 //!   -- answers: one sentence on what the rows say
+//!   -- asked-by: who asks it, and when
+//!   -- then: what to do with the answer
 //!   -- params:
 //!   --   service (text, required): the proxied API
 //!   --   since (interval, default 15m): how far back to look
@@ -32,7 +34,8 @@ use crate::error::{ErrorKind, QueryError};
 use crate::result::QueryResult;
 use crate::sql::nearest;
 
-pub use parameter::{Parameter, ParameterType, parse_interval};
+pub use crate::interval::parse_interval;
+pub use parameter::{Parameter, ParameterType};
 
 /// Name and text of every file of `queries/questions/`, by name: `build.rs` lists them.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/questions.rs"));
@@ -49,6 +52,10 @@ pub struct Question {
     pub title: String,
     /// What the rows say.
     pub answers: String,
+    /// Who asks it, and when.
+    pub asked_by: String,
+    /// What to do with the answer.
+    pub then: String,
     /// Its parameters.
     pub params: Vec<Parameter>,
     /// A command line that asks it.

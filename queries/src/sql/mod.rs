@@ -10,7 +10,7 @@
 //! of statement kinds before it only makes the refusal clearer, and saves the planning. Functions whose result can be much
 //! larger than their arguments are absent or limited (see `growing_functions`).
 
-mod actor_function;
+mod catalog;
 mod functions;
 mod growing_functions;
 mod parse;
@@ -18,8 +18,9 @@ mod session;
 mod sketch;
 mod statement_policy;
 mod translate;
+mod views;
 
-pub(crate) use functions::setting;
+pub(crate) use functions::{TokenHmac, setting};
 pub(crate) use growing_functions::capped;
 pub(crate) use parse::{Parsed, Parser};
 pub(crate) use session::{new_context, state_of};

@@ -14,7 +14,8 @@ use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use object_store::ObjectStore;
 use url::Url;
 
-use super::functions;
+use super::parse::Parser;
+use super::{catalog, functions, views};
 use crate::limits::Limits;
 use crate::source::Source;
 use crate::table::{QueryScope, STORE_URL, TransactionsTable};
@@ -22,7 +23,7 @@ use crate::table::{QueryScope, STORE_URL, TransactionsTable};
 /// Name of the one database, and of the schema in it that is searched.
 const DATABASE: &str = "tollgate";
 const SCHEMA: &str = "public";
-/// Name of the one table.
+/// Name of the one table; the views are over it.
 const TABLE: &str = "transactions";
 
 /// A context that knows the table, the catalogs that clients ask, and no other place to read from or write to.
@@ -46,6 +47,8 @@ pub(crate) fn new_context(source: &dyn Source, limits: &Limits) -> Result<Sessio
     context.register_table(TABLE, Arc::new(TransactionsTable::new(store)))?;
     setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
     functions::register(&context);
+    views::register(&context, &Parser::new(limits.sql_bytes_max))?;
+    catalog::register(&context, DATABASE, SCHEMA, TABLE)?;
     Ok(context)
 }
 

@@ -77,7 +77,18 @@ impl Fixture {
     }
 
     pub async fn with(limits: Limits) -> Self {
-        let mut fixture = Self::empty(limits).await;
+        Self::empty(limits).await.filled().await
+    }
+
+    /// The standard table with its first row at a fixed time, so that every answer is the same each time.
+    pub async fn at(base_us: i64) -> Self {
+        let mut fixture = Self::empty(Limits { threads: 2, ..Limits::default() }).await;
+        fixture.base_us = base_us;
+        fixture.filled().await
+    }
+
+    async fn filled(self) -> Self {
+        let mut fixture = self;
         for chunk in 0..4 {
             for (index, producer) in PRODUCERS.iter().enumerate() {
                 let rows = (chunk * 300..(chunk + 1) * 300).filter(|row| (row % 2) as usize == index);
@@ -258,6 +269,14 @@ pub fn append(builder: &mut BatchBuilder, row: i64, seq: i64, time_us: i64) {
         upstream_receive_us: Some(1_000),
         ..Record::default()
     };
+    if row % 50 == 1 {
+        record.waf_action = Some(WafAction::Detected);
+        record.waf_score = Some(5);
+        record.waf_rule_ids = &[942_100, 949_110];
+    }
+    if row % 2 == 1 {
+        record.upstream_connect_us = Some(700 + row % 100);
+    }
     doom(&mut record, fate(row));
     builder.append(&record);
 }
@@ -282,6 +301,7 @@ fn doom(record: &mut Record<'_>, fate: Fate) {
     match fate {
         Fate::TimedOut => {
             record.upstream_ttfb_us = None;
+            record.upstream_connect_us = None;
             record.total_us = Some(30_000_000);
         }
         Fate::Unauthenticated => {

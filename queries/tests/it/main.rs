@@ -3,6 +3,7 @@
 mod engine;
 mod find;
 mod fixture;
+mod functions;
 mod http;
 mod limits;
 mod percentiles;
@@ -10,6 +11,8 @@ mod postgres;
 mod pruning;
 mod psql;
 mod questions;
+mod questions_more;
 mod refusals;
 mod sanity;
+mod slt;
 mod wire;

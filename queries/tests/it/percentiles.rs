@@ -89,6 +89,21 @@ async fn percentiles_of_one_column_share_one_state() {
 }
 
 #[tokio::test]
+async fn percentiles_are_read_off_for_the_rows_that_are_shown() {
+    let fixture = Fixture::new().await;
+    let select = "SELECT g, count(*) AS n, round(percentile(v, 0.5) / 1000.0, 2) AS half, percentile(v, 0.99) AS most";
+    for (order, late) in [("n DESC, g", true), ("g * 2 DESC", true), ("most, g", false), ("g", true)] {
+        let all = rows(&fixture.engine, &format!("{select} FROM {NUMBERS} GROUP BY g ORDER BY {order}")).await;
+        let first = format!("{select} FROM {NUMBERS} GROUP BY g ORDER BY {order} LIMIT 3");
+        assert_eq!(rows(&fixture.engine, &first).await, all[..3], "{order}");
+        let plan = rows(&fixture.engine, &format!("EXPLAIN {first}")).await;
+        let logical = plan[0]["plan"].as_str().expect("plan");
+        let of = |node: &str| logical.find(node).unwrap_or_else(|| panic!("no {node} in {logical}"));
+        assert_eq!(of("sketch_quantile") < of("Sort:"), late, "{order}: {logical}");
+    }
+}
+
+#[tokio::test]
 async fn hot_rows_files_and_the_sum_of_both_have_one_answer() {
     let mut fixture = Fixture::new().await;
     let sql = "SELECT service, percentile(total_us, 0.5) AS half, percentile(total_us, 0.99) AS most, count(*) AS n \

@@ -47,6 +47,22 @@ async fn psql_describes() {
         let (out, err) = psql(address, &[command]).await;
         assert!(out.contains(expected) && !err.contains("ERROR"), "{command}: {out}{err}");
     }
+    for (command, expected) in [
+        ("\\d", "| failures     | view  |"),
+        ("\\dv", "handshakes"),
+        ("\\dv+", "the proxies that sent something in the last hour"),
+        ("\\dt+", "every transaction that passed the gate"),
+        ("\\d+ transactions", "Status sent to the client; 499 when the client left before one was sent."),
+        ("\\d+ failures", "WHERE error_class IS NOT NULL"),
+        ("\\d+ gaps", "Last number of the run."),
+        ("\\df ago", "timestamp with time zone"),
+        ("\\df in_cidr", "ip text, network text"),
+        ("\\df+ percentile", "within 1 %"),
+        ("\\da sketch", "bytea"),
+    ] {
+        let (out, err) = psql(address, &[command]).await;
+        assert!(out.contains(expected) && !err.contains("ERROR"), "{command}: {out}{err}");
+    }
     let (out, _) = psql(address, &["\\d transactions"]).await;
     assert!(out.contains("timestamp with time zone") && out.contains("text[]"), "{out}");
 }

@@ -11,15 +11,26 @@ use super::fixture::{
     Fate, Fixture, MISSING, PRODUCERS, ROWS, SHED, TRACE, count, fate, rows, rows_of, service, value,
 };
 
-async fn asked(engine: &Engine, name: &str, params: &[(&str, &str)]) -> Vec<Value> {
+pub async fn asked(engine: &Engine, name: &str, params: &[(&str, &str)]) -> Vec<Value> {
     let params: BTreeMap<String, String> =
         params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     rows_of(&ask(engine, name, &params).await.unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
-fn line<'r>(rows: &'r [Value], column: &str, value: &str) -> &'r Value {
+pub fn line<'r>(rows: &'r [Value], column: &str, value: &str) -> &'r Value {
     let found = rows.iter().find(|row| row[column] == value);
     found.unwrap_or_else(|| panic!("no {column} = {value} in {rows:#?}"))
+}
+
+/// A value of a required parameter that the fixture has rows for.
+fn example(parameter: &str) -> &'static str {
+    match parameter {
+        "trace_id" => TRACE,
+        "token_hmac" => "0303030303030303030303030303030303030303030303030303030303030303",
+        "network" => "10.0.0.0/8",
+        "consumer" => "partner",
+        _ => "members",
+    }
 }
 
 #[tokio::test]
@@ -30,7 +41,7 @@ async fn every_question_is_answered_with_its_defaults() {
             .params
             .iter()
             .filter(|parameter| parameter.required)
-            .map(|parameter| (parameter.name.as_str(), if parameter.name == "trace_id" { TRACE } else { "members" }))
+            .map(|parameter| (parameter.name.as_str(), example(&parameter.name)))
             .collect();
         let rows = asked(&fixture.engine, &question.name, &required).await;
         assert!(!rows.is_empty(), "{} answers nothing", question.name);

@@ -16,6 +16,7 @@
 mod aggregate;
 mod counts;
 mod groups;
+mod late;
 mod percentile;
 mod quantile;
 mod rewrite;
@@ -26,6 +27,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionContext;
 
 use aggregate::SketchAggregate;
+use late::PercentilesLate;
 use percentile::Percentile;
 use quantile::SketchQuantile;
 use rewrite::PercentilesToSketches;
@@ -44,7 +46,7 @@ pub(crate) fn sketch_merge() -> Arc<AggregateUDF> {
     Arc::clone(&SKETCH_MERGE)
 }
 
-/// Adds the functions, in the place of DataFusion's of the same names, and the rule.
+/// Adds the functions, in the place of DataFusion's of the same names, and the rules.
 pub(super) fn register(context: &SessionContext) {
     context.register_udaf(AggregateUDF::clone(&sketch()));
     context.register_udaf(AggregateUDF::clone(&sketch_merge()));
@@ -53,4 +55,5 @@ pub(super) fn register(context: &SessionContext) {
         context.register_udaf(percentile.into());
     }
     context.add_analyzer_rule(Arc::new(PercentilesToSketches));
+    context.add_optimizer_rule(Arc::new(PercentilesLate));
 }

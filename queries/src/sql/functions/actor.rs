@@ -10,17 +10,17 @@ use tollgate_record::vocabulary::ErrorClass;
 
 /// Text to text; null for null.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct ActorFunction {
+pub(super) struct Actor {
     signature: Signature,
 }
 
-impl ActorFunction {
+impl Actor {
     pub fn new() -> Self {
         Self { signature: Signature::exact(vec![DataType::Utf8], Volatility::Immutable) }
     }
 }
 
-impl ScalarUDFImpl for ActorFunction {
+impl ScalarUDFImpl for Actor {
     fn name(&self) -> &str {
         "actor"
     }

@@ -1,13 +1,21 @@
 //! The functions beside DataFusion's own: those that PostgreSQL's clients call when they connect, and ours over the record's
 //! vocabulary and numbers. Some of DataFusion's are left out.
 
+mod actor;
+mod ago;
+mod in_cidr;
+mod token_hmac;
+
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::SessionContext;
 
-use super::actor_function::ActorFunction;
 use super::growing_functions::ABSENT;
+use actor::Actor;
+use ago::Ago;
+use in_cidr::InCidr;
+pub(crate) use token_hmac::TokenHmac;
 
 /// What `version()` and `SHOW server_version` tell. Clients choose their catalog queries by it.
 pub(crate) const SERVER_VERSION: &str = "16.6";
@@ -17,8 +25,9 @@ pub(super) fn register(context: &SessionContext) {
     let fixed = [
         Fixed::new("version", FixedAnswer::Version),
         Fixed::new("current_setting", FixedAnswer::Setting),
-        Fixed::new("obj_description", FixedAnswer::Nothing),
-        Fixed::new("col_description", FixedAnswer::Nothing),
+        Fixed::new("pg_function_is_visible", FixedAnswer::Yes),
+        Fixed::new("pg_get_function_sqlbody", FixedAnswer::Nothing),
+        Fixed::new("pg_get_ruledef", FixedAnswer::Nothing),
         Fixed::new("shobj_description", FixedAnswer::Nothing),
         Fixed::new("pg_table_size", FixedAnswer::Nothing),
         Fixed::new("pg_database_size", FixedAnswer::Nothing),
@@ -27,7 +36,10 @@ pub(super) fn register(context: &SessionContext) {
     for function in fixed {
         context.register_udf(ScalarUDF::from(function));
     }
-    context.register_udf(ScalarUDF::from(ActorFunction::new()));
+    context.register_udf(ScalarUDF::from(Actor::new()));
+    context.register_udf(ScalarUDF::from(Ago::new()));
+    context.register_udf(ScalarUDF::from(InCidr::new()));
+    context.register_udf(ScalarUDF::from(TokenHmac::without_key()));
     crate::completeness::register(context);
     super::sketch::register(context);
     for name in ABSENT {
@@ -40,6 +52,7 @@ enum FixedAnswer {
     Version,
     Setting,
     Nothing,
+    Yes,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -69,7 +82,7 @@ impl ScalarUDFImpl for Fixed {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
+        Ok(if self.answer == FixedAnswer::Yes { DataType::Boolean } else { DataType::Utf8 })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -78,6 +91,7 @@ impl ScalarUDFImpl for Fixed {
                 Some(format!("PostgreSQL {SERVER_VERSION} (Tollgate {})", env!("CARGO_PKG_VERSION")))
             }
             FixedAnswer::Nothing => None,
+            FixedAnswer::Yes => return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))),
             FixedAnswer::Setting => match args.args.first() {
                 Some(ColumnarValue::Scalar(name)) => name.try_as_str().flatten().and_then(setting).map(str::to_owned),
                 _ => None,
