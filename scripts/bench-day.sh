@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Tollgate optimised and gives it a day of 150 million records; see bench/day/main.py. About 25 GB of disk under TMPDIR and
-# an hour. To try it out: PROFILE=dev scripts/bench-day.sh --rows 200000 --seconds 2 --settle 5.
+# an hour. To try it out: PROFILE=dev scripts/bench-day.sh --rows 200000 --peak 200 --settle 5.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profile="${PROFILE:-release}"

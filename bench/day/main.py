@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A day of 150 million records on this machine: scripts/bench-day.sh [--rows N] [--seconds S].
+"""A day of 150 million records on this machine: scripts/bench-day.sh [--rows N] [PART …].
 
 `tollgate load-test` makes the rows as they are sent, along the curve of a day, from 11,000 services. Measured are the times to
 acknowledge, commit and compact all of them, bytes on disk, memory, look-ups by id, the SQL of the dashboards' panels over the
@@ -33,15 +33,16 @@ LOADED_MOST = 1.5
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", help="parts of the names of questions, all by default: id panel")
     parser.add_argument("--rows", type=int, default=150_000_000)
+    parser.add_argument("--peak", type=int, default=PEAK, help="records a second that come in beside the queries")
     parser.add_argument("--services", type=int, default=11_000)
-    parser.add_argument("--seconds", type=int, default=60, help="how long records come in beside the queries")
     parser.add_argument("--settle", type=int, default=60, help="seconds without a change of the table's files before it counts as compacted")
     parser.add_argument("--tollgate", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help="where the data goes; kept if it is given")
     parser.add_argument("--json", help="a file for the result, as bench/result.py describes it")
     options = parser.parse_args()
-    found = result.begin("day", f"make bench-day ARGS={shlex.quote(f'--rows {options.rows} --seconds {options.seconds}')}")
+    found = result.begin("day", f"make bench-day ARGS={shlex.quote(f'--rows {options.rows}')}")
     with tempfile.TemporaryDirectory(prefix="bench-day-") as folder:
         folder = Path(options.folder or folder).resolve()
         site = Site(folder, options.tollgate)
@@ -80,20 +81,16 @@ def run(site, options, found):
     figure("disk", "data files of the day", table.get("files") or site.data_files(), "files", 48)
     figure("memory", "collector, peak", round(site.rss_mib(collector)), "MiB")
 
-    second = site.query_server("  rollups: true")
-    port = second[0] if second else site.ports["query"]
-    if not second:
-        found["notes"].append("This build has no `tollgate query`: the collector's own query server was asked.")
+    port, process = site.query_server(rollups=True)
     server = engines.Tollgate(port)
-    questions = needles(server) + panels(server)
+    questions = [one for one in needles(server) + panels(server) if not options.parts or any(part in one[0] for part in options.parts)]
     quiet = ask_all(server, questions, figure, "warm")
     with loaded(site, options):
         busy = ask_all(server, questions, None, None)
     ratios = [busy[name] / quiet[name] for name in quiet if name in busy]
-    figure("beside", f"queries beside {PEAK:,} records a second, over without, median", round(statistics.median(ratios), 2), "ratio", LOADED_MOST)
+    figure("beside", f"queries beside {options.peak:,} records a second, over without, median", round(statistics.median(ratios), 2), "ratio", LOADED_MOST)
     figure("beside", "the worst of them", round(max(ratios), 2), "ratio")
-    if second:
-        figure("memory", "query server, peak", round(site.rss_mib(second[1])), "MiB", 2048)
+    figure("memory", "query server, peak", round(site.rss_mib(process)), "MiB", 2048)
 
 
 def needles(server):
@@ -165,7 +162,7 @@ class loaded:
 
     def __init__(self, site, options):
         self.command = [site.tollgate, "load-test", "--node", NODE, "--tls", str(site.folder / "tls"), "--collector",
-                        f"127.0.0.1:{site.ports['ingest']}", "--rate", str(PEAK), "--duration", f"{max(options.seconds, 2) * 60}s", "--services", str(options.services)]
+                        f"127.0.0.1:{site.ports['ingest']}", "--rate", str(options.peak), "--duration", "2h", "--services", str(options.services)]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -2,7 +2,8 @@
 """Compares Tollgate's answers with DuckDB's on the same rows: check.py --tollgate PROGRAM --rows N. Exit status 1 if one differs.
 
 The twelve questions of the bench are asked, and every saved question that DuckDB can be asked as well. The rows go through a real
-collector; the answers are compared while a part of the rows is hot, and again once all of them are in the table's files."""
+collector; the answers are compared while a part of the rows is hot, and again once all of them are in merged files, with roll-ups and
+without."""
 
 import argparse
 import sys
@@ -23,7 +24,7 @@ def main():
     parser.add_argument("--services", type=int, default=300)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="differential-") as folder:
-        site = Site(folder, options.tollgate)
+        site = Site(folder, options.tollgate, merge_every="1s")
         try:
             wrong = run(site, options)
         finally:
@@ -43,14 +44,17 @@ def run(site, options):
     site.load(traffic)
     duckdb = saved.connection(parquet)
     known = parameters(lambda sql: duckdb.execute(sql).fetchall())
-    wrong = compare(site, duckdb, known, "hot")
+    wrong = compare(site.ports["query"], duckdb, known, "hot")
     site.until_committed(120)
-    wrong += compare(site, duckdb, known, "committed")
+    site.until("every file is merged and has roll-ups", site.has_rollups, 180)
+    print(f"{len(site.live_files())} files, {site.sizes()}", flush=True)
+    wrong += compare(site.ports["query"], duckdb, known, "merged")
+    wrong += compare(site.query_server(rollups=False)[0], duckdb, known, "merged, no roll-ups")
     return wrong
 
 
-def compare(site, duckdb, known, state):
-    server, wrong = engines.Tollgate(site.ports["query"]), []
+def compare(port, duckdb, known, state):
+    server, wrong = engines.Tollgate(port), []
     for question in QUESTIONS:
         ours = server.ask(question.text("tollgate", known, "transactions"))[1]
         theirs = [[engines.plain(value) for value in row] for row in duckdb.execute(engines.exactly(question.text("duckdb", known, "t"))).fetchall()]

@@ -75,12 +75,7 @@ def run(folder, options, found):
         duckdb = lambda sql: peer_rows(options, parquet, sql)
         known = parameters(duckdb)
         print(json.dumps(known, default=str))
-        second = site.query_server("  rollups: false")
-        asked = {WITH: ("tollgate", site.ports["query"])}
-        if second:
-            asked[WITHOUT] = ("tollgate", second[0])
-        else:
-            found["notes"].append("This build has no `tollgate query`, so that there is no server without roll-ups.")
+        asked = {WITH: ("tollgate", site.ports["query"]), WITHOUT: ("tollgate", site.query_server(rollups=False)[0])}
         wanted = [question for question in QUESTIONS if not options.questions or any(part in question.name for part in options.questions)]
         check_answers(wanted, known, asked, peers, options.rows)
         measure(wanted, known, asked, peers, folder, options, figure)

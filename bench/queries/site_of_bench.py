@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -13,11 +14,16 @@ CONFIG = """ingest:
 journal: {{dir: journal, bytes_max: 4 GiB, high_water_bytes: 3 GiB}}
 admin: {{address: 127.0.0.1:{admin}}}
 sinks:
-  table: {{dir: table}}
-queries:
+  table: {{dir: table{table}}}
+"""
+QUERIES = """queries:
+  rollups: {rollups}
   postgres: {{address: 127.0.0.1:{postgres}}}
   http: {{address: 127.0.0.1:{query}}}
-{more}"""
+"""
+QUERY_PROCESS = """table: {{dir: table}}
+admin: {{address: 127.0.0.1:{admin}}}
+"""
 NODE = "load-1"
 
 
@@ -30,15 +36,15 @@ def free_port():
 class Site:
     """A folder with certificates, a configuration, and the processes that use them."""
 
-    def __init__(self, folder, tollgate):
+    def __init__(self, folder, tollgate, merge_every="10s"):
         self.folder, self.tollgate, self.processes = Path(folder), tollgate, []
         self.ports = {name: free_port() for name in ("ingest", "admin", "postgres", "query")}
         (self.folder / "tls").mkdir(parents=True, exist_ok=True)
         self.certificates()
-        self.configure("collector.yaml", **self.ports)
+        self.configure("collector.yaml", CONFIG, rollups="true", table=f", merge_every: {merge_every}", **self.ports)
 
-    def configure(self, name, more="", **ports):
-        (self.folder / name).write_text(CONFIG.format(more=more, **ports))
+    def configure(self, name, head, **values):
+        (self.folder / name).write_text((head + QUERIES).format(**values))
 
     def certificates(self):
         tls = self.folder / "tls"
@@ -66,14 +72,14 @@ class Site:
         self.until("the collector serves", lambda: self.page("admin", "/readyz") and self.page("query", "/healthz"), 120)
         return process
 
-    def query_server(self, more):
-        """A second query server on the same table, or None if this build has none. Answers its port and its process."""
-        told = subprocess.run([self.tollgate, "query", "--help"], capture_output=True, check=False)
-        if told.returncode:
-            return None
+    def query_server(self, rollups):
+        """A second query server on the same table, with roll-ups or without. Answers its port and its process."""
         ports = {name: free_port() for name in self.ports}
-        self.configure("query.yaml", more, **ports)
-        process = self.start("query", "--config", str(self.folder / "query.yaml"), log="query.log")
+        told = subprocess.run([self.tollgate, "query", "--help"], capture_output=True, check=False)
+        # A build without the command has a second collector, which receives nothing.
+        command, head = ("query", QUERY_PROCESS) if told.returncode == 0 else ("collector", CONFIG.replace("dir: journal", "dir: journal-2"))
+        self.configure("query.yaml", head, rollups=str(rollups).lower(), table=", merge_every: null", **ports)
+        process = self.start(command, "--config", str(self.folder / "query.yaml"), log="query.log")
         self.until("the second query server serves", lambda: self.fetch(ports["query"], "/healthz"), 120)
         return ports["query"], process
 
@@ -149,15 +155,32 @@ class Site:
             time.sleep(1)
         return last - began
 
+    def live_files(self):
+        """The data files that the log names. All entries of the log are there: none is older than a day."""
+        live = set()
+        for entry in sorted((self.folder / "table" / "_delta_log").glob("*.json")):
+            for line in entry.read_text().splitlines():
+                action = json.loads(line)
+                if "add" in action:
+                    live.add(urllib.parse.unquote(action["add"]["path"]))
+                elif "remove" in action:
+                    live.discard(urllib.parse.unquote(action["remove"]["path"]))
+        return live
+
+    def has_rollups(self):
+        """Whether roll-ups stand beside every data file: those of commits have none until they are merged."""
+        beside = [self.folder / "table" / "_tollgate" / "v1" / path.removesuffix(".parquet") for path in self.live_files()]
+        return beside and all(list(one.glob("*.parquet")) for one in beside)
+
     def sizes(self):
-        """Bytes of the table by part: data files that the log may still name, sidecars, log."""
+        """Bytes of the data files that the log names, of what stands beside them, and of the log. Files that merges have replaced
+        stay for a day, and are not counted."""
         table = self.folder / "table"
-        sizes = {"data": 0, "sidecars": 0, "log": 0}
-        for file in table.rglob("*"):
-            if file.is_file():
-                part = "sidecars" if "_tollgate" in file.parts else "log" if "_delta_log" in file.parts else "data"
-                sizes[part] += file.stat().st_blocks * 512
-        return sizes
+        size = lambda paths: sum(path.stat().st_size for path in paths if path.is_file())
+        live = self.live_files()
+        beside = [table / "_tollgate" / "v1" / path.removesuffix(".parquet") for path in live]
+        return {"data": size(table / path for path in live), "sidecars": sum(size(one.rglob("*")) for one in beside),
+                "log": size((table / "_delta_log").rglob("*"))}
 
     @staticmethod
     def rss_mib(process):

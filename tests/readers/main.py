@@ -6,6 +6,7 @@ cannot be had is told loudly and left out; --all makes that an error."""
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def with_deltalake(table):
 
 def with_duckdb(table):
     import duckdb
-    return list(duckdb.sql(f"SELECT {COUNTS} FROM read_parquet({files(table)})").fetchone())
+    return list(duckdb.sql(f"SELECT {COUNTS} FROM read_parquet({files(table)})").fetchall()[0])
 
 
 def with_clickhouse(table):
@@ -89,6 +90,8 @@ def main():
     parser.add_argument("--maintain", required=True, help="the example `maintain` of tollgate-table")
     parser.add_argument("--all", action="store_true", help="a reader that cannot be had is an error")
     options = parser.parse_args()
+    # ClickHouse reads files below its working folder only.
+    os.chdir("/")
     found, absent = readers(options.readers)
     for name, why in absent.items():
         print(f"SKIPPED: {name} cannot be had: {why}", flush=True)

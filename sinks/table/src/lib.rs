@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tollgate_sink::{Delivery, LiveObserver, Position, Sink, SinkError};
+use tollgate_storage::Pinned;
 use tollgate_table::TableWriter;
 
 pub use tollgate_table::{Table, TableConfig, TableError};
@@ -28,12 +29,43 @@ pub use tollgate_table::{Table, TableConfig, TableError};
 /// As [`tollgate_table::open`].
 pub async fn open(config: TableConfig, journal: &str) -> Result<(TableSink, Arc<Table>), TableError> {
     let (writer, table) = tollgate_table::open(config, journal).await?;
-    Ok((TableSink { writer }, table))
+    let place = [table.root().to_owned(), table.root().join(LOG_DIR)]
+        .map(|path| Pinned::at(&path).map_err(|source| (path, source)));
+    let place = place.into_iter().collect::<Result<_, _>>();
+    let place = place.map_err(|(path, source)| TableError::Io { path, source })?;
+    Ok((TableSink { writer, place }, table))
 }
+
+/// Folder of the table's log.
+const LOG_DIR: &str = "_delta_log";
 
 /// Stores every journaled record in the table, exactly once.
 pub struct TableSink {
     writer: TableWriter,
+    /// The table's folder and its log's: a commit into others of their names would be found by nobody, and the journal trimmed.
+    place: Vec<Pinned>,
+}
+
+impl TableSink {
+    fn check_place(&self) -> Result<(), String> {
+        self.place
+            .iter()
+            .try_for_each(Pinned::check)
+            .map_err(|error| format!("{error}; put it back, or restart the collector"))
+    }
+
+    /// Nothing is written into a folder that is not the table's.
+    fn before_commit(&self) -> Result<(), SinkError> {
+        self.check_place().map_err(|reason| SinkError::Retry { reason, after: None })
+    }
+
+    /// A position is answered only for a commit that a restart finds; else the table is asked again what it holds.
+    fn after_commit(&self, through: Option<Position>) -> Result<Option<Position>, SinkError> {
+        match through {
+            Some(_) => self.check_place().map(|()| through).map_err(|reason| SinkError::Rebuild { reason }),
+            None => Ok(None),
+        }
+    }
 }
 
 #[async_trait]
@@ -43,20 +75,24 @@ impl Sink for TableSink {
     }
 
     async fn recover(&mut self) -> Result<Option<Position>, SinkError> {
+        self.before_commit()?;
         self.writer.recover().await.map_err(sink_error)
     }
 
     async fn deliver(&mut self, frames: &[Delivery]) -> Result<Option<Position>, SinkError> {
+        self.before_commit()?;
         for frame in frames {
             self.writer
                 .append(frame.position, &frame.batch)
                 .await
                 .map_err(|error| frame_error(frame.position, error))?;
         }
-        self.writer.commit_if_due().await.map_err(sink_error)
+        let through = self.writer.commit_if_due().await.map_err(sink_error)?;
+        self.after_commit(through)
     }
 
     async fn replay(&mut self, frame: &Delivery) -> Result<(), SinkError> {
+        self.before_commit()?;
         self.writer.replay(frame.position, &frame.batch).await.map_err(|error| frame_error(frame.position, error))
     }
 
@@ -65,7 +101,9 @@ impl Sink for TableSink {
     }
 
     async fn close(&mut self) -> Result<Option<Position>, SinkError> {
-        self.writer.close().await.map_err(sink_error)
+        self.before_commit()?;
+        let through = self.writer.close().await.map_err(sink_error)?;
+        self.after_commit(through)
     }
 }
 

@@ -92,3 +92,28 @@ async fn a_table_that_holds_rows_back_keeps_the_contract() {
     };
     passes(async || TableDestination::new(held)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_table_that_is_not_where_it_was_takes_nothing() {
+    let above = tempfile::tempdir().unwrap();
+    let (dir, aside) = (above.path().join("table"), above.path().join("aside"));
+    let config = TableConfig { merge_every: None, ..TableConfig::new(dir.as_path()) };
+    let (mut sink, _table) = open(config, "default").await.unwrap();
+    sink.recover().await.unwrap();
+    fs::rename(&dir, &aside).unwrap();
+    for is_replaced in [false, true] {
+        if is_replaced {
+            fs::create_dir_all(dir.join("_delta_log")).unwrap();
+        }
+        let refused = sink.deliver(&[]).await.unwrap_err();
+        assert!(
+            matches!(&refused, tollgate_sink::SinkError::Retry { reason, .. } if reason.contains("restart")),
+            "{refused}"
+        );
+        assert!(sink.recover().await.is_err() && sink.close().await.is_err());
+    }
+    assert_eq!(fs::read_dir(dir.join("_delta_log")).unwrap().count(), 0, "nothing is written into another folder");
+    fs::remove_dir_all(&dir).unwrap();
+    fs::rename(&aside, &dir).unwrap();
+    assert_eq!(sink.deliver(&[]).await.unwrap(), None);
+}
