@@ -16,10 +16,11 @@
 //!   DIR/_delta_log/00000000000000000042.json    one commit: add actions with statistics, and txn(app id, position)
 //!   DIR/_delta_log/….checkpoint.parquet         all active files, every `checkpoint_commits` commits
 //!   DIR/date=2026-11-23/FIRST-LAST-ID.parquet   the rows of journal frames FIRST to LAST, by ascending time
-//!   DIR/date=2026-11-23/compact-HOUR-ID.parquet rows of many small files of one hour, by (service, time)
+//!   DIR/date=2026-11-23/compact-LEVEL-HHMM-OUTCOME-ID.parquet   rows of merged files: `compaction`
 //!   DIR/_tollgate/v1/date=2026-11-23/…          beside each data file: roll-ups and id filters (`sidecar`)
 //!   DIR/date=__HIVE_DEFAULT_PARTITION__/…       rows of days with hardly any (a clock that jumps)
 //! ```
+//! Tags of each file say its order, the values that occur in it and what stands beside it (`tags`).
 //! The partition column `date` is the UTC day of `time`. It is in the Delta schema only, not in the files. It makes
 //! retention a metadata operation and lets other engines prune by day; our own queries prune by the range of `time`.
 //! The table asks for reader version 1 and writer version 2, the lowest there are, so that any reader of Delta Lake takes

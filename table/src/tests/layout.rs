@@ -9,6 +9,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use super::{Feed, SECOND, T0, config, files_on_disk, open_at, seqs_of, stored_seqs};
+use crate::clock::Clock;
 use crate::compaction::{Limits, Pace};
 use crate::rollup::ROLLUPS;
 use crate::snapshot::DataFile;
@@ -177,6 +178,53 @@ async fn files_that_left_the_table_are_deleted_and_the_others_stay() {
     let seqs = stored_seqs(&day.table);
     day.table.vacuum().await.unwrap();
     assert_eq!(stored_seqs(&day.table), seqs);
+}
+
+/// Any sequence of commits, pauses, merges that fail half-way, checkpoints, restarts and vacuums leaves every row once.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_happens_every_row_is_there_once() {
+    for seed in 1..=2_u64 {
+        let mut day = Day::begin().await;
+        let limits = Limits { rows_max: 200, rows_small: 60, files_max: 6, bytes_max: 400_000, ..Limits::default() };
+        let (mut state, mut rows) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), 0);
+        for step in 0..45 {
+            // Xorshift: any fixed scatter will do.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let pause = [MINUTE / 2, 3 * MINUTE, 40 * MINUTE, 9 * HOUR][(state >> 8) as usize % 4];
+            day.now_us.fetch_add(pause, Ordering::SeqCst);
+            match state % 8 {
+                0..=3 => {
+                    let late = [0, MINUTE, 2 * HOUR, 26 * HOUR][(state >> 16) as usize % 4];
+                    day.feed.skip_to(day.now() - late);
+                    let frame = day.feed.frame(1 + (state >> 24) as usize % 40);
+                    rows += frame.batch.records.num_rows();
+                    day.writer.deliver(&[frame]).await.unwrap();
+                }
+                4 => {
+                    // What a merge that was cut off leaves behind: files that no commit names.
+                    let stopped = Arc::new(std::sync::atomic::AtomicBool::new(true));
+                    let pace = Pace::easy(&stopped, true);
+                    let _ = day.table.compact_at(day.now(), &limits, &pace).await;
+                }
+                5 => day.table.checkpoint().await.unwrap(),
+                6 => drop(day.table.vacuum().await.unwrap()),
+                _ => {}
+            }
+            if step % 3 == 0 {
+                day.table.compact_at(day.now(), &limits, &Pace::default()).await.unwrap();
+            }
+            assert_eq!(stored_seqs(&day.table).len(), rows, "seed {seed}, step {step}");
+        }
+        day.now_us.fetch_add(72 * HOUR, Ordering::SeqCst);
+        day.table.compact_at(day.now(), &limits, &Pace::default()).await.unwrap();
+        assert_eq!(stored_seqs(&day.table).len(), rows, "seed {seed}");
+        assert_eq!(day.table.unmerged_age_us(day.now()), 0);
+        let reread = Table::open(&config(day.table.root()), Clock::default(), "other").await.unwrap();
+        assert_eq!(reread.snapshot().files, day.table.snapshot().files, "the log says the same");
+        day.check_sidecars().await;
+    }
 }
 
 fn assert_sorted(table: &Table, file: &DataFile) {

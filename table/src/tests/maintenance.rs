@@ -1,10 +1,14 @@
 //! Checkpoints, compaction and retention change no row.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Feed, JOURNAL, SECOND, T0, config, files_on_disk, open, seqs_of, stored_seqs};
+use tollgate_config::ConfigDuration;
+
+use super::{Feed, JOURNAL, SECOND, T0, config, files_on_disk, open, open_at, seqs_of, stored_seqs};
 use crate::clock::Clock;
+use crate::snapshot::DataFile;
 use crate::{RowOrder, Table, TableError};
 
 const HOUR: i64 = 3_600 * SECOND;
@@ -175,4 +179,53 @@ async fn days_past_their_retention_leave_the_table() {
     assert_eq!(stored_seqs(&table).len(), 2);
     sink.deliver(&[feed.frame(1)]).await.unwrap();
     assert_eq!(sink.recover().await.unwrap(), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_run_by_the_clock_where_nothing_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let now_us = Arc::new(AtomicI64::new(T0 + 10 * SECOND));
+    let mut config = config(dir.path());
+    config.merge_every = Some(ConfigDuration::mins(5));
+    let (mut sink, table) = open_at(config.clone(), &now_us).await.unwrap();
+    for frame in Feed::new().frames(5, 20) {
+        sink.deliver(&[frame]).await.unwrap();
+    }
+    assert_eq!(table.snapshot().files.len(), 5);
+    now_us.store(T0 + 6 * 60 * SECOND, Ordering::SeqCst);
+    drop((sink, table));
+    // Nothing is committed from here on.
+    let (mut sink, table) = open_at(config, &now_us).await.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while table.stats().merge_files_in_total < 5 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", table.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sink.close().await.unwrap();
+    assert_eq!((table.snapshot().files.len(), table.stats().unmerged_age_us), (2, 0));
+    assert_eq!(stored_seqs(&table).len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_days_leave_a_table_that_is_too_large_and_today_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = 24 * HOUR;
+    let now_us = Arc::new(AtomicI64::new(T0 + 3 * day));
+    let mut feed = Feed::new();
+    let (mut sink, table) = open_at(config(dir.path()), &now_us).await.unwrap();
+    for at in 0..4 {
+        feed.skip_to(T0 + at * day);
+        sink.deliver(&[feed.frame(100)]).await.unwrap();
+    }
+    let beside = |file: &DataFile| file.sidecar.values().map(|part| part.bytes).sum::<u64>();
+    let bytes: Vec<_> = table.snapshot().files.iter().map(|file| file.size + beside(file)).collect();
+    let all: u64 = bytes.iter().sum();
+    assert_eq!(table.expire_beyond(all).await.unwrap(), 0);
+    assert_eq!(table.expire_beyond(all - 1).await.unwrap(), 1, "a day goes whole");
+    assert_eq!(table.snapshot().files[0].date.as_deref(), Some("2026-11-24"));
+    assert_eq!(table.expire_beyond(bytes[2] + bytes[3]).await.unwrap(), 1);
+    assert_eq!(table.expire_beyond(0).await.unwrap(), 1);
+    assert_eq!(table.expire_beyond(0).await.unwrap(), 0);
+    assert_eq!(table.snapshot().files[0].date.as_deref(), Some("2026-11-26"), "today stays");
+    assert_eq!(stored_seqs(&table).len(), 100);
 }
