@@ -36,7 +36,7 @@ async fn main() -> Result<(), Failure> {
         ..TableConfig::new(Path::new(dir))
     };
     let (mut writer, table) = open(config, "maintain").await?;
-    let next = writer.recover().await?.unwrap_or(0);
+    let next = writer.recover().await?.map_or(0, |last| last + 1);
     match step.as_str() {
         "commit" => {
             let batches = batches(rows, first)?;
