@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_config::{ConfigPath, Diagnostics, Spanned};
 use tollgate_record::redact::TokenHasher;
 
+use crate::engine::NICE_MAX;
 use crate::http::HttpServer;
 use crate::limits::{Limits, QueryLimits};
 use crate::postgres::PgServer;
@@ -72,6 +73,9 @@ impl QueriesConfig {
                 let address = &server.address;
                 diagnostics.at(address, format!("`{}` is no address; write it as 127.0.0.1:8088", **address));
             }
+        }
+        if self.limits.nice > NICE_MAX {
+            diagnostics.key("queries.limits.nice", format!("0 is the process's own priority, {NICE_MAX} the lowest"));
         }
         if let Some(key) = &self.token_hmac
             && let Err(problem) = key.load()

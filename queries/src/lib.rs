@@ -32,12 +32,12 @@ mod yielding;
 
 pub use config::{QueriesConfig, ServerConfig, TokenHmacKey};
 pub use contents::{Contents, Day};
-pub use engine::Engine;
+pub use engine::{Engine, Load};
 pub use error::{ErrorKind, QueryError, TextPosition};
 pub use http::HttpServer;
 pub use limits::{Limits, QueryLimits};
 pub use postgres::PgServer;
-pub use result::{Format, QueryResult};
+pub use result::{Format, QueryResult, Summary};
 pub use service::{QueryService, RunningService};
 pub use source::Source;
 pub use table::{ScanCount, sql_schema};

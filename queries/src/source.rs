@@ -13,6 +13,11 @@ pub trait Source: Debug + Send + Sync {
 
     /// The store of the snapshot's files.
     fn store(&self) -> Arc<dyn ObjectStore>;
+
+    /// What the reader of every answer must know about this source, if anything.
+    fn notice(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Source for Table {

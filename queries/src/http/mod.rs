@@ -11,8 +11,9 @@
 //! ```
 //! Errors are JSON, `{error, message, line, column, hint}`, under the status that fits. The server asks for no password: bind
 //! it to loopback, or put something in front of it that authenticates. Requests that pages of other origins send through a
-//! browser are refused (see `origin`). A slow client holds one of a bounded number of connections (see `serve`).
+//! browser are refused (see `origin`). Large answers are streamed (see `answer`). A slow client holds one of a bounded number of connections (see `serve`).
 
+mod answer;
 mod body;
 mod origin;
 mod response;

@@ -1,11 +1,12 @@
 //! Answers and errors as HTTP responses.
 
+use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::error::QueryError;
-use crate::result::{Format, QueryResult};
+use crate::result::Format;
 
 /// An error on its way out.
 pub(super) struct Fault(pub QueryError);
@@ -55,23 +56,23 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// A response that is not to be kept or guessed at.
-pub(super) fn bytes(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
+pub(super) fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
     ];
-    (status, headers, body).into_response()
+    (status, headers, body.into()).into_response()
 }
 
-/// An answer in the form that was asked for. What does not fit into a form's body is in the headers.
-pub(super) fn answer(result: &QueryResult, format: Format) -> Result<Response, Fault> {
-    let mut response = bytes(StatusCode::OK, format.content_type(), result.render(format)?);
+/// The headers of an answer: what does not fit into a form's body.
+pub(super) fn head(mut response: Response, truncated: Option<bool>, warnings: &[String]) -> Result<Response, Fault> {
     let headers = response.headers_mut();
-    headers
-        .insert("x-tollgate-truncated", if result.truncated { "true" } else { "false" }.parse().map_err(unwritable)?);
-    for warning in &result.warnings {
+    if let Some(truncated) = truncated {
+        headers.insert("x-tollgate-truncated", if truncated { "true" } else { "false" }.parse().map_err(unwritable)?);
+    }
+    for warning in warnings {
         headers.append("x-tollgate-warning", warning.parse().map_err(unwritable)?);
     }
     Ok(response)

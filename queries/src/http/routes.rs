@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::answer::{Cut, answer};
 use super::body::JsonBody;
-use super::response::{Fault, answer, bytes, json, preferred};
+use super::response::{Fault, bytes, json, preferred};
 use crate::engine::Engine;
 use crate::error::{ErrorKind, QueryError};
 use crate::find::find as find_story;
@@ -50,11 +51,13 @@ pub(super) struct SqlBody {
 
 pub(super) async fn sql(
     State(engine): State<Arc<Engine>>,
+    cut: Cut,
     headers: HeaderMap,
     JsonBody(body): JsonBody<SqlBody>,
 ) -> RouteResult {
-    let result = engine.query(&body.sql).await?;
-    answer(&result, body.format.unwrap_or_else(|| preferred(&headers)))
+    let plan = engine.plan_text(&body.sql).await?;
+    let format = body.format.unwrap_or_else(|| preferred(&headers));
+    answer(&engine, (plan, &body.sql), format, cut).await
 }
 
 pub(super) async fn questions() -> Response {
@@ -76,6 +79,7 @@ pub(super) struct AskBody {
 pub(super) async fn ask(
     State(engine): State<Arc<Engine>>,
     Path(name): Path<String>,
+    cut: Cut,
     headers: HeaderMap,
     JsonBody(body): JsonBody<AskBody>,
 ) -> RouteResult {
@@ -92,14 +96,15 @@ pub(super) async fn ask(
         };
         values.insert(parameter, text);
     }
-    let result = questions::ask(&engine, &name, &values).await?;
-    answer(&result, body.format.unwrap_or_else(|| preferred(&headers)))
+    let plan = questions::plan(&engine, &name, &values).await?;
+    answer(&engine, (plan, ""), body.format.unwrap_or_else(|| preferred(&headers)), cut).await
 }
 
 pub(super) async fn run(
     State(engine): State<Arc<Engine>>,
     Path(name): Path<String>,
     Query(pairs): Query<Vec<(String, String)>>,
+    cut: Cut,
     headers: HeaderMap,
 ) -> RouteResult {
     let mut values = BTreeMap::new();
@@ -111,8 +116,8 @@ pub(super) async fn run(
             return Err(QueryError::new(ErrorKind::Parameter, format!("parameter {key} is given twice")).into());
         }
     }
-    let result = questions::ask(&engine, &name, &values).await?;
-    answer(&result, format.unwrap_or_else(|| preferred(&headers)))
+    let plan = questions::plan(&engine, &name, &values).await?;
+    answer(&engine, (plan, ""), format.unwrap_or_else(|| preferred(&headers)), cut).await
 }
 
 pub(super) async fn find(

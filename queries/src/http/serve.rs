@@ -3,12 +3,14 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tollgate_net::{CancellationToken, Limit, Past};
+
+use super::answer::Cut;
 
 /// From a connection's beginning, or from an answer, to the end of the next request's head.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -31,6 +33,8 @@ pub(super) async fn serve(
 }
 
 async fn connection(socket: TcpStream, router: Router, stopped: CancellationToken) {
+    let cut = CancellationToken::new();
+    let router = router.layer(Extension(Cut(cut.clone())));
     let mut serving = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -44,6 +48,10 @@ async fn connection(socket: TcpStream, router: Router, stopped: CancellationToke
                 if let Err(error) = served {
                     tracing::debug!(%error, "a connection to the HTTP server broke off");
                 }
+                return;
+            }
+            () = cut.cancelled() => {
+                tracing::debug!("a connection to the HTTP server is cut: its answer was not read in time");
                 return;
             }
             () = stopped.cancelled(), if !stopping => {

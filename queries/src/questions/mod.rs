@@ -27,12 +27,14 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Statement;
 use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::error::{ErrorKind, QueryError};
 use crate::result::QueryResult;
-use crate::sql::nearest;
+use crate::sql::{Parsed, nearest};
 
 pub use crate::interval::parse_interval;
 pub use parameter::{Parameter, ParameterType};
@@ -100,9 +102,21 @@ pub fn named(name: &str) -> Result<&'static Question, QueryError> {
 
 /// Asks a question. Parameters that are not given take their defaults; an empty value is one that is not given.
 pub async fn ask(engine: &Engine, name: &str, values: &BTreeMap<String, String>) -> Result<QueryResult, QueryError> {
+    engine.query_statement(statement(engine, name, values)?).await
+}
+
+/// The plan of a question with these values.
+pub(crate) async fn plan(
+    engine: &Engine,
+    name: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<LogicalPlan, QueryError> {
+    engine.plan(Parsed::single("", statement(engine, name, values)?)).await
+}
+
+fn statement(engine: &Engine, name: &str, values: &BTreeMap<String, String>) -> Result<Statement, QueryError> {
     let question = named(name)?;
-    let statement = bind::bound(engine.parser().own(question.sql)?, question, values)?;
-    engine.query_statement(statement).await
+    bind::bound(engine.parser().own(question.sql)?, question, values)
 }
 
 #[cfg(test)]

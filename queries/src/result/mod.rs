@@ -4,14 +4,29 @@ mod render;
 
 use std::time::Duration;
 
-use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use crate::table::ScanCount;
 
 pub use render::Format;
+pub(crate) use render::{broken, head, rows_encoder, tail};
+
+/// What is known of an answer when its last row has come.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Rows that were handed on.
+    pub rows: usize,
+    /// Whether rows were cut off at the limit.
+    pub truncated: bool,
+    /// Warnings for the reader: rows were cut off, or are not in the table yet.
+    pub warnings: Vec<String>,
+    /// Time from its acceptance to its last row, the wait for a permit included.
+    pub elapsed: Duration,
+    /// The files and hot batches that were read.
+    pub scanned: ScanCount,
+}
 
 /// The rows that a query is answered with, collected under the limits.
 #[derive(Debug)]
@@ -29,33 +44,18 @@ pub struct QueryResult {
     /// The files and hot batches that were read.
     pub scanned: ScanCount,
     /// Holds the rows' share of the engine's memory until they are gone.
-    pub(crate) memory: Option<MemoryReservation>,
+    _memory: MemoryReservation,
 }
 
 impl QueryResult {
-    pub(crate) fn new(schema: SchemaRef) -> Self {
-        Self {
-            schema,
-            batches: Vec::new(),
-            warnings: Vec::new(),
-            truncated: false,
-            elapsed: Duration::ZERO,
-            scanned: ScanCount::default(),
-            memory: None,
-        }
-    }
-
-    /// Adds rows, if the memory limit allows it.
-    pub(crate) fn push(&mut self, batch: RecordBatch, memory: &MemoryReservation) -> Result<()> {
-        let mut bytes = 0;
-        for column in batch.columns() {
-            bytes += column.to_data().get_slice_memory_size()?;
-        }
-        memory.try_grow(bytes)?;
-        if batch.num_rows() > 0 {
-            self.batches.push(batch);
-        }
-        Ok(())
+    pub(crate) fn new(
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        summary: Summary,
+        memory: MemoryReservation,
+    ) -> Self {
+        let Summary { truncated, warnings, elapsed, scanned, .. } = summary;
+        Self { schema, batches, warnings, truncated, elapsed, scanned, _memory: memory }
     }
 
     /// Number of rows.

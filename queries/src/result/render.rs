@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::csv;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::writer::{EncoderOptions, NullableEncoder, make_encoder};
@@ -13,7 +13,7 @@ use datafusion::arrow::util::display::FormatOptions;
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use serde::Serialize;
 
-use super::QueryResult;
+use super::{QueryResult, Summary};
 use crate::error::{ErrorKind, QueryError};
 
 /// How times read in every text form.
@@ -54,13 +54,26 @@ struct ColumnHead<'s> {
 impl QueryResult {
     /// The whole answer in one of the forms.
     pub fn render(&self, format: Format) -> Result<Vec<u8>, QueryError> {
-        let rendered = match format {
-            Format::Json => self.json(),
-            Format::Csv => self.csv(),
-            Format::Arrow => self.arrow(),
-            Format::Html => self.html(),
-        };
-        rendered.map_err(|error| QueryError::new(ErrorKind::Internal, format!("the answer cannot be written: {error}")))
+        if format == Format::Html {
+            return self.html().map_err(unwritable);
+        }
+        let mut out = head(format, &self.schema)?;
+        let mut rows = rows_encoder(format, &self.schema)?;
+        for batch in &self.batches {
+            out.extend(rows(batch.clone())?);
+        }
+        out.extend(tail(format, &self.summary())?);
+        Ok(out)
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            rows: self.rows(),
+            truncated: self.truncated,
+            warnings: self.warnings.clone(),
+            elapsed: self.elapsed,
+            scanned: self.scanned,
+        }
     }
 
     /// A table in text, as a terminal shows it.
@@ -74,51 +87,7 @@ impl QueryResult {
         };
         pretty_format_batches_with_options(batches, &text_options().with_null(""))
             .map(|table| table.to_string())
-            .map_err(|error| QueryError::new(ErrorKind::Internal, format!("the answer cannot be written: {error}")))
-    }
-
-    /// `{"columns": [{name, type}], "rows": [{…}], "row_count", "truncated", "warnings", "elapsed_ms", "scanned"}`.
-    fn json(&self) -> Result<Vec<u8>, ArrowError> {
-        let heads = self.schema.fields().iter();
-        let heads: Vec<_> =
-            heads.map(|field| ColumnHead { name: field.name(), r#type: type_name(field.data_type()) }).collect();
-        let mut out = b"{\"columns\":".to_vec();
-        out.extend(to_json(&heads)?);
-        out.extend_from_slice(b",\"rows\":[");
-        let mut first = true;
-        for batch in &self.batches {
-            write_rows(batch, &mut out, &mut first)?;
-        }
-        let tail = serde_json::json!({
-            "row_count": self.rows(),
-            "truncated": self.truncated,
-            "warnings": self.warnings,
-            "elapsed_ms": self.elapsed.as_millis() as u64,
-            "scanned": self.scanned,
-        });
-        out.extend_from_slice(b"],");
-        out.extend_from_slice(&to_json(&tail)?[1..]);
-        Ok(out)
-    }
-
-    fn csv(&self) -> Result<Vec<u8>, ArrowError> {
-        let mut out = Vec::new();
-        let mut writer = csv::WriterBuilder::new().with_header(true).build(&mut out);
-        let empty = RecordBatch::new_empty(self.schema.clone());
-        writer.write(&texts(&empty)?)?;
-        for batch in &self.batches {
-            writer.write(&texts(batch)?)?;
-        }
-        drop(writer);
-        Ok(out)
-    }
-
-    fn arrow(&self) -> Result<Vec<u8>, ArrowError> {
-        let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
-        for batch in &self.batches {
-            writer.write(batch)?;
-        }
-        writer.into_inner()
+            .map_err(unwritable)
     }
 
     fn html(&self) -> Result<Vec<u8>, ArrowError> {
@@ -149,6 +118,98 @@ impl QueryResult {
         page.push_str("</tr></table>");
         Ok(page.into_bytes())
     }
+}
+
+/// How an Arrow IPC stream ends (Arrow columnar format, "IPC Streaming Format").
+const ARROW_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// What stands before the rows. A page for a browser is only written as a whole, so that it has none.
+pub(crate) fn head(format: Format, schema: &SchemaRef) -> Result<Vec<u8>, QueryError> {
+    let empty = RecordBatch::new_empty(schema.clone());
+    let written = match format {
+        Format::Json => json_head(schema),
+        Format::Csv => csv_rows(&empty, true),
+        Format::Arrow => StreamWriter::try_new(Vec::new(), schema).map(|writer| writer.get_ref().clone()),
+        Format::Html => Ok(Vec::new()),
+    };
+    written.map_err(unwritable)
+}
+
+/// Writes rows, portion by portion.
+pub(crate) fn rows_encoder(
+    format: Format,
+    schema: &SchemaRef,
+) -> Result<impl FnMut(RecordBatch) -> Result<Vec<u8>, QueryError> + Send + use<>, QueryError> {
+    let mut arrow = StreamWriter::try_new(Vec::new(), schema).map_err(unwritable)?;
+    arrow.get_mut().clear();
+    let mut first = true;
+    Ok(move |batch: RecordBatch| {
+        let written = match format {
+            Format::Json => {
+                let mut out = Vec::new();
+                write_rows(&batch, &mut out, &mut first).map(|()| out)
+            }
+            Format::Csv => csv_rows(&batch, false),
+            Format::Arrow => arrow.write(&batch).map(|()| std::mem::take(arrow.get_mut())),
+            Format::Html => Ok(Vec::new()),
+        };
+        written.map_err(unwritable)
+    })
+}
+
+/// What stands after the rows.
+pub(crate) fn tail(format: Format, summary: &Summary) -> Result<Vec<u8>, QueryError> {
+    match format {
+        Format::Json => json_tail(summary).map_err(unwritable),
+        Format::Arrow => Ok(ARROW_END.to_vec()),
+        Format::Csv | Format::Html => Ok(Vec::new()),
+    }
+}
+
+/// What stands after the rows of an answer that broke off: a last line that says why. As JSON the whole stays well-formed.
+pub(crate) fn broken(format: Format, error: &QueryError) -> Vec<u8> {
+    match format {
+        Format::Json => {
+            let told = serde_json::json!({ "error": error.kind, "message": error.message, "hint": error.hint });
+            format!("\n],\"error\":{told}}}\n").into_bytes()
+        }
+        _ => format!("\n# error: {error}\n").into_bytes(),
+    }
+}
+
+fn unwritable(error: ArrowError) -> QueryError {
+    QueryError::new(ErrorKind::Internal, format!("the answer cannot be written: {error}"))
+}
+
+/// `{"columns": [{name, type}], "rows": [`
+fn json_head(schema: &SchemaRef) -> Result<Vec<u8>, ArrowError> {
+    let heads = schema.fields().iter();
+    let heads: Vec<_> =
+        heads.map(|field| ColumnHead { name: field.name(), r#type: type_name(field.data_type()) }).collect();
+    let mut out = b"{\"columns\":".to_vec();
+    out.extend(to_json(&heads)?);
+    out.extend_from_slice(b",\"rows\":[");
+    Ok(out)
+}
+
+/// `], "row_count", "truncated", "warnings", "elapsed_ms", "scanned"}`
+fn json_tail(summary: &Summary) -> Result<Vec<u8>, ArrowError> {
+    let tail = serde_json::json!({
+        "row_count": summary.rows,
+        "truncated": summary.truncated,
+        "warnings": summary.warnings,
+        "elapsed_ms": summary.elapsed.as_millis() as u64,
+        "scanned": summary.scanned,
+    });
+    let mut out = b"],".to_vec();
+    out.extend_from_slice(&to_json(&tail)?[1..]);
+    Ok(out)
+}
+
+fn csv_rows(batch: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
+    let mut out = Vec::new();
+    csv::WriterBuilder::new().with_header(header).build(&mut out).write(&texts(batch)?)?;
+    Ok(out)
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>, ArrowError> {

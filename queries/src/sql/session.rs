@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::SessionState;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -26,13 +26,23 @@ const SCHEMA: &str = "public";
 /// Name of the one table; the views are over it.
 const TABLE: &str = "transactions";
 
-/// A context that knows the table, the catalogs that clients ask, and no other place to read from or write to.
-pub(crate) fn new_context(source: &dyn Source, limits: &Limits) -> Result<SessionContext> {
+/// A sort sets this part of the memory aside for the merge of what it spilled, up to a bound.
+const SORT_RESERVE_PART: usize = 64;
+const SORT_RESERVE_BYTES: std::ops::RangeInclusive<usize> = 64 * 1024..=10 * 1024 * 1024;
+
+/// A context that knows the table, the catalogs that clients ask, and no other place to read from or write to but the folder
+/// for what does not fit into memory. `memory` is for what no query holds.
+pub(crate) fn new_context(
+    source: &dyn Source,
+    limits: &Limits,
+    memory: Arc<dyn MemoryPool>,
+    spill: DiskManagerBuilder,
+) -> Result<SessionContext> {
     let store = source.store();
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes_max)))
+        .with_memory_pool(memory)
         .with_metadata_cache_limit(limits.metadata_bytes_max)
-        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+        .with_disk_manager_builder(spill)
         .with_object_store_registry(Arc::new(OneStore(store.clone())))
         .build_arc()?;
     let mut config = SessionConfig::new()
@@ -43,6 +53,8 @@ pub(crate) fn new_context(source: &dyn Source, limits: &Limits) -> Result<Sessio
     // The scan deals its files out by itself: splitting them by bytes would begin with the oldest in some partition.
     config.options_mut().optimizer.repartition_file_scans = false;
     config.options_mut().sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    config.options_mut().execution.sort_spill_reservation_bytes =
+        (limits.memory_bytes_max / SORT_RESERVE_PART).clamp(*SORT_RESERVE_BYTES.start(), *SORT_RESERVE_BYTES.end());
     let context = SessionContext::new_with_config_rt(config, runtime);
     context.register_table(TABLE, Arc::new(TransactionsTable::new(store)))?;
     setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;

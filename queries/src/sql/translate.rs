@@ -15,6 +15,9 @@ const DISTANCE_MAX: usize = 4;
 
 /// Turns an error into ours, with its position in `sql` where that is known.
 pub(crate) fn translate(error: &DataFusionError, sql: &str) -> QueryError {
+    if let Some(full) = spill_error(error) {
+        return full;
+    }
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner, sql),
         DataFusionError::Shared(inner) => translate(inner, sql),
@@ -26,8 +29,10 @@ pub(crate) fn translate(error: &DataFusionError, sql: &str) -> QueryError {
             QueryError::new(ErrorKind::Invalid, format!("not supported: {}", first_line(message)))
         }
         DataFusionError::ResourcesExhausted(_) => {
-            QueryError::new(ErrorKind::OutOfMemory, "the query needs more memory than queries may use together")
-                .hint("narrow the range of time, name fewer columns, or aggregate")
+            QueryError::new(ErrorKind::OutOfMemory, "the query needs more memory than queries may use together").hint(
+                "narrow the range of time, name fewer columns, or aggregate; sorts and GROUP BY spill to disk, \
+                     joins and several DISTINCT in one SELECT do not",
+            )
         }
         DataFusionError::Execution(message) => QueryError::new(ErrorKind::Failed, first_line(message)),
         DataFusionError::ArrowError(error, _) => QueryError::new(ErrorKind::Failed, first_line(&error.to_string())),
@@ -41,6 +46,32 @@ pub(crate) fn translate(error: &DataFusionError, sql: &str) -> QueryError {
         }
         other => QueryError::new(ErrorKind::Internal, first_line(&other.to_string())),
     }
+}
+
+/// What DataFusion says when queries have spilled as much as they may: a text is all that it gives.
+const SPILLED_TOO_MUCH: &str = "used disk space during the spilling process";
+
+/// The error of a query that could not spill, as there was no more room for it.
+fn spill_error(error: &DataFusionError) -> Option<QueryError> {
+    if error.to_string().contains(SPILLED_TOO_MUCH) {
+        let message = "the query needs more memory than queries may use together, and more disk than they may spill to";
+        return Some(
+            QueryError::new(ErrorKind::OutOfMemory, message)
+                .hint("narrow the range of time, name fewer columns, or raise queries.limits.spill_bytes_max"),
+        );
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        let kind = inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return Some(
+                QueryError::new(ErrorKind::OutOfMemory, "the disk that queries spill to is full")
+                    .hint("free some of it, or let queries.limits.spill_dir name a folder on another"),
+            );
+        }
+        cause = inner.source();
+    }
+    None
 }
 
 /// An error of the parser, whose message ends in its position.

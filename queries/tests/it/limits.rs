@@ -40,11 +40,15 @@ async fn a_query_ends_at_its_time() {
 
 #[tokio::test]
 async fn memory_past_the_bound_is_an_error_that_says_what_to_do() {
-    let fixture = Fixture::with(Limits { memory_bytes_max: 2 << 20, ..limits() }).await;
-    let sql = "SELECT value, count(*) FROM generate_series(1, 3000000) GROUP BY value ORDER BY value LIMIT 5";
-    let error = fixture.engine.query(sql).await.expect_err("too large");
-    assert_eq!(error.kind, ErrorKind::OutOfMemory, "{error}");
-    assert!(error.hint.is_some());
+    let fixture = Fixture::with(Limits { memory_bytes_max: 2 << 20, spill_bytes_max: 0, ..limits() }).await;
+    for sql in [
+        "SELECT value, count(*) FROM generate_series(1, 3000000) GROUP BY value ORDER BY value LIMIT 5",
+        "SELECT count(*) FROM generate_series(1, 300000) a JOIN generate_series(1, 300000) b ON a.value = b.value",
+    ] {
+        let error = fixture.engine.query(sql).await.expect_err("too large");
+        assert_eq!(error.kind, ErrorKind::OutOfMemory, "{error}");
+        assert!(error.hint.is_some());
+    }
     assert!(!super::fixture::rows(&fixture.engine, "SELECT count(*) FROM transactions").await.is_empty());
 }
 

@@ -27,6 +27,8 @@ pub struct Reply {
     pub notices: Vec<String>,
     /// Tags of completed commands.
     pub tags: Vec<String>,
+    /// Executes that left rows behind.
+    pub suspended: usize,
 }
 
 impl Reply {
@@ -96,6 +98,47 @@ impl Client {
         reply(self.until_ready().await)
     }
 
+    /// Parses a statement under a name.
+    pub async fn parse(&mut self, name: &str, sql: &str) {
+        self.send_raw(Some(b'P'), &[name.as_bytes(), b"\0", sql.as_bytes(), b"\0\0\0"].concat()).await;
+    }
+
+    /// Binds a statement without values to a portal.
+    pub async fn bind(&mut self, portal: &str, statement: &str) {
+        let body = [portal.as_bytes(), b"\0", statement.as_bytes(), b"\0\0\0\0\0\0\0"].concat();
+        self.send_raw(Some(b'B'), &body).await;
+    }
+
+    /// Asks for rows of a portal.
+    pub async fn execute(&mut self, portal: &str, rows: i32) {
+        self.send_raw(Some(b'E'), &[portal.as_bytes(), b"\0", &rows.to_be_bytes()].concat()).await;
+    }
+
+    /// Closes a portal.
+    pub async fn close_portal(&mut self, portal: &str) {
+        self.send_raw(Some(b'C'), &[b"P", portal.as_bytes(), b"\0"].concat()).await;
+    }
+
+    /// Ends a series of messages, and reads what all of them were answered.
+    pub async fn sync(&mut self) -> Reply {
+        self.send_raw(Some(b'S'), b"").await;
+        reply(self.until_ready().await)
+    }
+
+    /// Sends a query of the simple protocol, and leaves its answer unread.
+    pub async fn ask(&mut self, sql: &str) {
+        self.send_raw(Some(b'Q'), &[sql.as_bytes(), b"\0"].concat()).await;
+    }
+
+    /// The next message; `None` at the end of the connection.
+    pub async fn message(&mut self) -> Option<Message> {
+        let tag = self.stream.read_u8().await.ok()?;
+        let length = self.stream.read_u32().await.ok()?;
+        let mut body = vec![0; length as usize - 4];
+        self.stream.read_exact(&mut body).await.ok()?;
+        Some(Message { tag, body })
+    }
+
     async fn send_raw(&mut self, tag: Option<u8>, body: &[u8]) {
         let mut message: Vec<u8> = tag.into_iter().collect();
         message.extend((body.len() as u32 + 4).to_be_bytes());
@@ -106,12 +149,10 @@ impl Client {
     async fn until_ready(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
         loop {
-            let tag = self.stream.read_u8().await.expect("tag");
-            let length = self.stream.read_u32().await.expect("length");
-            let mut body = vec![0; length as usize - 4];
-            self.stream.read_exact(&mut body).await.expect("body");
-            messages.push(Message { tag, body });
-            if tag == b'Z' {
+            let message = self.message().await.expect("a message");
+            let is_last = message.tag == b'Z';
+            messages.push(message);
+            if is_last {
                 return messages;
             }
         }
@@ -127,6 +168,7 @@ fn reply(messages: Vec<Message>) -> Reply {
             b't' => reply.parameters = body[2..].chunks_exact(4).map(be_u32).collect(),
             b'D' => reply.rows.push(fields(body)),
             b'C' => reply.tags.push(String::from_utf8_lossy(&body[..body.len() - 1]).into_owned()),
+            b's' => reply.suspended += 1,
             b'N' => reply.notices.push(field_of(body, b'M').unwrap_or_default()),
             b'E' => {
                 let part = |tag| field_of(body, tag).unwrap_or_default();

@@ -1,31 +1,38 @@
 //! Runs queries under the limits: each on the engine's own threads, on one snapshot, after the statement policy.
 
+mod memory;
+mod spill;
+mod stream;
+mod threads;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
 use datafusion::error::DataFusionError;
-use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlannerStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use futures::StreamExt;
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tollgate_record::redact::TokenHasher;
 
 use crate::contents::Contents;
 use crate::error::{ErrorKind, QueryError};
 use crate::limits::Limits;
 use crate::result::QueryResult;
-use crate::rollup::answered;
 use crate::source::Source;
-use crate::sql::{Parsed, Parser, TokenHmac, capped, check_plan, check_statement, new_context, state_of, translate};
-use crate::table::{QueryScope, told};
-use crate::yielding::yielding;
+use crate::sql::{Parsed, Parser, TokenHmac, capped, check_plan, check_statement, new_context, translate};
+use memory::SharedMemory;
+use spill::SpillFolder;
+use stream::{AbortOnDrop, Run};
+
+pub(crate) use stream::{PORTION_ROWS, QueryStream, Step, cut_warning};
+pub(crate) use threads::NICE_MAX;
 
 /// Answers SQL over the records. All query servers share one behind an `Arc`.
 pub struct Engine {
@@ -42,22 +49,40 @@ struct EngineCore {
     source: Arc<dyn Source>,
     parser: Parser,
     limits: Limits,
+    memory: Arc<SharedMemory>,
+    /// Removed when the last query that may use it has ended.
+    _spill: Option<SpillFolder>,
+}
+
+/// What the engine does at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Queries that run, those whose reader is slow among them.
+    pub running: usize,
+    /// Queries that wait for a permit.
+    pub waiting: usize,
+    /// Bytes of memory that they hold.
+    pub memory_bytes: usize,
+    /// Bytes on disk that they have spilled.
+    pub spilled_bytes: u64,
 }
 
 impl Engine {
     /// An engine over a source of records.
     pub fn new(source: Arc<dyn Source>, limits: Limits) -> Result<Self, QueryError> {
         let internal = |error: String| QueryError::new(ErrorKind::Internal, error);
-        let context = new_context(source.as_ref(), &limits).map_err(|error| internal(error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(limits.threads.max(1))
-            .thread_name("tollgate-query")
-            .enable_all()
-            .build()
+        let spill = SpillFolder::open(&limits)?;
+        let memory = SharedMemory::new(limits.memory_bytes_max);
+        let disk = SpillFolder::disk_manager(spill.as_ref(), &limits);
+        let context = new_context(source.as_ref(), &limits, memory.of_query(), disk);
+        let context = context.map_err(|error| internal(error.to_string()))?;
+        let runtime = threads::runtime(&limits)
             .map_err(|error| internal(format!("the query threads cannot be started: {error}")))?;
+        let permits = Arc::new(Semaphore::new(limits.concurrent_max.max(1)));
+        let parser = Parser::new(limits.sql_bytes_max);
         Ok(Self {
-            core: Arc::new(EngineCore { context, source, parser: Parser::new(limits.sql_bytes_max), limits }),
-            permits: Arc::new(Semaphore::new(limits.concurrent_max.max(1))),
+            core: Arc::new(EngineCore { context, source, parser, limits, memory, _spill: spill }),
+            permits,
             queued: AtomicUsize::new(0),
             runtime: Some(runtime),
         })
@@ -75,17 +100,37 @@ impl Engine {
         &self.core.limits
     }
 
-    /// Answers one statement.
+    /// What it does now.
+    pub fn load(&self) -> Load {
+        Load {
+            running: self.core.limits.concurrent_max.max(1) - self.permits.available_permits(),
+            waiting: self.queued.load(Ordering::Acquire),
+            memory_bytes: self.core.memory.used(),
+            spilled_bytes: self.core.context.runtime_env().disk_manager.used_disk_space(),
+        }
+    }
+
+    /// Answers one statement, collected in memory.
     pub async fn query(&self, sql: &str) -> Result<QueryResult, QueryError> {
-        let text = sql.to_owned();
-        let plan = self.on_threads(move |core| async move { core.plan(core.parser.one(&text)?).await }).await?;
-        self.run(plan, sql, None).await
+        let plan = self.plan_text(sql).await?;
+        self.collect(plan, sql).await
     }
 
     /// Answers one statement of this crate, which is parsed and bound already.
     pub(crate) async fn query_statement(&self, statement: Statement) -> Result<QueryResult, QueryError> {
         let plan = self.plan(Parsed::single("", statement)).await?;
-        self.run(plan, "", None).await
+        self.collect(plan, "").await
+    }
+
+    /// Plans a text of one statement, and refuses it unless it only reads.
+    pub(crate) async fn plan_text(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
+        let text = sql.to_owned();
+        self.on_threads(move |core| async move { core.plan(core.parser.one(&text)?).await }).await
+    }
+
+    async fn collect(&self, plan: LogicalPlan, sql: &str) -> Result<QueryResult, QueryError> {
+        let as_it_is = |_: &SchemaRef| Ok(Ok::<RecordBatch, QueryError>);
+        self.stream(plan, sql, None, usize::MAX, as_it_is).await?.collect(usize::MAX).await
     }
 
     /// Days, files and hot rows of the table at this moment.
@@ -113,33 +158,42 @@ impl Engine {
             .map_err(|error| QueryError::new(ErrorKind::Parameter, translate(&error, "").message))
     }
 
-    /// Runs a plan. `sql` gives errors their position; `time_max` can only shorten the engine's own limit.
-    pub(crate) async fn run(
+    /// Runs a plan, and answers with its rows as they come, `portion_rows` at a time. What `encoder` makes of them is made on
+    /// the engine's threads. `sql` gives errors their position; `time_max` can only shorten the engine's own limit.
+    pub(crate) async fn stream<E, F, T>(
         &self,
         plan: LogicalPlan,
         sql: &str,
         time_max: Option<Duration>,
-    ) -> Result<QueryResult, QueryError> {
+        portion_rows: usize,
+        encoder: E,
+    ) -> Result<QueryStream<T>, QueryError>
+    where
+        E: FnOnce(&SchemaRef) -> Result<F, QueryError> + Send + 'static,
+        F: FnMut(RecordBatch) -> Result<T, QueryError> + Send + 'static,
+        T: Send + 'static,
+    {
         check_plan(&plan)?;
-        let started = Instant::now();
+        let accepted = Instant::now();
         let limit = self.core.limits.time_max;
         let limit = time_max.map_or(limit, |wanted| wanted.min(limit));
-        let timed_out = || {
+        let deadline = accepted + limit;
+        let timed_out = move || {
             QueryError::new(ErrorKind::TimedOut, format!("canceled after its {} s", limit.as_secs_f64()))
                 .hint("narrow the range of time, or name fewer columns")
         };
-        let answered = tokio::time::timeout(limit, async {
-            let permit = self.permit().await?;
-            let sql = sql.to_owned();
-            self.on_threads(move |core| async move {
-                let _permit = permit;
-                core.collect(plan, &sql).await
-            })
-            .await
-        });
-        let mut result = answered.await.unwrap_or_else(|_| Err(timed_out()))?;
-        result.elapsed = started.elapsed();
-        Ok(result)
+        let permit = tokio::time::timeout_at(deadline.into(), self.permit()).await;
+        let permit = permit.unwrap_or_else(|_| Err(timed_out()))?;
+        let (opening, opened) = oneshot::channel();
+        let (portions, coming) = stream::portions();
+        let run = Run { plan, sql: sql.to_owned(), accepted, portion_rows, encoder, opening, portions };
+        let core = self.core.clone();
+        let task = self.spawn(async move {
+            let _permit = permit;
+            let ended = tokio::time::timeout_at(deadline.into(), run.run(&core)).await;
+            ended.unwrap_or_else(|_| Err(timed_out()))
+        })?;
+        QueryStream::opened(opened, coming, task, (accepted, deadline)).await
     }
 
     /// A permit to run; waits for one unless too many queries wait already.
@@ -165,17 +219,17 @@ impl Engine {
         T: Send + 'static,
         F: Future<Output = Result<T, QueryError>> + Send + 'static,
     {
-        let Some(runtime) = &self.runtime else {
-            return Err(QueryError::new(ErrorKind::Internal, "the engine is stopping"));
-        };
-        let mut task = AbortOnDrop(runtime.spawn(work(self.core.clone())));
-        match (&mut task.0).await {
-            Ok(result) => result,
-            Err(error) => {
-                tracing::error!(%error, "a query broke off");
-                Err(QueryError::new(ErrorKind::Internal, "the query broke off inside the engine")
-                    .hint("the log of the query server says where"))
-            }
+        self.spawn(work(self.core.clone()))?.ended().await
+    }
+
+    fn spawn<T, F>(&self, work: F) -> Result<AbortOnDrop<Result<T, QueryError>>, QueryError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, QueryError>> + Send + 'static,
+    {
+        match &self.runtime {
+            Some(runtime) => Ok(AbortOnDrop(runtime.spawn(work))),
+            None => Err(QueryError::new(ErrorKind::Internal, "the engine is stopping")),
         }
     }
 }
@@ -216,50 +270,6 @@ impl EngineCore {
         let plan = state.statement_to_plan(PlannerStatement::Statement(Box::new(statement))).await?;
         capped(plan, self.limits.memory_bytes_max)
     }
-
-    async fn collect(&self, plan: LogicalPlan, sql: &str) -> Result<QueryResult, QueryError> {
-        let scope = Arc::new(QueryScope::new(self.source.snapshot(), self.limits.rollups));
-        let state = state_of(&self.context, scope.clone());
-        let failed = |error: DataFusionError| translate(&error, sql);
-        let plan = answered(plan, &scope, &self.source.store(), &state).await.and_then(told).map_err(failed)?;
-        let physical = state.create_physical_plan(&plan).await.and_then(yielding).map_err(failed)?;
-        let task = state.task_ctx();
-        let memory = MemoryConsumer::new("answer").register(task.memory_pool());
-        let mut stream = execute_stream(physical, task).map_err(failed)?;
-        let mut result = QueryResult::new(stream.schema());
-        let mut left = self.limits.rows_max;
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(failed)?;
-            if batch.num_rows() > left {
-                result.push(batch.slice(0, left), &memory).map_err(failed)?;
-                result.truncated = true;
-                break;
-            }
-            left -= batch.num_rows();
-            result.push(batch, &memory).map_err(failed)?;
-        }
-        drop(stream);
-        result.memory = Some(memory);
-        result.scanned = scope.scanned();
-        self.warn(&mut result, &scope);
-        Ok(result)
-    }
-
-    fn warn(&self, result: &mut QueryResult, scope: &QueryScope) {
-        if result.truncated {
-            result.warnings.push(format!(
-                "the answer has more rows than the {} shown: add a LIMIT, narrow the range of time, or aggregate",
-                self.limits.rows_max
-            ));
-        }
-        let evicted = scope.snapshot.hot_evicted;
-        if evicted > 0 && result.scanned.scans > 0 {
-            result.warnings.push(format!(
-                "{evicted} recent rows are received and safe, but not in this answer: \
-                 they wait in the journal for the table's next commit"
-            ));
-        }
-    }
 }
 
 /// Counts one waiting query while it lives.
@@ -275,13 +285,5 @@ impl<'c> Waiting<'c> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
