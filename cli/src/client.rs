@@ -1,6 +1,6 @@
 //! The client of the queries' HTTP API, and how its answers are printed.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -90,8 +90,15 @@ impl HttpClient {
             .iter()
             .filter_map(|value| value.to_str().ok().map(str::to_owned))
             .collect();
-        let body =
-            response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().context("reading the answer")?;
+        let mut body = Vec::new();
+        let read = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader().read_to_end(&mut body);
+        if let Err(error) = read {
+            // A streamed answer that breaks off says why in its last line.
+            return Err(match told_at_the_end(&body) {
+                Some(told) => anyhow!("the answer broke off: {told}"),
+                None => anyhow!(error).context("reading the answer"),
+            });
+        }
         if response.status().is_success() {
             return Ok(Answer { body, warnings });
         }
@@ -100,6 +107,16 @@ impl HttpClient {
             Err(_) => anyhow!("{} answered {}: {}", self.url, response.status(), String::from_utf8_lossy(&body)),
         })
     }
+}
+
+/// Why a streamed answer broke off, as its last line has it: `# error: …`, or `],"error":{…}}` in JSON.
+fn told_at_the_end(body: &[u8]) -> Option<String> {
+    let last = body.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+    if let Some(told) = last.strip_prefix(b"# error: ") {
+        return Some(String::from_utf8_lossy(told).into_owned());
+    }
+    let told = last.strip_prefix(b"],\"error\":")?.strip_suffix(b"}")?;
+    serde_json::from_slice(told).ok().map(|error: ErrorBody| explain(&error, None))
 }
 
 /// The server's error in words, with the place in the query where it is known.
@@ -159,6 +176,16 @@ pub fn print(answer: &Answer, format: Format) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_broke_off_says_why() {
+        let told = |body: &str| told_at_the_end(body.as_bytes());
+        assert_eq!(told("n,x\n1,a\n\n# error: divide by zero\n").as_deref(), Some("divide by zero"));
+        let json = "{\"columns\":[],\"rows\":[{\"n\":1}\n],\"error\":{\"error\":\"failed\",\"message\":\"divide by zero\",\"hint\":null}}\n";
+        assert_eq!(told(json).as_deref(), Some("divide by zero"));
+        assert_eq!(told("n,x\n1,# error: mine\n"), None);
+        assert_eq!(told(""), None);
+    }
 
     #[test]
     fn an_error_points_at_the_place() {

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Command::Collector(args) => commands::collector::main(&args),
+        Command::Query(args) => commands::query::main(&args),
         Command::Demo(args) => demo::main(&args),
         Command::Sql(args) => commands::sql::main(&args),
         Command::Find(args) => commands::find::main(&args),

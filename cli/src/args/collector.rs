@@ -1,10 +1,10 @@
-//! Arguments of `tollgate collector`.
+//! Arguments of `tollgate collector` and `tollgate query`.
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-/// Arguments of `tollgate collector`.
+/// Arguments of a process that runs from a configuration file.
 #[derive(Debug, ClapArgs)]
 pub struct CollectorArgs {
     /// What to do with the configuration, instead of running it

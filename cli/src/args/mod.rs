@@ -32,6 +32,8 @@ pub struct Args {
 pub enum Command {
     /// Receive records from proxies, make them durable, fan them out and answer queries
     Collector(CollectorArgs),
+    /// Answer queries on a table that a collector writes, as a process of its own
+    Query(CollectorArgs),
     /// Run everything on this machine with sample upstreams and light traffic, until Ctrl-C
     Demo(DemoArgs),
     /// Run a SQL query on the table `transactions`

@@ -12,7 +12,7 @@ use crate::args::{CollectorArgs, ConfigAction};
 use crate::exit::USAGE;
 
 /// The log levels unless TOLLGATE_LOG sets others. Delta's crates log every snapshot at `info`.
-const LOG_LEVELS: &str = "info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn";
+pub(super) const LOG_LEVELS: &str = "info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn";
 
 /// Runs the command.
 pub fn main(args: &CollectorArgs) -> anyhow::Result<ExitCode> {

@@ -7,4 +7,5 @@ pub mod dlq;
 pub mod find;
 pub mod journal;
 pub mod load_test;
+pub mod query;
 pub mod sql;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 
 use tollgate_collector::{JournalIdError, StartError};
 use tollgate_telemetry::MetricError;
@@ -36,6 +37,14 @@ pub enum ServiceError {
         server: &'static str,
         /// Its address, as it was parsed.
         address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The admin address of a query process cannot be listened on.
+    #[error("admin.address: {address}")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },

@@ -16,9 +16,13 @@
 //!
 //! Order at a start: the table and the other sinks, then the collector, and the query servers last: rows that only the journal
 //! holds could not be seen before.
+//!
+//! `query_process` is the other process of this crate: query servers without a collector, on a table that one writes.
 
 mod error;
 mod file;
+mod query_metrics;
+mod query_process;
 mod query_servers;
 mod service;
 mod sinks;
@@ -26,5 +30,6 @@ mod table_metrics;
 
 pub use error::ServiceError;
 pub use file::{CollectorFile, read};
+pub use query_process::{QueryFile, QueryProcess, ReadTable, read_query_file};
 pub use service::{Service, start};
 pub use sinks::Sinks;

@@ -14,6 +14,7 @@ use tollgate_telemetry::register_build_info;
 
 use crate::error::ServiceError;
 use crate::file::CollectorFile;
+use crate::query_metrics::QueryMetrics;
 use crate::query_servers::QueryServers;
 use crate::sinks::{OpenSinks, Surroundings};
 use crate::table_metrics::TableMetrics;
@@ -28,6 +29,8 @@ pub struct Service {
     queries: Option<(QueriesConfig, Arc<Table>)>,
     query_servers: Option<QueryServers>,
     table_metrics: Option<JoinHandle<()>>,
+    query_metrics: Option<JoinHandle<()>>,
+    metrics: Registry,
 }
 
 /// Starts everything but the query servers. Dropped half-way, it has received nothing.
@@ -48,8 +51,10 @@ pub async fn start(file: CollectorFile) -> Result<Service, ServiceError> {
         None => None,
     };
     let tail = table.clone().map(|table| Arc::new(HotRowsObserver(table)) as Arc<dyn LiveObserver>);
-    let collector = tollgate_collector::start(file.collector(), Parts { sinks, tail, metrics }).await?;
-    Ok(Service { collector, queries: file.queries.zip(table), query_servers: None, table_metrics })
+    let collector =
+        tollgate_collector::start(file.collector(), Parts { sinks, tail, metrics: metrics.clone() }).await?;
+    let queries = file.queries.zip(table);
+    Ok(Service { collector, queries, query_servers: None, table_metrics, query_metrics: None, metrics })
 }
 
 impl Service {
@@ -60,7 +65,10 @@ impl Service {
     /// An address cannot be listened on.
     pub async fn open_queries(&mut self) -> Result<(), ServiceError> {
         if let Some((queries, table)) = self.queries.take() {
-            self.query_servers = Some(QueryServers::start(&queries, table).await?);
+            let servers = QueryServers::start(&queries, table).await?;
+            let metrics = QueryMetrics::new(&self.metrics)?.follow(Arc::clone(servers.engine()));
+            self.query_metrics = Some(tokio::spawn(metrics));
+            self.query_servers = Some(servers);
         }
         Ok(())
     }
@@ -94,6 +102,9 @@ impl Service {
     /// # Errors
     /// A query server panicked.
     pub async fn stop(self) -> Result<(), ServiceError> {
+        if let Some(task) = self.query_metrics {
+            task.abort();
+        }
         if let Some(servers) = self.query_servers {
             servers.stop().await?;
         }

@@ -195,6 +195,16 @@ registry! {
         "version of the table";
     TABLE_FILES = "tollgate_table_files" Collector Gauge, [],
         "data files of the table's current version";
+    TABLE_REFRESH_FAILURES_TOTAL = "tollgate_table_refresh_failures_total" Collector Counter, [],
+        "of a query server of its own: times that the table's newest version could not be read";
+    QUERIES_RUNNING = "tollgate_queries_running" Collector Gauge, [],
+        "queries that run, those whose reader is slow among them; a query server of its own shows it too";
+    QUERIES_WAITING = "tollgate_queries_waiting" Collector Gauge, [],
+        "queries that wait for others to end; a query server of its own shows it too";
+    QUERIES_MEMORY_BYTES = "tollgate_queries_memory_bytes" Collector Gauge, [],
+        "bytes of memory that running queries hold; a query server of its own shows it too";
+    QUERIES_SPILLED_BYTES = "tollgate_queries_spilled_bytes" Collector Gauge, [],
+        "bytes on disk that running queries have spilled; a query server of its own shows it too";
     TABLE_DOUBLES_TOTAL = "tollgate_table_doubles_total" Collector Counter, [],
         "rows left out of the table because another collector had stored their batch";
     TABLE_SIDECARS_DAMAGED_TOTAL = "tollgate_table_sidecars_damaged_total" Collector Counter, [],

@@ -24,6 +24,8 @@ pub enum Sinks {
     Metrics,
     /// Table, metrics and Kafka, with a real Kafka.
     All,
+    /// Table and metrics, and a query server in front of the table.
+    Queried,
     /// Kafka alone, at an address that does not answer: the journal keeps everything.
     Nobody,
 }
@@ -34,6 +36,8 @@ pub struct Collector {
     pub process: Process,
     /// Where it takes batches.
     pub ingest: u16,
+    /// Where it answers queries over HTTP, if it does.
+    pub query: u16,
     admin: u16,
     dir: PathBuf,
     core: Option<&'static str>,
@@ -53,10 +57,20 @@ impl Collector {
         } else {
             None
         };
+        let (query, postgres) = (free_port()?, free_port()?);
+        let queries = match sinks {
+            Sinks::Queried => {
+                format!(
+                    "queries: {{http: {{address: 127.0.0.1:{query}}}, postgres: {{address: 127.0.0.1:{postgres}}}}}\n"
+                )
+            }
+            _ => String::new(),
+        };
         let to_kafka = format!("  kafka: {{brokers: [\"127.0.0.1:{kafka_port}\"], topic: {TOPIC}}}\n");
         let listed = match sinks {
             Sinks::Metrics => "  metrics: {}\n".to_owned(),
             Sinks::All => format!("  table: {{dir: data/table}}\n  metrics: {{}}\n{to_kafka}"),
+            Sinks::Queried => "  table: {dir: data/table}\n  metrics: {}\n".to_owned(),
             Sinks::Nobody => to_kafka,
         };
         fs::write(
@@ -68,11 +82,11 @@ impl Collector {
 journal: {{dir: data/journal{journal}}}
 admin: {{address: 127.0.0.1:{admin}}}
 sinks:
-{listed}"
+{listed}{queries}"
             ),
         )?;
         let process = launch(dir, core)?;
-        let collector = Self { process, ingest, admin, dir: dir.to_path_buf(), core, kafka };
+        let collector = Self { process, ingest, query, admin, dir: dir.to_path_buf(), core, kafka };
         collector.wait_ready()?;
         Ok(collector)
     }

@@ -1,10 +1,11 @@
-//! `make bench-ingest [ARGS="acks sinks memory outage recovery --seconds 60 --gib 10 --json FILE"]`: what delivery costs and bears, measured here,
+//! `make bench-ingest [ARGS="acks sinks fairness memory outage recovery --seconds 60 --gib 10 --json FILE"]`: what delivery costs and bears, measured here,
 //! on real processes. Each part runs alone; without a part named all run, each as long as the goals say.
 //!
 //! | part | shows |
 //! |---|---|
 //! | `acks` | records acknowledged (fdatasynced) a second by a collector on one core, and the time to an acknowledgement then and at half of that rate, beside the disk's own fdatasync |
 //! | `sinks` | records a second that table, Kafka and metrics have all stored, sustained |
+//! | `fairness` | the time to an acknowledgement with a query that takes all that it can get, beside that without |
 //! | `memory` | memory of the collector while a million records a second are offered |
 //! | `outage` | a proxy at 1,736 requests a second without its collector: what is lost, its memory, its p99 beside the same with one |
 //! | `recovery` | from the start of a collector with a full journal, left by SIGKILL, until it is ready |
@@ -14,6 +15,7 @@
 
 mod acks;
 mod collector;
+mod fairness;
 mod load;
 mod memory;
 mod outage;
@@ -27,7 +29,8 @@ use anyhow::{Context, bail};
 use tollgate_bench_result::{BenchResult, json_argument};
 
 /// The parts, and how many seconds each takes if nobody says otherwise (recovery takes what it takes).
-const PARTS: [(&str, u64); 5] = [("acks", 5), ("sinks", 60), ("memory", 10), ("outage", 600), ("recovery", 0)];
+const PARTS: [(&str, u64); 6] =
+    [("acks", 5), ("sinks", 60), ("fairness", 20), ("memory", 10), ("outage", 600), ("recovery", 0)];
 /// Size of the journal that is recovered.
 const JOURNAL_GIB: f64 = 10.0;
 
@@ -43,7 +46,7 @@ fn main() -> anyhow::Result<()> {
             "--gib" => gib = args.next().context("--gib needs a number")?.parse()?,
             part if PARTS.iter().any(|(name, _)| *name == part) => wanted.push(arg),
             _ => bail!(
-                "{arg} is unknown; there are acks, sinks, memory, outage and recovery, and --seconds N, --gib N and --json FILE"
+                "{arg} is unknown; there are acks, sinks, fairness, memory, outage and recovery, and --seconds N, --gib N and --json FILE"
             ),
         }
     }
@@ -64,6 +67,7 @@ fn measure(part: &str, dir: &Path, time: Duration, gib: f64, result: &mut BenchR
     match part {
         "acks" => acks::measure(dir, time, result),
         "sinks" => sinks::measure(dir, time, result),
+        "fairness" => fairness::measure(dir, time, result),
         "memory" => memory::measure(dir, time, result),
         "outage" => outage::measure(dir, time, result),
         _ => recovery::measure(dir, gib, result),
