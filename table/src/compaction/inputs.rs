@@ -18,8 +18,10 @@ use crate::TableError;
 use crate::snapshot::DataFile;
 
 const READ_ROWS: usize = 64 * 1024;
-/// Memory of a row's place in the order, in bytes: its sort key and its number.
+/// Memory of a row's sort key and its place in the order, in bytes.
 const KEY_BYTES: u64 = 32;
+/// Memory that a row takes in what is made beside the file, in bytes.
+const SIDECAR_BYTES: u64 = 64;
 
 /// Files that are open for a merge.
 pub(super) struct Inputs {
@@ -73,7 +75,7 @@ impl Inputs {
 }
 
 /// Memory that a merge of these files takes, in bytes: the largest column, as read and as put together; all of the new file's
-/// columns, compressed; and the order of the rows.
+/// columns, compressed; the order of the rows; and what is made beside the file.
 fn planned_bytes(files: &[Input]) -> u64 {
     let mut columns: BTreeMap<String, i64> = BTreeMap::new();
     let mut compressed = 0;
@@ -85,7 +87,7 @@ fn planned_bytes(files: &[Input]) -> u64 {
     }
     let largest = columns.values().max().copied().unwrap_or(0);
     let rows: usize = files.iter().map(|input| input.rows).sum();
-    u64::try_from(2 * largest + compressed).unwrap_or(0) + KEY_BYTES * rows as u64
+    u64::try_from(2 * largest + compressed).unwrap_or(0) + (KEY_BYTES + SIDECAR_BYTES) * rows as u64
 }
 
 /// Memory of a column chunk as Arrow has it.

@@ -49,6 +49,9 @@ impl Default for Limits {
     }
 }
 
+/// What is counted of a file.
+type Weight = fn(&DataFile) -> u64;
+
 /// How files become fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
@@ -170,7 +173,7 @@ fn days(files: &[DataFile], now_us: i64, limits: &Limits) -> Vec<Merge> {
         let begin = date.parse().ok().and_then(day_begin_us);
         begin.is_some_and(|begin| is_over(begin, 24 * HOUR_US, DAY_GRACE_US, now_us))
     };
-    let worth = |files: &[&DataFile], weight: fn(&DataFile) -> u64| {
+    let worth = |files: &[&DataFile], weight: Weight| {
         let largest = files.iter().map(|file| weight(file)).max().unwrap_or(0);
         let all: u64 = files.iter().map(|file| weight(file)).sum();
         files.len() >= WORTH_FILES || (all - largest).saturating_mul(WORTH_SHARE) >= largest
@@ -185,9 +188,10 @@ fn fewer(
     mut files: Vec<&DataFile>,
     level: u8,
     limits: &Limits,
-    worth: impl Fn(&[&DataFile], fn(&DataFile) -> u64) -> bool,
+    worth: impl Fn(&[&DataFile], Weight) -> bool,
 ) -> Vec<Merge> {
-    let (rows, size): (fn(&DataFile) -> u64, fn(&DataFile) -> u64) = (|file| file.rows, |file| file.size);
+    let rows: Weight = |file| file.rows;
+    let size: Weight = |file| file.size;
     files.sort_by(|a, b| (a.min_time_us, &a.path).cmp(&(b.min_time_us, &b.path)));
     let all: u64 = files.iter().map(|file| file.rows).sum();
     if all <= limits.rows_max && files.len() <= limits.files_max {
@@ -215,7 +219,7 @@ fn by_rows<'a>(mut files: Vec<&'a DataFile>, limits: &Limits) -> Vec<Vec<&'a Dat
 }
 
 /// Neighbours, together as long as they weigh no more than `max`. One that is heavier is alone.
-fn pack(files: Vec<&DataFile>, weight: fn(&DataFile) -> u64, max: u64, files_max: usize) -> Vec<Vec<&DataFile>> {
+fn pack(files: Vec<&DataFile>, weight: Weight, max: u64, files_max: usize) -> Vec<Vec<&DataFile>> {
     let mut packs: Vec<(u64, Vec<&DataFile>)> = Vec::new();
     for file in files {
         match packs.last_mut() {

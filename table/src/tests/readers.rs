@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::sidecars::make_sidecars;
-use super::{Feed, SECOND, T0, config, open};
+use super::{Feed, SECOND, T0, config, open_at};
 
 const READ: &str = r#"
 import datetime, sys, deltalake, duckdb
@@ -38,23 +39,39 @@ fn python() -> Option<PathBuf> {
     found
 }
 
+/// What Python sees: versions, rows, rows of the second day, whether failures are there, rows of the files, position.
+fn read(python: &Path, dir: &Path) -> String {
+    let output = Command::new(python).args(["-c", READ]).arg(dir).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    stdout.trim().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn python_reads_what_was_written() {
+async fn python_reads_what_was_written_after_every_step_of_maintenance() {
     let Some(python) = python() else { return };
     let dir = tempfile::tempdir().unwrap();
     let mut feed = Feed::new();
-    let (mut sink, table) = open(config(dir.path())).await.unwrap();
+    let now_us = Arc::new(AtomicI64::new(T0 + 60 * SECOND));
+    let (mut sink, table) = open_at(config(dir.path()), &now_us).await.unwrap();
     for frame in feed.frames(12, 100) {
         sink.deliver(&[frame]).await.unwrap();
     }
-    assert_eq!(table.compact_by(T0 + 7_200 * SECOND).await.unwrap(), 12);
+    assert_eq!(read(&python, dir.path()), "1 2 1200 0 True 1200 11");
+    let merge_at = async |at_us| {
+        now_us.store(at_us, Ordering::SeqCst);
+        table.compact_by(at_us).await.unwrap()
+    };
+    assert_eq!(merge_at(T0 + 360 * SECOND).await, 12);
+    assert_eq!(read(&python, dir.path()), "1 2 1200 0 True 1200 11");
+    feed.skip_to(T0 + 1_800 * SECOND);
+    sink.deliver(&[feed.frame(100)]).await.unwrap();
+    // The five minutes, and then the hour, by rows as they are few.
+    assert_eq!(merge_at(T0 + 3 * 3_600 * SECOND).await, 1 + 4);
+    assert_eq!(table.snapshot().files.iter().map(|file| file.level).collect::<Vec<_>>(), [2, 2]);
     table.checkpoint().await.unwrap();
+    table.vacuum().await.unwrap();
     feed.skip_to(T0 + (24 * 3_600 + 10) * SECOND);
     sink.deliver(&[feed.frame(100)]).await.unwrap();
-    make_sidecars(&table);
-
-    let output = Command::new(python).args(["-c", READ]).arg(dir.path()).output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{stderr}");
-    assert_eq!(stdout.trim(), "1 2 1300 100 True 1300 12", "{stderr}");
+    assert_eq!(read(&python, dir.path()), "1 2 1400 100 True 1400 13");
 }

@@ -16,7 +16,7 @@ use crate::sidecar::{self, rebuilt};
 const HOUR: i64 = 3_600 * SECOND;
 
 /// Makes roll-ups and filters beside every active data file, whatever its writer made.
-pub(super) fn make_sidecars(table: &Table) {
+fn make_sidecars(table: &Table) {
     for file in table.snapshot().files.iter() {
         sidecar::discard(table.root(), &file.path);
         let parts = rebuilt(table.root(), file, None).unwrap();
