@@ -51,7 +51,7 @@ pub(super) struct Merge {
 
 impl Merge {
     fn one(call: Expr) -> Self {
-        Self { calls: vec![call], finish: Box::new(|columns| first(columns)) }
+        Self { calls: vec![call], finish: Box::new(first) }
     }
 
     /// A sum that is 0 where there is nothing to add.
@@ -108,6 +108,17 @@ pub(super) fn merge(
             return Ok(Merge::one(Expr::AggregateFunction(call)));
         }
     }
+    over_cells(&call, &mut cells, schema, state)
+}
+
+/// The call over the sums, ends and sketches of cells.
+fn over_cells(
+    call: &AggregateFunction,
+    cells: &mut Cells<'_>,
+    schema: &DFSchema,
+    state: &SessionState,
+) -> Result<Merge, Reason> {
+    let (name, params) = (call.func.name(), &call.params);
     let [argument] = params.args.as_slice() else { return Err("an aggregate is none that cells keep") };
     if params.distinct {
         return Err("DISTINCT is over more than keys");
@@ -122,13 +133,13 @@ pub(super) fn merge(
             Ok(Merge::count(cells.rows(None)))
         }
         ("count", Some(measure)) if measure == "time" => Ok(Merge::count(cells.rows(None))),
-        ("count", Some(measure)) => Ok(Merge::count(sum(cells.part(&measure, Part::Count)?).into_filtered(&cells))),
+        ("count", Some(measure)) => Ok(Merge::count(sum(cells.part(&measure, Part::Count)?).into_filtered(cells))),
         ("sum", Some(measure)) if is_whole(argument, schema) => {
-            Ok(Merge::one(sum(cells.part(&measure, Part::Sum)?).into_filtered(&cells)))
+            Ok(Merge::one(sum(cells.part(&measure, Part::Sum)?).into_filtered(cells)))
         }
         ("avg", Some(measure)) if is_whole(plain, schema) => {
-            let total = sum(cells.part(&measure, Part::Sum)?).into_filtered(&cells);
-            let count = sum(cells.part(&measure, Part::Count)?).into_filtered(&cells);
+            let total = sum(cells.part(&measure, Part::Sum)?).into_filtered(cells);
+            let count = sum(cells.part(&measure, Part::Count)?).into_filtered(cells);
             Ok(Merge::quotient(total, count))
         }
         ("min" | "max", Some(measure)) if plain == argument => {
@@ -137,7 +148,7 @@ pub(super) fn merge(
             merged.params.args = vec![cells.part(&measure, part)?];
             Ok(Merge::one(Expr::AggregateFunction(merged)))
         }
-        ("sketch", Some(measure)) if is_whole(plain, schema) => cells.sketch(&call, &measure, state),
+        ("sketch", Some(measure)) if is_whole(plain, schema) => cells.sketch(call, &measure, state),
         ("count" | "sum" | "avg", None) => cells.over_keys(name, argument, schema),
         _ => Err("an aggregate is none that cells keep"),
     }

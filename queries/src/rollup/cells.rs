@@ -53,7 +53,7 @@ impl CellsTable {
     }
 
     /// The wanted columns of cells, from the columns of a roll-up.
-    fn from_cells(&self, wanted: &[usize]) -> Vec<(Source, String)> {
+    fn of_cells(&self, wanted: &[usize]) -> Vec<(Source, String)> {
         let source = |column: &CellColumn| match column {
             CellColumn::Time => Source::Column(BUCKET.to_owned()),
             CellColumn::Key(key) => Source::Column(key.clone()),
@@ -65,7 +65,7 @@ impl CellsTable {
     }
 
     /// The wanted columns of cells, from the columns of SQL.
-    fn from_rows(&self, wanted: &[usize]) -> Vec<(Source, String)> {
+    fn of_rows(&self, wanted: &[usize]) -> Vec<(Source, String)> {
         let source = |column: &CellColumn| match column {
             CellColumn::Time => Source::Column("time".to_owned()),
             CellColumn::Key(name) | CellColumn::Value(name) => Source::Column(name.clone()),
@@ -114,11 +114,11 @@ impl TableProvider for CellsTable {
                 cells.rollup,
                 &cells.files,
                 buckets,
-                &self.from_cells(wanted),
+                &self.of_cells(wanted),
                 self.label(cells),
             )?);
         }
-        let columns = self.from_rows(wanted);
+        let columns = self.of_rows(wanted);
         for rows in &self.coverage.rows {
             let within = (rows.range.from_us, rows.range.to_us);
             let without = rows.without.map(|without| (without.from_us, without.to_us));

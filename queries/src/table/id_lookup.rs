@@ -69,6 +69,12 @@ fn wanted(filter: &Expr) -> Option<(&'static str, Vec<Vec<u8>>)> {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
             of_column(left, std::slice::from_ref(right)).or_else(|| of_column(right, std::slice::from_ref(left)))
         }
+        // So the optimizer writes a short list.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            let ((column, mut values), (other, more)) = (wanted(left)?, wanted(right)?);
+            values.extend(more);
+            (column == other && values.len() <= VALUES_MAX).then_some((column, values))
+        }
         Expr::InList(InList { expr, list, negated: false }) if list.len() <= VALUES_MAX => of_column(expr, list),
         _ => None,
     }
@@ -118,7 +124,11 @@ mod tests {
         assert_eq!(wanted(&col("trace_id").eq(lit("XY"))), Some(("trace_id", Vec::new())), "equal to nothing");
         let several = col("client_ip").in_list(vec![lit("10.0.0.1"), lit("10.0.0.2")], false);
         assert_eq!(wanted(&several).map(|(_, values)| values.len()), Some(2));
+        let either = col("client_ip").eq(lit("10.0.0.1")).or(col("client_ip").eq(lit("10.0.0.2")));
+        assert_eq!(wanted(&either), wanted(&several));
         for other in [
+            col("client_ip").eq(lit("a")).or(col("trace_id").eq(lit("0a"))),
+            col("client_ip").eq(lit("a")).or(col("path").eq(lit("b"))),
             col("correlation_id").not_eq(lit("a")),
             col("client_ip").in_list(vec![lit("a")], true),
             col("path").eq(lit("a")),

@@ -124,6 +124,11 @@ impl ExecutionPlan for OptimizerFenceExec {
         }
     }
 
+    /// It does no work of its own that threads could share; and rows that are dealt out are read ahead of what needs them.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
     fn supports_limit_pushdown(&self) -> bool {
         true
     }

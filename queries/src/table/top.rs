@@ -34,11 +34,7 @@ pub(crate) struct TopTime {
 
 impl TopTime {
     /// The files and hot batches that can hold the wanted rows.
-    pub(super) fn choose<'f>(
-        self,
-        files: Vec<&'f DataFile>,
-        hot: Vec<Arc<HotBatch>>,
-    ) -> (Vec<&'f DataFile>, Vec<Arc<HotBatch>>) {
+    pub(super) fn choose(self, files: Vec<&DataFile>, hot: Vec<Arc<HotBatch>>) -> (Vec<&DataFile>, Vec<Arc<HotBatch>>) {
         if self.filtered {
             return (files, hot);
         }

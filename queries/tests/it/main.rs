@@ -14,6 +14,7 @@ mod psql;
 mod questions;
 mod questions_more;
 mod refusals;
+mod rollups;
 mod sanity;
 mod slt;
 mod spill;

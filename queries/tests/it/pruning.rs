@@ -18,6 +18,7 @@ use tollgate_queries::{Engine, Limits, Source};
 use tollgate_table::{Snapshot, Table};
 
 use super::fixture::{Fixture, PRODUCERS, rows};
+use super::rollups::three_hours;
 
 /// A store that remembers which files were read, and which ranges of column data.
 #[derive(Debug)]
@@ -32,9 +33,11 @@ impl Watched {
         Arc::new(Self { inner: table.store(), read: Mutex::default(), ranges: Mutex::default() })
     }
 
-    /// The files that were read since the last call.
+    /// The data files that were read since the last call.
     fn opened(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.read.lock().expect("lock"))
+        let mut read = std::mem::take(&mut *self.read.lock().expect("lock"));
+        read.retain(|path| !path.starts_with("_tollgate"));
+        read
     }
 }
 
@@ -208,18 +211,87 @@ async fn the_newest_rows_open_a_few_files_of_many() {
         ("SELECT * FROM transactions ORDER BY time DESC, seq LIMIT 10 OFFSET 5".to_owned(), 10, 2),
         ("SELECT t FROM (SELECT time AS t, path FROM transactions) ORDER BY t LIMIT 20".to_owned(), 20, 2),
         (format!("SELECT path FROM ({newest}) WHERE seq > 0"), 100, 2),
+        // A filter may leave any row out: the files are read from the newest on, until there are enough.
+        ("SELECT path FROM transactions WHERE status = 200 ORDER BY time DESC LIMIT 10".to_owned(), 10, 4),
     ];
-    for (sql, rows, files) in cases {
+    for (sql, count, files) in cases {
         store.opened();
         let result = engine.query(&sql).await.expect("answer");
         let opened = store.opened().len();
-        assert!(opened <= files && opened < all, "{sql}: {opened} of {all} files");
-        assert_eq!(result.rows(), rows, "{sql}");
+        let plan = rows(&engine, &format!("EXPLAIN {sql}")).await;
+        assert!(opened <= files && opened < all, "{sql}: {opened} of {all} files\n{plan:#?}");
+        assert_eq!(result.rows(), count, "{sql}");
     }
     let expected: Vec<i64> = (790..800).rev().map(|row| fixture.time_us(row)).collect();
     let sql = "SELECT CAST(time AS bigint) AS t FROM transactions ORDER BY time DESC LIMIT 10";
     let times: Vec<i64> = rows(&engine, sql).await.iter().filter_map(|row| row["t"].as_i64()).collect();
     assert_eq!(times, expected);
+}
+
+#[tokio::test]
+async fn the_ends_of_time_and_the_number_of_rows_open_no_file() {
+    let (mut fixture, engine, store) = watched().await;
+    let sql =
+        "SELECT CAST(min(time) AS bigint) AS low, CAST(max(time) AS bigint) AS high, count(*) AS n FROM transactions";
+    for (last, count) in [(799, 800), (848, 825)] {
+        store.opened();
+        let answer = rows(&engine, sql).await;
+        assert_eq!(store.opened(), BTreeSet::new());
+        let expected = (Some(fixture.time_us(0)), Some(fixture.time_us(last)), Some(count));
+        assert_eq!((answer[0]["low"].as_i64(), answer[0]["high"].as_i64(), answer[0]["n"].as_i64()), expected);
+        // Hot rows know their ends too.
+        if count == 800 {
+            fixture.rows(PRODUCERS[0], (800..850).step_by(2)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_opens_the_files_that_can_hold_it() {
+    let (fixture, engine, store) = watched().await;
+    let trace = format!("{:032x}", 150);
+    for (filter, found) in [
+        ("correlation_id = 'order-150'".to_owned(), 1),
+        (format!("trace_id = '{trace}'"), 1),
+        ("client_ip = '10.0.0.150'".to_owned(), 1),
+        ("correlation_id IN ('order-150', 'order-160')".to_owned(), 2),
+        ("correlation_id = 'no such order'".to_owned(), 0),
+        ("trace_id = 'no trace'".to_owned(), 0),
+        (format!("correlation_id = 'order-150' AND time >= to_timestamp_micros({})", fixture.base_us), 1),
+    ] {
+        store.opened();
+        let answer = engine.query(&format!("SELECT path FROM transactions WHERE {filter}")).await.expect("answer");
+        assert_eq!(answer.rows(), found, "{filter}");
+        let opened = store.opened().len();
+        assert!(opened <= 2 && answer.scanned.files_read == opened, "{filter}: {opened} files, {:?}", answer.scanned);
+    }
+    let sql = "SELECT path FROM transactions WHERE correlation_id = 'order-150' OR seq = 1";
+    assert_eq!(engine.query(sql).await.expect("answer").rows(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_failures_are_not_opened_for_failures() {
+    let fixture = three_hours().await;
+    let (engine, store) = watched_engine(&fixture, Limits::default());
+    let files = fixture.table.snapshot().files;
+    let with = |column: &str, value: &str| {
+        files.iter().filter(|file| file.values.get(column).is_none_or(|values| values.contains(value))).count()
+    };
+    let failing = files.iter().filter(|file| file.values.get("error_class").is_none_or(|values| !values.is_empty()));
+    for (filter, holding) in [
+        ("auth_result = 'failed'", with("auth_result", "failed")),
+        ("waf_action = 'blocked'", with("waf_action", "blocked")),
+        ("acl_decision IN ('deny', 'nothing')", with("acl_decision", "deny")),
+        ("error_class IS NOT NULL", failing.count()),
+        ("kind <> 'transaction'", with("kind", "handshake_failed")),
+    ] {
+        store.opened();
+        let sql = format!("SELECT count(path), count(*) AS n FROM transactions WHERE {filter}");
+        let answer = engine.query(&sql).await.expect("answer");
+        let opened = store.opened().len();
+        assert!(opened <= holding && holding < files.len(), "{filter}: {opened} of {holding} of {}", files.len());
+        assert_eq!(answer.scanned.files_read, holding, "{filter}");
+    }
 }
 
 #[tokio::test]
