@@ -118,7 +118,7 @@ impl Line {
         });
         let named = named.and_then(|url| url.or_else(|| words.next().cloned()));
         let url = named.or_else(|| std::env::var("TOLLGATE_URL").ok());
-        url.unwrap_or_else(|| crate::args::URL.to_owned()).trim_end_matches('/').to_owned()
+        url.unwrap_or_else(|| crate::address::QUERIES.to_owned()).trim_end_matches('/').to_owned()
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 //! A command parses what it was given, asks the crate that knows, and prints. `exit` has the statuses.
 
+mod address;
 mod args;
 mod client;
 mod commands;

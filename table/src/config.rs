@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, ConfigPath, Diagnostic};
 
-use crate::compaction::MERGE_ROWS_MAX;
-
 const MERGE_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Most rows that a merge puts in order, and so the most that a commit may have.
+pub(crate) const MERGE_ROWS_MAX: u64 = 512 * 1024;
 
 /// Where a table is, and its bounds.
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -58,6 +58,7 @@ mod retention;
 pub mod rollup;
 mod rows;
 mod sidecar;
+mod sidecar_upkeep;
 mod snapshot;
 mod statistics;
 mod table;

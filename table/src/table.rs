@@ -10,7 +10,6 @@ use tollgate_record::{Batch, schema};
 
 use crate::batches::BatchSet;
 use crate::clock::Clock;
-use crate::compaction::Run;
 use crate::delta::Log;
 use crate::durable::{Disk, DurableStore, SyncCounts};
 use crate::hot::HotRows;
@@ -41,31 +40,14 @@ pub(crate) struct Counters {
     pub(crate) commit_failures: AtomicU64,
     pub(crate) commit_conflicts: AtomicU64,
     pub(crate) compactions: AtomicU64,
-    merge_runs: AtomicU64,
-    merged_files: AtomicU64,
-    merge_files: AtomicU64,
-    merged_rows: AtomicU64,
-    merged_bytes: AtomicU64,
-    merge_us: AtomicU64,
+    pub(crate) merge_runs: AtomicU64,
+    pub(crate) merged_files: AtomicU64,
+    pub(crate) merge_files: AtomicU64,
+    pub(crate) merged_rows: AtomicU64,
+    pub(crate) merged_bytes: AtomicU64,
+    pub(crate) merge_us: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) doubles: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn count_run(&self, run: &Run) {
-        let took_us = u64::try_from(run.took.as_micros()).unwrap_or(u64::MAX);
-        let counts = [
-            (&self.merge_runs, 1),
-            (&self.merged_files, run.files_in),
-            (&self.merge_files, run.files_out),
-            (&self.merged_rows, run.rows),
-            (&self.merged_bytes, run.bytes),
-            (&self.merge_us, took_us),
-        ];
-        for (counter, count) in counts {
-            counter.fetch_add(count, Ordering::Relaxed);
-        }
-    }
 }
 
 struct Published {

@@ -16,7 +16,7 @@ pub use demo::{Companion, DemoArgs};
 pub use dlq::{DlqArgs, DlqCommand, DlqLsArgs, DlqReplayArgs, DlqShowArgs};
 pub use journal::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
 pub use load_test::LoadTestArgs;
-pub use query::{AskArgs, FindArgs, Format, ServerArgs, SqlArgs, URL};
+pub use query::{AskArgs, FindArgs, Format, ServerArgs, SqlArgs};
 
 /// Records of every API transaction: collected, kept, asked.
 #[derive(Debug, Parser)]

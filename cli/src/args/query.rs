@@ -6,10 +6,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 use tollgate_queries::questions;
 
+use crate::address;
 use crate::completion;
-
-/// Where the queries are answered, unless the command line or the environment says otherwise.
-pub const URL: &str = "http://127.0.0.1:8088";
 
 /// The end of the help of `tollgate ask`: every question with who asks it.
 static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
@@ -29,7 +27,7 @@ static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ServerArgs {
     /// Address of the HTTP door
-    #[arg(long, value_name = "URL", env = "TOLLGATE_URL", default_value = URL)]
+    #[arg(long, value_name = "URL", env = "TOLLGATE_URL", default_value = address::QUERIES)]
     pub url: String,
     /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]

@@ -44,13 +44,13 @@ use std::time::{Duration, Instant};
 use tollgate_failpoint::{Point, reach};
 
 pub(crate) use self::pace::Pace;
+pub(crate) use self::plan::Limits;
 use self::plan::{GRACE_US, HOUR_US, Merge, Work, oldest_unmerged_us, plan, since_midnight_us};
-pub(crate) use self::plan::{Limits, MERGE_ROWS_MAX};
 use crate::TableError;
 use crate::durable::Disk;
 use crate::parquet_file::{self, NewFile, discard};
 use crate::snapshot::DataFile;
-use crate::table::Table;
+use crate::table::{Counters, Table};
 
 /// Files that no merge has taken for this long mean that compaction is behind.
 const BEHIND_US: i64 = 10 * 60 * 1_000_000;
@@ -112,7 +112,7 @@ impl Table {
             }
         }
         run.took = began.elapsed();
-        self.counters.count_run(&run);
+        run.count_in(&self.counters);
         match failure {
             Some(error) => Err(error),
             None => Ok(run),
@@ -174,6 +174,21 @@ impl Table {
 }
 
 impl Run {
+    fn count_in(&self, counters: &Counters) {
+        let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
+        let counts = [
+            (&counters.merge_runs, 1),
+            (&counters.merged_files, self.files_in),
+            (&counters.merge_files, self.files_out),
+            (&counters.merged_rows, self.rows),
+            (&counters.merged_bytes, self.bytes),
+            (&counters.merge_us, took_us),
+        ];
+        for (counter, count) in counts {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     fn add(&mut self, old: &[DataFile], new: &[NewFile]) {
         self.merges += 1;
         self.files_in += old.len() as u64;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::calendar::{day_begin_us, day_of};
+use crate::config::MERGE_ROWS_MAX;
 use crate::snapshot::DataFile;
 
 pub(crate) const BUCKET_US: i64 = 5 * 60 * 1_000_000;
@@ -18,9 +19,6 @@ const UNDATED_FILES_MIN: usize = 8;
 /// A merge of a finished day rewrites its largest file only if the others are this share of it, or this many.
 const WORTH_SHARE: u64 = 4;
 const WORTH_FILES: usize = 8;
-
-/// Most rows that a merge puts in order.
-pub(crate) const MERGE_ROWS_MAX: u64 = 512 * 1024;
 
 /// Bounds of merges. Tests lower them.
 #[derive(Debug, Clone)]

@@ -15,24 +15,11 @@ use crate::TableError;
 use crate::ids;
 use crate::rollup::{self, Rollup};
 use crate::snapshot::DataFile;
-use crate::table::Table;
 
 const READ_ROWS: usize = 16 * 1_024;
 
-impl Table {
-    /// Makes the parts of a data file's sidecar again out of its rows, and answers which of those on disk differ, and in what.
-    /// It reads the whole data file.
-    ///
-    /// # Errors
-    /// If the data file or a part cannot be read.
-    pub async fn check_sidecar(&self, file: &DataFile) -> Result<Vec<String>, TableError> {
-        let (root, file) = (self.root().to_owned(), file.clone());
-        let task = tokio::task::spawn_blocking(move || differences(&root, &file));
-        task.await.map_err(TableError::rows("check a sidecar"))?
-    }
-}
-
-pub(super) fn differences(root: &Path, file: &DataFile) -> Result<Vec<String>, TableError> {
+/// The parts of a data file that differ from what its rows make, and in what.
+pub(crate) fn differences(root: &Path, file: &DataFile) -> Result<Vec<String>, TableError> {
     let path = part_path(root, &file.path, ids::PART);
     let ids = match file.sidecar.contains_key(ids::PART) {
         true => Some(std::fs::read(&path).map_err(|source| TableError::io(&path, source))?),

@@ -8,37 +8,11 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::TableError;
 use crate::snapshot::SIDECARS;
-use crate::table::Table;
 
-/// How old a folder without a data file must be.
-const GRACE: Duration = Duration::from_secs(24 * 3_600);
-
-impl Table {
-    /// Deletes sidecars whose data file is neither active nor on disk; answers how many.
-    ///
-    /// # Errors
-    /// If a folder cannot be read or deleted. The rest is left to the next run.
-    pub(crate) async fn collect_sidecars(&self) -> Result<usize, TableError> {
-        self.collect_sidecars_older_than(GRACE).await
-    }
-
-    pub(crate) async fn collect_sidecars_older_than(&self, age: Duration) -> Result<usize, TableError> {
-        let (root, files) = (self.root().to_owned(), self.snapshot().files);
-        let task = tokio::task::spawn_blocking(move || {
-            let active: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-            let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-            collect(&root, &|path| active.contains(path), before)
-        });
-        let collected = task.await.map_err(TableError::rows("delete sidecars"))?;
-        collected.map_err(|source| TableError::io(&self.root().join(SIDECARS), source))
-    }
-}
-
-fn collect(root: &Path, is_active: &dyn Fn(&str) -> bool, before: SystemTime) -> io::Result<usize> {
+pub(crate) fn collect(root: &Path, is_active: &dyn Fn(&str) -> bool, before: SystemTime) -> io::Result<usize> {
     let mut deleted = 0;
     for day in folders(&root.join(SIDECARS))? {
         let day_path = root.join(SIDECARS).join(&day);

@@ -24,9 +24,11 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use build::SidecarBuilder;
 pub use build::sidecar_parts;
+pub(crate) use check::differences;
 #[cfg(test)]
 pub(crate) use check::rebuilt;
 pub(crate) use concatenate::concatenate;
+pub(crate) use garbage::collect;
 pub use verify::verified;
 
 use crate::rollup::Rollup;
