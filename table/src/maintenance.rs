@@ -138,7 +138,7 @@ impl Keeper {
 
     /// Merges what is due. Checkpoints go on meanwhile: a run may take long after the collector was down.
     async fn merge(&self, now_us: i64) {
-        let pace = Pace::easy(&self.stopped, self.table.is_behind(now_us));
+        let pace = Pace::easy(&self.stopped);
         let limits = Limits::default();
         let merging = self.table.compact_at(now_us, &limits, &pace);
         let mut merging = std::pin::pin!(merging);

@@ -24,7 +24,8 @@
 //!
 //! Memory: a merge of rows holds the keys of its rows, one column as read and as put together, and all columns encoded: it
 //! takes fewer files if that plans with more than `Limits::memory_max` (192 MiB). A concatenation holds the metadata of one
-//! file. Time: a merge rests three times as long as it works, unless files wait for longer than [`BEHIND_US`].
+//! file. Time: a merge rests three times as long as it works, unless files wait for longer than [`BEHIND_US`],
+//! or hold more than [`BEHIND_ROWS`].
 
 mod chunks;
 mod inputs;
@@ -54,6 +55,9 @@ use crate::table::{Counters, Table};
 
 /// Files that no merge has taken for this long mean that compaction is behind.
 const BEHIND_US: i64 = 10 * 60 * 1_000_000;
+/// So do more rows than these that no merge has taken: eight minutes at 17,000 a second. At a higher rate, rest would let the
+/// backlog grow past [`BEHIND_US`] before anything was done about it.
+const BEHIND_ROWS: u64 = 8 * 1024 * 1024;
 /// Most times that a run looks for what its own merges have made due.
 const ROUNDS_MAX: usize = 64;
 
@@ -100,6 +104,7 @@ impl Table {
                 break;
             }
             for merge in merges {
+                pace.set_behind(self.is_behind(self.clock().now_us()));
                 let paths: Vec<_> = merge.files.iter().map(|file| file.path.clone()).collect();
                 match self.merge(merge, limits, pace, &mut run).await {
                     Ok(()) => {}
@@ -126,7 +131,7 @@ impl Table {
 
     /// Whether files wait for a merge for longer than they should.
     pub(crate) fn is_behind(&self, now_us: i64) -> bool {
-        self.unmerged_age_us(now_us) > BEHIND_US
+        self.unmerged_age_us(now_us) > BEHIND_US || plan::unmerged_rows(&self.snapshot().files) > BEHIND_ROWS
     }
 
     async fn merge(&self, merge: Merge, limits: &Limits, pace: &Pace, run: &mut Run) -> Result<(), TableError> {

@@ -80,8 +80,16 @@ pub(super) fn plan(files: &[DataFile], now_us: i64, limits: &Limits) -> Vec<Merg
 
 /// When the oldest file was committed that no merge has taken yet, in microseconds since 1970.
 pub(super) fn oldest_unmerged_us(files: &[DataFile]) -> Option<i64> {
-    let unmerged = files.iter().filter(|file| file.level == 0 && file.date.is_some() && is_known(file));
-    unmerged.map(committed_us).min()
+    unmerged(files).map(committed_us).min()
+}
+
+/// Rows of the files that no merge has taken yet.
+pub(super) fn unmerged_rows(files: &[DataFile]) -> u64 {
+    unmerged(files).map(|file| file.rows).sum()
+}
+
+fn unmerged(files: &[DataFile]) -> impl Iterator<Item = &DataFile> {
+    files.iter().filter(|file| file.level == 0 && file.date.is_some() && is_known(file))
 }
 
 fn is_known(file: &DataFile) -> bool {

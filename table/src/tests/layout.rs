@@ -205,7 +205,7 @@ async fn whatever_happens_every_row_is_there_once() {
                 4 => {
                     // What a merge that was cut off leaves behind: files that no commit names.
                     let stopped = Arc::new(std::sync::atomic::AtomicBool::new(true));
-                    let pace = Pace::easy(&stopped, true);
+                    let pace = Pace::easy(&stopped);
                     let _ = day.table.compact_at(day.now(), &limits, &pace).await;
                 }
                 5 => day.table.checkpoint().await.unwrap(),
