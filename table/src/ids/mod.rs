@@ -32,7 +32,7 @@
 //! The filters of a concatenation are those of its inputs, one after the other: nothing is built again.
 //!
 //! # Limits
-//! [`GROUPS_MAX`] row groups a file, [`VALUES_MAX`] values a row group. What is past them is not built, or refused.
+//! `GROUPS_MAX` row groups a file, `VALUES_MAX` values a row group. What is past them is not built, or refused.
 
 mod build;
 mod cache;

@@ -97,7 +97,7 @@ pub(super) fn finished(rollups: RollupBuilder) -> Result<Vec<(&'static Rollup, R
     Ok(finished)
 }
 
-/// The parts of a data file with these row groups, in memory: what [`SidecarBuilder`] would write beside it. For measurements and
+/// The parts of a data file with these row groups, in memory: what `SidecarBuilder` would write beside it. For measurements and
 /// for tests of those who read them.
 ///
 /// # Errors
