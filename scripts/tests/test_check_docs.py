@@ -30,9 +30,9 @@ class Found(unittest.TestCase):
     def test_a_question_is_a_row(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "who-calls.sql")
-            path.write_text("-- name: who-calls\n-- title: Who calls?\n-- params:\n--   service (text, required): the API\n"
+            path.write_text("-- name: who-calls\n-- title: Who calls?\n-- asked-by: support\n-- then: Ask the caller.\n-- params:\n--   service (text, required): the API\n"
                             "--   since (interval, default 1h): how far back\nSELECT 1")
-            self.assertEqual(check.question(path), "| `who-calls` | service (required), since (1h) | Who calls? |")
+            self.assertEqual(check.question(path), "| `who-calls` | service (required), since (1h) | Who calls? | support | Ask the caller. |")
 
     def test_questions_stand_by_their_order_and_those_without_one_last(self):
         with tempfile.TemporaryDirectory() as folder:
