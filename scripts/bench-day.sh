@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds Tollgate optimised and gives it a day of 150 million records; see bench/day/main.py. About 25 GB of disk under TMPDIR and
-# an hour. To try it out: PROFILE=dev scripts/bench-day.sh --rows 200000 --peak 200 --settle 5.
+# Builds Tollgate optimised and gives it a day of 150 million records; see bench/day/main.py. Plan for 25 GB of disk under
+# TMPDIR and an hour: a third of a day took 11 minutes to store and merge. To try it out:
+# PROFILE=dev scripts/bench-day.sh --rows 200000 --peak 200 --settle 5.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profile="${PROFILE:-release}"

@@ -121,7 +121,7 @@ async fn replacement(
         scope.scans_because("no file in reach has a roll-up for it");
         return Ok(None);
     }
-    recognised.over_cells(coverage, scope, store, state)
+    recognised.over_cells(coverage, scope, store)
 }
 
 /// The node as a GROUP BY, if it is one; `SELECT DISTINCT` is one without aggregates.

@@ -105,7 +105,6 @@ impl Recognised {
         coverage: Coverage,
         scope: &Arc<QueryScope>,
         store: &Arc<dyn ObjectStore>,
-        _state: &SessionState,
     ) -> Result<Option<LogicalPlan>> {
         let cells = CellsTable::new(self.needs, coverage, Arc::clone(scope), Arc::clone(store));
         let mut plan = LogicalPlanBuilder::scan(self.table, provider_as_source(Arc::new(cells)), None)?;
