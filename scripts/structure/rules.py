@@ -27,6 +27,7 @@ NEVER = [
     Never(("audit/account",), ("tollgate-audit", "tollgate-collector", "tollgate-queries", "ureq"), "an account is data: SQL functions and the audit are made of it"),
     Never(("record",), RUNTIME, "a record is data: the processes that hold one decide how it travels"),
     Never(("proxy/http",), ("tokio",), "the meaning of a request is decided without I/O, so that it can be fuzzed and read alone"),
+    Never(("proxy/auth",), RUNTIME, "who called is decided without I/O; what takes long runs where the proxy wants it"),
     Never(("proxy/config",), ("tokio", "arc-swap", "prometheus", "tollgate-telemetry"), "the schema of a file knows no state"),
     Never(("proxy/ship",), ("tollgate-proxy", "tollgate-proxy-config", "tollgate-proxy-http"), "shipping takes options of its own, not the whole configuration"),
     Never(("lib/*",), ("tollgate-record", "tollgate-proxy", "tollgate-collector"), "what processes share knows none of them"),

@@ -35,4 +35,16 @@ pub struct ServiceCaps {
     pub client_requests_per_second_max: Option<Spanned<f64>>,
     /// Requests at once of one client address; default: as many as in a second, rounded up.
     pub client_request_burst_max: Option<Spanned<u64>>,
+    /// Transactions of one verified caller that go on at one time; more are answered 429.
+    pub principal_concurrent_max: Option<Spanned<u64>>,
+    /// Requests a second of one verified caller.
+    pub principal_requests_per_second_max: Option<Spanned<f64>>,
+    /// Requests at once of one verified caller; default: as many as in a second, rounded up.
+    pub principal_request_burst_max: Option<Spanned<u64>>,
+    /// Transactions of one verified caller from one address that go on at one time; more are answered 429.
+    pub principal_client_concurrent_max: Option<Spanned<u64>>,
+    /// Requests a second of one verified caller from one address.
+    pub principal_client_requests_per_second_max: Option<Spanned<f64>>,
+    /// Requests at once of one verified caller from one address; default: as many as in a second, rounded up.
+    pub principal_client_request_burst_max: Option<Spanned<u64>>,
 }

@@ -3,7 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ConfigDuration, ConfigPath, Spanned};
 
-use crate::{Admin, Forwarding, Hmac, Http2, Limits, Listener, Records, Retries, Route, Service, Timeouts, Trace};
+use crate::{
+    Admin, Consumer, Forwarding, Hmac, Http2, Identity, Limits, Listener, Records, Retries, Route, Service, Timeouts,
+    Trace,
+};
+
+/// Characters of a hash that are shown.
+const MARK_CHARS: usize = 4;
 
 /// The whole configuration, with every default.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -28,7 +34,7 @@ pub struct ProxyConfig {
     pub drain_delay: ConfigDuration,
     /// Addresses that clients connect to.
     pub listeners: Vec<Listener>,
-    /// Further files, or folders of them, with `services` and `routes`.
+    /// Further files, or folders of them, with `services`, `routes` and `consumers`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<Spanned<ConfigPath>>,
     /// The proxied APIs.
@@ -37,6 +43,12 @@ pub struct ProxyConfig {
     /// Rules that assign requests to services.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Who vouches for callers.
+    #[serde(default)]
+    pub identity: Identity,
+    /// Callers that the configuration knows.
+    #[serde(default)]
+    pub consumers: Vec<Consumer>,
     /// Deadlines, unless a route has its own.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -63,6 +75,23 @@ pub struct ProxyConfig {
     /// Metrics, health and the view of transactions in flight.
     #[serde(default)]
     pub admin: Admin,
+}
+
+impl ProxyConfig {
+    /// The configuration for others to see: hashes of keys and passwords are cut to a mark of [`MARK_CHARS`] characters,
+    /// by which a change shows and from which nobody can guess a password.
+    #[must_use]
+    pub fn marked(&self) -> Self {
+        let mut shown = self.clone();
+        for consumer in &mut shown.consumers {
+            let keys = consumer.api_keys.iter_mut().map(|key| &mut key.sha256.value);
+            for hash in keys.chain(consumer.basic.iter_mut().map(|login| &mut login.argon2.value)) {
+                let end: Vec<char> = hash.chars().rev().take(MARK_CHARS).collect();
+                *hash = format!("…{}", end.into_iter().rev().collect::<String>());
+            }
+        }
+        shown
+    }
 }
 
 fn default_drain_delay() -> ConfigDuration {

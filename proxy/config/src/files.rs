@@ -9,19 +9,20 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tollgate_config::{ConfigError, Diagnostic, FILES_MAX, Loaded};
 
-use crate::{ProxyConfig, Route, Service};
+use crate::{Consumer, ProxyConfig, Route, Service};
 
 /// Name of the main file in a folder.
 const MAIN: &str = "proxy.yaml";
 /// Depth of folders.
 const DEPTH_MAX: usize = 8;
 
-/// A further file, which has the services and routes of one API or more.
+/// A further file, which has the services and routes of one API or more, or the callers of a team.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ApiFile {
     services: Vec<Service>,
     routes: Vec<Route>,
+    consumers: Vec<Consumer>,
 }
 
 /// Loads the file at `path`, or the folder with its `proxy.yaml`, with everything that is included.
@@ -70,6 +71,7 @@ fn included(mut loaded: Loaded<ProxyConfig>, folder: Option<&Path>) -> Result<Lo
             Ok(mut api) => {
                 loaded.value.services.append(&mut api.services);
                 loaded.value.routes.append(&mut api.routes);
+                loaded.value.consumers.append(&mut api.consumers);
             }
             Err(error) => problems.extend_from_slice(error.diagnostics()),
         }

@@ -16,14 +16,17 @@
 //! so that a tool can read and compare configurations without one.
 
 mod admin;
+mod auth;
 mod caps;
 mod client_tls;
+mod consumer;
 mod file;
 mod files;
 mod forwarding;
 mod health;
 mod hmac;
 mod http2;
+mod identity;
 mod key_pair;
 mod limits;
 mod listener;
@@ -35,14 +38,17 @@ mod target;
 mod trace;
 
 pub use admin::Admin;
+pub use auth::{AccessNames, ApiKeyPlace, Auth, AuthMethod, Forward, ProviderUse};
 pub use caps::{ListenerCaps, ServiceCaps};
 pub use client_tls::{ClientAuth, ClientCrl, CrlGap, ListenerTls, NamedAuth, TlsVersion};
+pub use consumer::{ApiKey, BasicLogin, CertificateName, Consumer, HmacSecret, TokenName};
 pub use file::ProxyConfig;
 pub use files::{load, parse};
 pub use forwarding::{ClientCertFields, Forwarding};
 pub use health::{Active, AllOut, Health, Passive};
 pub use hmac::Hmac;
 pub use http2::Http2;
+pub use identity::{Assertion, Audiences, Identity, Introspection, KeySource, Provider, ProviderTls};
 pub use key_pair::KeyPair;
 pub use limits::{Limits, Retries, Timeouts};
 pub use listener::Listener;

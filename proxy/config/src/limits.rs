@@ -75,6 +75,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Clients that each per-client cap tracks at one time, for the whole process.
     pub clients_max: Spanned<usize>,
+    /// Passwords that are verified at one time, each on a thread of its own, for the whole process.
+    pub password_checks_max: Spanned<usize>,
+    /// Passwords that wait to be verified; logins past it are answered 503.
+    pub password_checks_waiting_max: Spanned<usize>,
     /// Requests on one HTTP/1.1 connection before it is closed; 0 = no bound.
     pub requests_per_connection_max: u64,
     /// Bytes of an HTTP/1.1 request head.
@@ -104,6 +108,8 @@ impl Default for Limits {
         Self {
             connections_max: 20_000,
             clients_max: Spanned::nowhere(65_536),
+            password_checks_max: Spanned::nowhere(2),
+            password_checks_waiting_max: Spanned::nowhere(64),
             requests_per_connection_max: 0,
             head_bytes_max: ByteSize::kib(64),
             headers_max: Spanned::nowhere(100),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, Spanned};
 
+use crate::{AccessNames, Auth};
+
 /// A condition on a field of the request: present, absent, or present once with a value.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +71,15 @@ pub struct Route {
     /// Answers 401 to clients without a verified certificate.
     #[serde(default)]
     pub require_client_cert: bool,
+    /// What callers must present; default: what the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Spanned<Auth>>,
+    /// Who may; default: what the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Spanned<AccessNames>>,
+    /// Who may not; default: what the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Spanned<AccessNames>>,
     /// Query keys whose values may stand in the record.
     #[serde(default)]
     pub query_allow: Vec<String>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ConfigPath, Spanned};
 
-use crate::{Health, KeyPair, ProxyProtocol, ServiceCaps, Target};
+use crate::{AccessNames, Auth, Health, KeyPair, ProxyProtocol, ServiceCaps, Target};
 
 /// A proxied API.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -40,6 +40,15 @@ pub struct Service {
     /// Caps on its requests.
     #[serde(default)]
     pub caps: ServiceCaps,
+    /// What callers must present, unless a route says otherwise; absent = nothing, which `check` warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Spanned<Auth>>,
+    /// Who may, unless a route says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Spanned<AccessNames>>,
+    /// Who may not, unless a route says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Spanned<AccessNames>>,
 }
 
 /// The Host that an upstream sees.
