@@ -140,14 +140,7 @@ impl Keeper {
     async fn merge(&self, now_us: i64) {
         let pace = Pace::easy(&self.stopped);
         let limits = Limits::default();
-        let merging = self.table.compact_at(now_us, &limits, &pace);
-        let mut merging = std::pin::pin!(merging);
-        let merged = loop {
-            tokio::select! {
-                merged = &mut merging => break merged,
-                () = self.commits.came.notified() => self.checkpoint_if_due().await,
-            }
-        };
+        let merged = self.beside_checkpoints(self.table.compact_at(now_us, &limits, &pace)).await;
         match merged {
             Ok(run) if run.merges > 0 => tracing::info!(
                 merges = run.merges,
@@ -162,6 +155,28 @@ impl Keeper {
             Ok(_) | Err(TableError::Stopped) => {}
             Err(error) => report("compaction", Err(error)),
         }
+    }
+
+    /// Does some work, and writes the checkpoints that become due meanwhile. Both go on at once: the work may wait with the
+    /// log's lock in its hands, for which a checkpoint waits.
+    async fn beside_checkpoints<T>(&self, work: impl Future<Output = T>) -> T {
+        let done = Notify::new();
+        let work = async {
+            let worked = work.await;
+            done.notify_one();
+            worked
+        };
+        let checkpoints = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = done.notified() => return,
+                    () = self.commits.came.notified() => {}
+                }
+                self.checkpoint_if_due().await;
+            }
+        };
+        tokio::join!(work, checkpoints).0
     }
 
     async fn clean_up(&self) {
@@ -225,4 +240,31 @@ async fn verify_checkpoint(root: &Path, log: &Log, before: &[DataFile]) -> Resul
         let _ = std::fs::remove_file(directory.join(name));
     }
     Err(TableError::Inconsistent(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn a_checkpoint_that_is_due_waits_for_work_that_holds_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = TableConfig { checkpoint_commits: 1, ..TableConfig::new(dir.path()) };
+        let table = Arc::new(Table::open(&config, Clock::default(), "default").await.unwrap());
+        let commits = Arc::<Commits>::default();
+        let keeper = Keeper::new(Arc::clone(&table), &config, Arc::clone(&commits), Arc::default());
+        let work = async {
+            let _log = table.log().await;
+            commits.count.fetch_add(1, Ordering::Relaxed);
+            commits.came.notify_one();
+            // The checkpoint begins, and waits for the log.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let both = tokio::time::timeout(Duration::from_secs(60), keeper.beside_checkpoints(work));
+        assert!(both.await.is_ok(), "each waits for the other");
+        assert_eq!(table.stats().checkpoints_total, 1);
+    }
 }
