@@ -23,8 +23,8 @@
 //! no commit names.
 //!
 //! Memory: a merge of rows holds the keys of its rows, one column as read and as put together, and all columns encoded: it
-//! takes fewer files if that plans with more than `Limits::memory_max` (192 MiB). A concatenation holds the metadata of one
-//! file. Time: a merge rests three times as long as it works, unless files wait for longer than [`BEHIND_US`],
+//! takes fewer commits if that plans with more than `Limits::memory_max` (192 MiB), and other files are then concatenated. A
+//! concatenation holds the metadata of one file. Time: a merge rests three times as long as it works, unless files wait for longer than [`BEHIND_US`],
 //! or hold more than [`BEHIND_ROWS`].
 
 mod chunks;
@@ -44,6 +44,7 @@ use std::time::{Duration, Instant};
 
 use tollgate_failpoint::{Point, reach};
 
+use self::inputs::Inputs;
 pub(crate) use self::pace::Pace;
 pub(crate) use self::plan::Limits;
 use self::plan::{GRACE_US, HOUR_US, Merge, Work, oldest_unmerged_us, plan, since_midnight_us};
@@ -98,19 +99,21 @@ impl Table {
         let mut failed: BTreeSet<String> = BTreeSet::new();
         let mut failure = None;
         for _ in 0..ROUNDS_MAX {
-            let mut merges = plan(&self.snapshot().files, now_us, limits);
-            merges.retain(|merge| !merge.files.iter().any(|file| failed.contains(&file.path)));
+            // Without the files that failed: a level waits for those below it, and would wait for them for ever.
+            let files = self.snapshot().files;
+            let files: Vec<_> = files.iter().filter(|file| !failed.contains(&file.path)).cloned().collect();
+            let merges = plan(&files, now_us, limits);
             if merges.is_empty() {
                 break;
             }
             for merge in merges {
                 pace.set_behind(self.is_behind(self.clock().now_us()));
-                let paths: Vec<_> = merge.files.iter().map(|file| file.path.clone()).collect();
+                let files = merge.files.clone();
                 match self.merge(merge, limits, pace, &mut run).await {
                     Ok(()) => {}
                     Err(TableError::Stopped) => return Err(TableError::Stopped),
                     Err(error) => {
-                        failed.extend(paths);
+                        failed.extend(self.at_fault(files).await?);
                         failure.get_or_insert(error);
                     }
                 }
@@ -122,6 +125,17 @@ impl Table {
             Some(error) => Err(error),
             None => Ok(run),
         }
+    }
+
+    /// Which files keep a merge from being made: those that cannot be opened, or all where each of them can.
+    async fn at_fault(&self, files: Vec<DataFile>) -> Result<Vec<String>, TableError> {
+        let root = self.root().to_owned();
+        let task = tokio::task::spawn_blocking(move || {
+            let broken = files.iter().filter(|file| Inputs::open(&root, std::slice::from_ref(*file)).is_err());
+            let broken: Vec<_> = broken.map(|file| file.path.clone()).collect();
+            if broken.is_empty() { files.into_iter().map(|file| file.path).collect() } else { broken }
+        });
+        task.await.map_err(TableError::rows("look for damaged files"))
     }
 
     /// How long the oldest file waits that no merge has taken, in microseconds; 0 where there is none.
@@ -138,10 +152,7 @@ impl Table {
         let (disk, root) = (Arc::clone(self.disk()), self.root().to_owned());
         let context = Context { disk, root, limits: limits.clone(), pace: pace.clone() };
         let task = tokio::task::spawn_blocking(move || {
-            let written = match merge.work {
-                Work::Concatenate => chunks::concatenate(&context, &merge).map(|file| (merge.files.len(), vec![file])),
-                Work::Split | Work::Sort | Work::Undated => rows::merge(&context, &merge),
-            };
+            let written = written(&context, &merge);
             (merge, written)
         });
         let (merge, written) = task.await.map_err(TableError::rows("merge files"))?;
@@ -176,6 +187,22 @@ impl Table {
             }
         }
     }
+}
+
+/// Writes the files of a merge; answers how many of the old ones they replace, from the first on.
+///
+/// Commits are taken in turns where all of them do not fit into memory: each turn brings some to the next level. Other files
+/// are copied then: a turn of them may be one file, which would be due again as it is.
+fn written(context: &Context, merge: &Merge) -> Result<(usize, Vec<NewFile>), TableError> {
+    if merge.work != Work::Concatenate {
+        let mut inputs = Inputs::open(&context.root, &merge.files)?;
+        let taken = inputs.that_fit(context.limits.memory_max);
+        if taken == merge.files.len() || merge.work == Work::Split {
+            inputs.truncate(taken);
+            return Ok((taken, rows::merge(context, merge, inputs)?));
+        }
+    }
+    Ok((merge.files.len(), vec![chunks::concatenate(context, merge)?]))
 }
 
 impl Run {

@@ -42,12 +42,8 @@ struct Keys {
     is_failure: Vec<bool>,
 }
 
-/// Writes the rows of some files anew; answers how many of the files it took, from the first on, and the new ones. It takes
-/// fewer where all of them do not fit into memory.
-pub(super) fn merge(context: &Context, merge: &Merge) -> Result<(usize, Vec<NewFile>), TableError> {
-    let mut inputs = Inputs::open(&context.root, &merge.files)?;
-    let taken = inputs.that_fit(context.limits.memory_max);
-    inputs.truncate(taken);
+/// Writes the rows of some of a merge's files anew.
+pub(super) fn merge(context: &Context, merge: &Merge, inputs: Inputs) -> Result<Vec<NewFile>, TableError> {
     let parts = parts(&Keys::read(&inputs)?, merge.work);
     let mut files = Vec::with_capacity(parts.len());
     for part in &parts {
@@ -84,7 +80,7 @@ pub(super) fn merge(context: &Context, merge: &Merge) -> Result<(usize, Vec<NewF
         discard(&context.root, &new);
         return Err(TableError::Inconsistent("a merge lost rows on the way".to_owned()));
     }
-    Ok((taken, new))
+    Ok(new)
 }
 
 /// All files of a merge are of one partition.

@@ -146,6 +146,39 @@ async fn rows_that_do_not_fit_into_memory_are_merged_in_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_of_later_levels_that_do_not_fit_into_memory_are_concatenated_once() {
+    let mut day = Day::begin().await;
+    let limits = Limits { memory_max: 1, ..Limits::default() };
+    day.go_on(T0 + 2 * HOUR + 3 * MINUTE, 20, &limits).await;
+    assert_eq!(day.files(2, Some(false)).len(), 2, "two hours");
+    day.go_on(T0 + 15 * HOUR + 31 * MINUTE, 0, &limits).await;
+    assert_eq!((day.files(3, Some(false)).len(), day.table.snapshot().files.len()), (1, 2));
+    let rows = stored_seqs(&day.table).len() as u64;
+    assert_eq!(rows, 123 * 20);
+    let written = day.table.stats().merge_rows_total;
+    assert!(written <= 4 * rows, "{written} rows were written for {rows}");
+    day.check_sidecars().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_keeps_no_other_from_being_merged() {
+    let mut day = Day::begin().await;
+    day.go_on(T0 + 10 * MINUTE, 20, &low()).await;
+    assert_eq!((day.files(0, None).len(), day.files(1, Some(false)).len()), (5, 1));
+    let damaged = day.files(0, None).swap_remove(2).path;
+    std::fs::write(day.table.root().join(&damaged), "damaged").unwrap();
+    // Its neighbours in these five minutes, and then the hour.
+    for (minutes, levels) in [(11, [1, 2, 0]), (62, [1, 0, 1])] {
+        day.now_us.store(T0 + minutes * MINUTE, Ordering::SeqCst);
+        let run = day.table.compact_at(day.now(), &low(), &Pace::default()).await;
+        assert!(run.is_err_and(|error| error.to_string().contains("read a file to be merged")));
+        let files = [day.files(0, None), day.files(1, Some(false)), day.files(2, Some(false))];
+        assert_eq!(files.each_ref().map(Vec::len), levels, "after {minutes} minutes");
+        assert_eq!(files[0][0].path, damaged);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_ahead_delays_nothing_and_a_late_spool_finds_its_hour() {
     let mut day = Day::begin().await;
     day.feed.skip_to(T0 + 8 * HOUR);
@@ -171,12 +204,16 @@ async fn a_clock_that_is_ahead_delays_nothing_and_a_late_spool_finds_its_hour() 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_left_the_table_are_deleted_and_the_others_stay() {
     let mut day = Day::begin().await;
-    day.go_on(T0 + 6 * MINUTE, 20, &Limits::default()).await;
+    // The clock of the log stands in the past, so that what was removed is older than a day.
+    let hours_ago_72 = Clock::default().now_us().div_euclid(HOUR) * HOUR - 72 * HOUR;
+    day.now_us.store(hours_ago_72, Ordering::SeqCst);
+    day.go_on(hours_ago_72 + 6 * MINUTE, 20, &Limits::default()).await;
     let active = day.table.snapshot().files.len();
     assert!(files_on_disk(day.table.root()) > active);
-    // The clock of the log stands in the past, so that what was removed is older than a day.
     let seqs = stored_seqs(&day.table);
-    day.table.vacuum().await.unwrap();
+    assert_eq!(seqs.len(), 120);
+    assert!(day.table.vacuum().await.unwrap() > 0);
+    assert_eq!(files_on_disk(day.table.root()), active);
     assert_eq!(stored_seqs(&day.table), seqs);
 }
 
