@@ -278,6 +278,10 @@ impl RollupBuilder {
                 tracing::error!(name, total, rows, "a roll-up does not have the rows of its file, and is left out");
                 continue;
             }
+            if !pending.measures.iter().all(Measured::is_exact) {
+                tracing::warn!(name, "a sum does not fit into 64 bits: a data file is left without this roll-up");
+                continue;
+            }
             let rollup = pending.rollup;
             finished.push((rollup, pending.finish(&self.values, &self.buckets)?));
         }

@@ -21,6 +21,8 @@ pub(super) struct Measured {
     measure: &'static Measure,
     numbers: Vec<Numbers>,
     sketched: bool,
+    /// Whether the sum of some cell did not fit.
+    overflowed: bool,
     /// (cell, bin) of the newest values, at most [`BINS_MAX`].
     bins: Vec<u64>,
     /// (cell, bin) and how many, of the values before.
@@ -45,11 +47,16 @@ impl Default for Numbers {
 impl Measured {
     pub(super) fn new(measure: &'static Measure) -> Self {
         let sketched = measure.parts.contains(&Part::Sketch);
-        Self { measure, numbers: Vec::new(), sketched, bins: Vec::new(), counts: Vec::new() }
+        Self { measure, numbers: Vec::new(), sketched, overflowed: false, bins: Vec::new(), counts: Vec::new() }
     }
 
     pub(super) fn column(&self) -> &'static str {
         self.measure.column
+    }
+
+    /// Whether what is kept is what the values are: no sum has wrapped.
+    pub(super) fn is_exact(&self) -> bool {
+        !self.overflowed || !self.measure.parts.contains(&Part::Sum)
     }
 
     /// Adds values of rows that are in these cells, of which there are `cells_len` by now.
@@ -61,7 +68,9 @@ impl Measured {
             let Some(value) = value else { continue };
             let numbers = &mut self.numbers[*cell as usize];
             numbers.count += 1;
-            numbers.sum = numbers.sum.wrapping_add(value);
+            let (sum, overflows) = numbers.sum.overflowing_add(value);
+            numbers.sum = sum;
+            self.overflowed |= overflows;
             numbers.min = numbers.min.min(value);
             numbers.max = numbers.max.max(value);
             if self.sketched

@@ -28,7 +28,7 @@ pub(crate) type Cells<'a> = Box<dyn Iterator<Item = Result<RecordBatch, TableErr
 /// answers the sum of their rows.
 ///
 /// # Errors
-/// If an input cannot be read or is not ordered, has other columns, or has a sketch that is none.
+/// If an input cannot be read or is not ordered, has other columns, or has a sketch that is none; or if a sum does not fit.
 pub(crate) fn merge(
     rollup: &'static Rollup,
     inputs: Vec<Cells<'_>>,
@@ -251,7 +251,11 @@ impl MergedMeasure {
             let Some(value) = value(column) else { continue };
             *known = true;
             match part {
-                Part::Sum => numbers.sum = numbers.sum.wrapping_add(value),
+                Part::Sum => {
+                    let sum = numbers.sum.checked_add(value);
+                    let too_large = || TableError::Inconsistent("a sum does not fit into 64 bits".to_owned());
+                    numbers.sum = sum.ok_or_else(too_large)?;
+                }
                 Part::Min => numbers.min = numbers.min.min(value),
                 _ => numbers.max = numbers.max.max(value),
             }

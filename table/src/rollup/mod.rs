@@ -61,7 +61,7 @@ impl Grain {
 pub enum Part {
     /// Number of values.
     Count,
-    /// Their sum; wraps as Int64 does.
+    /// Their sum. A roll-up of which one does not fit into 64 bits is left out.
     Sum,
     /// The smallest.
     Min,

@@ -87,10 +87,14 @@ pub(super) fn finished(rollups: RollupBuilder) -> Result<Vec<(&'static Rollup, R
         let Some((_, finer)) = finer else { continue };
         let mut batches = Vec::new();
         let input: rollup::Cells<'_> = Box::new(std::iter::once(Ok(finer.clone())));
-        rollup::merge(rollup, vec![input], |batch| {
+        let made = rollup::merge(rollup, vec![input], |batch| {
             batches.push(batch.clone());
             Ok(())
-        })?;
+        });
+        if let Err(error) = made {
+            tracing::warn!(name = rollup.name, %error, "a data file is left without this roll-up");
+            continue;
+        }
         let merged = arrow::compute::concat_batches(&rollup.schema(), &batches);
         finished.push((rollup, merged.map_err(TableError::rows("roll rows up"))?));
     }

@@ -373,3 +373,29 @@ fn a_roll_up_with_too_many_cells_is_left_out_and_the_others_stay() {
     assert!(made(tls).contains(&"tls_1h") && !made(tls - 1).contains(&"tls_1h"));
     assert_eq!(made(all.max(tls)).len(), 4);
 }
+
+#[test]
+fn sums_that_do_not_fit_leave_their_roll_up_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let batch = |seconds: &[i64]| {
+        let (producer, node_id) = ("gate-1/6441d2f3a7c00/0".to_owned(), "gate-1".to_owned());
+        let header = BatchHeader { producer, node_id, ..BatchHeader::default() };
+        let mut builder = BatchBuilder::new(header, SealLimits::default());
+        for (seq, second) in (1..).zip(seconds) {
+            let time_us = T0 + second * 1_000_000;
+            builder.append(&Record { seq, time_us, total_us: Some(i64::MAX - 1), ..Record::default() });
+        }
+        decode(&builder.seal(1).unwrap().bytes, &DecodeLimits::default()).unwrap().records
+    };
+    let made = |name: &str, seconds: &[i64]| write(&root, name, vec![batch(seconds)], 10);
+    let parts = |written: &Written| written.file.sidecar.keys().cloned().collect::<Vec<_>>();
+    let others = ["certificate_1h", "ids", "producer_1h", "tls_1h"];
+    assert_eq!(parts(&made("together", &[1, 2])), others);
+    let apart = made("apart", &[1, 301]);
+    assert_eq!(parts(&apart), ["certificate_1h", "ids", "producer_1h", "service_5m", "tls_1h"]);
+    assert_cells(&root, &apart, Rollup::named("service_5m").unwrap());
+    let one = |name| made(name, &[1]);
+    assert_eq!(parts(&one("alone")).len(), ROLLUPS.len() + 1);
+    assert_eq!(parts(&joined(&root, "joined", vec![one("first"), one("second")])), others);
+}
