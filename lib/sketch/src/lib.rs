@@ -57,7 +57,7 @@ impl Sketch {
             return;
         }
         match self.bins.binary_search_by_key(&bin, |(bin, _)| *bin) {
-            Ok(at) => self.bins[at].1 += count,
+            Ok(at) => self.bins[at].1 = self.bins[at].1.saturating_add(count),
             Err(at) => self.bins.insert(at, (bin, count)),
         }
     }
@@ -71,7 +71,8 @@ impl Sketch {
         let mut merged = Vec::with_capacity(self.bins.len().max(other.bins.len()));
         let (mut ours, mut theirs) = (self.bins.iter().peekable(), other.bins.iter().peekable());
         while let (Some(&&(a, in_a)), Some(&&(b, in_b))) = (ours.peek(), theirs.peek()) {
-            merged.push((a.min(b), if a <= b { in_a } else { 0 } + if b <= a { in_b } else { 0 }));
+            let [of_a, of_b] = [if a <= b { in_a } else { 0 }, if b <= a { in_b } else { 0 }];
+            merged.push((a.min(b), of_a.saturating_add(of_b)));
             if a <= b {
                 ours.next();
             }

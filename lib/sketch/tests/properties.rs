@@ -99,3 +99,12 @@ fn a_state_that_cannot_be_is_refused() {
         assert_eq!(Sketch::from_bytes(bytes), Err(SketchError::Bin), "{bytes:?}");
     }
 }
+
+#[test]
+fn counts_stop_at_the_largest_number() {
+    let full = || Sketch::from_iter([(7, u64::MAX)]);
+    let mut merged = full();
+    merged.merge(&full());
+    merged.add_bin(7, u64::MAX);
+    assert_eq!(merged, full());
+}
