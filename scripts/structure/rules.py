@@ -28,6 +28,7 @@ NEVER = [
     Never(("record",), RUNTIME, "a record is data: the processes that hold one decide how it travels"),
     Never(("proxy/http",), ("tokio",), "the meaning of a request is decided without I/O, so that it can be fuzzed and read alone"),
     Never(("proxy/auth",), RUNTIME, "who called is decided without I/O; what takes long runs where the proxy wants it"),
+    Never(("proxy/token",), ("tokio", "hyper"), "whether a token is true is decided without I/O, so that it can be fuzzed and read alone"),
     Never(("proxy/config",), ("tokio", "arc-swap", "prometheus", "tollgate-telemetry"), "the schema of a file knows no state"),
     Never(("proxy/ship",), ("tollgate-proxy", "tollgate-proxy-config", "tollgate-proxy-http"), "shipping takes options of its own, not the whole configuration"),
     Never(("lib/*",), ("tollgate-record", "tollgate-proxy", "tollgate-collector"), "what processes share knows none of them"),
@@ -38,6 +39,7 @@ NEVER = [
 UNNAMED = [
     Unnamed(("record/src/**/*.rs",), r"\bstd::(fs|net|process|env|thread)\b", "record/ does no I/O and reads no environment"),
     Unnamed(("proxy/http/src/**/*.rs",), r"\bstd::(fs|process|env|thread)\b|\b(TcpStream|TcpListener|UdpSocket|ToSocketAddrs)\b", "proxy/http does no I/O"),
+    Unnamed(("proxy/token/src/**/*.rs",), r"\bstd::(fs|net|process|env|thread)\b|\b(SystemTime|Instant)::now\b", "proxy/token does no I/O and reads no clock"),
     Unnamed(("proxy/src/upstream/**/*.rs",), r"\b(Worker|Transaction)\b", "upstream/ is generic over the body, and knows neither its worker nor its transaction"),
 ]
 
