@@ -30,6 +30,7 @@ mod identity;
 mod key_pair;
 mod limits;
 mod listener;
+mod policy;
 mod proxy_protocol;
 mod records;
 mod route;
@@ -52,6 +53,7 @@ pub use identity::{Assertion, Audiences, Identity, Introspection, KeySource, Pro
 pub use key_pair::KeyPair;
 pub use limits::{Limits, Retries, Timeouts};
 pub use listener::Listener;
+pub use policy::{Addresses, Correlation, Cors, Respond, RouteCaps};
 pub use proxy_protocol::{AcceptProxyProtocol, AcceptedVersion, ProxyProtocol};
 pub use records::{CollectorTls, Overflow, Records, Spool};
 pub use route::{HeaderEditing, HeaderMatch, Route, RouteTimeouts};

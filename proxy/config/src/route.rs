@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ByteSize, ConfigDuration, Spanned};
 
-use crate::{AccessNames, Auth};
+use crate::{AccessNames, Addresses, Auth, Correlation, Cors, Respond, RouteCaps, UpstreamHost};
 
 /// A condition on a field of the request: present, absent, or present once with a value.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -92,6 +92,27 @@ pub struct Route {
     /// Largest request body; default: the general limit.
     #[serde(default)]
     pub request_body_bytes_max: Option<ByteSize>,
+    /// Host that is sent upstream; default: the service's `host`.
+    #[serde(default)]
+    pub upstream_host: Option<UpstreamHost>,
+    /// Networks of clients that are served; default, as for each key below: the service's.
+    #[serde(default)]
+    pub addresses: Option<Addresses>,
+    /// Status for requests without TLS: 426, or 301, 302, 307 or 308 to the same URL with https.
+    #[serde(default)]
+    pub https_only: Option<Spanned<u16>>,
+    /// Requests of browsers from pages of other origins.
+    #[serde(default)]
+    pub cors: Option<Cors>,
+    /// The field in which callers send an id of their own.
+    #[serde(default)]
+    pub correlation: Option<Correlation>,
+    /// An answer in the upstream's place.
+    #[serde(default)]
+    pub respond: Option<Respond>,
+    /// Caps on its requests, beside those of its service.
+    #[serde(default)]
+    pub caps: RouteCaps,
 }
 
 /// Deadlines of one route.

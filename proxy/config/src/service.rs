@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tollgate_config::{ConfigPath, Spanned};
 
-use crate::{AccessNames, Auth, Health, KeyPair, ProxyProtocol, ServiceCaps, Target};
+use crate::{
+    AccessNames, Addresses, Auth, Correlation, Cors, Health, KeyPair, ProxyProtocol, Respond, ServiceCaps, Target,
+};
 
 /// A proxied API.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -14,7 +16,8 @@ pub struct Service {
     /// Owning application or team.
     #[serde(default)]
     pub app_id: Option<String>,
-    /// Upstreams of the service.
+    /// Upstreams of the service; none only if it answers by `respond`.
+    #[serde(default)]
     pub targets: Vec<Spanned<Target>>,
     /// Protocol towards the targets.
     #[serde(default)]
@@ -49,6 +52,21 @@ pub struct Service {
     /// Who may not, unless a route says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<Spanned<AccessNames>>,
+    /// Networks of clients that are served.
+    #[serde(default)]
+    pub addresses: Option<Addresses>,
+    /// Status for requests without TLS: 426, or 301, 302, 307 or 308 to the same URL with https.
+    #[serde(default)]
+    pub https_only: Option<Spanned<u16>>,
+    /// Requests of browsers from pages of other origins.
+    #[serde(default)]
+    pub cors: Option<Cors>,
+    /// The field in which callers send an id of their own.
+    #[serde(default)]
+    pub correlation: Option<Correlation>,
+    /// An answer in the upstream's place.
+    #[serde(default)]
+    pub respond: Option<Respond>,
 }
 
 /// The Host that an upstream sees.

@@ -18,6 +18,7 @@
 pub mod canonical_path;
 pub mod cidr;
 pub mod client_cert;
+pub mod cors;
 pub mod field_kinds;
 pub mod forwarded;
 pub mod forwarding;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use tollgate_record::vocabulary::{AuthFailReason, ErrorClass, Termination};
 
@@ -30,6 +30,19 @@ pub struct LocalReply {
     pub retry_after: Option<Duration>,
     /// The methods that are served, for a 405 (RFC 9110 section 15.5.6).
     pub allow: Option<HeaderValue>,
+    /// Fields and body of an answer that the configuration gives, in the place of the gateway's own.
+    pub fixed: Option<Box<Fixed>>,
+}
+
+/// An answer that the configuration gives: to a preflight, as a redirect, or in the upstream's place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// Its fields.
+    pub fields: HeaderMap,
+    /// Its body; `None` = the gateway's own.
+    pub body: Option<Bytes>,
+    /// Whether it is no failure: the record has no error class then.
+    pub is_fine: bool,
 }
 
 impl LocalReply {
@@ -37,7 +50,17 @@ impl LocalReply {
     #[must_use]
     pub fn gateway(status: StatusCode, class: ErrorClass, detail: impl Into<String>) -> Self {
         let (termination, detail) = (Termination::Gateway, detail.into());
-        Self { status, class, termination, detail, auth: None, close: false, retry_after: None, allow: None }
+        Self {
+            status,
+            class,
+            termination,
+            detail,
+            auth: None,
+            close: false,
+            retry_after: None,
+            allow: None,
+            fixed: None,
+        }
     }
 
     /// Refuses a malformed request: 400, and the connection closes, because its framing cannot be trusted.
@@ -62,7 +85,7 @@ impl LocalReply {
     #[must_use]
     pub fn response(&self, request_id: &HeaderValue) -> (Response<()>, Bytes) {
         let id = request_id.to_str().unwrap_or_default();
-        let body = serde_json::json!({
+        let own = serde_json::json!({
             "error": self.class.as_str(), "message": self.class.client_message(), "request_id": id,
         });
         let mut response = Response::new(());
@@ -79,6 +102,14 @@ impl LocalReply {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        (response, Bytes::from(body.to_string()))
+        let Some(fixed) = &self.fixed else { return (response, Bytes::from(own.to_string())) };
+        let body = fixed.body.clone();
+        if body.is_some() {
+            headers.remove(CONTENT_TYPE);
+        }
+        for (name, value) in &fixed.fields {
+            headers.append(name, value.clone());
+        }
+        (response, body.unwrap_or_else(|| Bytes::from(own.to_string())))
     }
 }

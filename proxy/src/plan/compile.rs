@@ -56,7 +56,7 @@ fn compile(
         listeners.sort_by_key(|listener| place(&listener.name));
     }
     let services = services(config, &mut upstreams, &quotas, problems);
-    let (routes, router) = routes(config, problems);
+    let (routes, router) = routes(config, &quotas, problems);
     let trusted_hops =
         config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
     let hmac = match before {

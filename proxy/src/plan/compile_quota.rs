@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tollgate_config::{Diagnostics, Spanned};
-use tollgate_proxy_config::{ListenerCaps, ServiceCaps};
+use tollgate_proxy_config::{ListenerCaps, RouteCaps, ServiceCaps};
 use tollgate_proxy_http::quota::clients::{ClientConnections, ClientRates, ROW};
 use tollgate_proxy_http::quota::rate::{Pace, Rate};
 use tollgate_proxy_http::quota::{ListenerQuota, RequestQuota, ServiceQuota};
@@ -22,6 +22,7 @@ const CLIENTS: std::ops::RangeInclusive<usize> = ROW..=16_777_216;
 pub(super) struct Quotas<'a> {
     before: Option<&'a RuntimeConfig>,
     services: HashMap<&'a str, &'a ServiceQuota>,
+    routes: HashMap<&'a str, &'a RequestQuota>,
     clients_max: usize,
 }
 
@@ -37,7 +38,9 @@ impl<'a> Quotas<'a> {
         }
         let services = before.map_or(&[][..], |before| &before.services);
         let services = services.iter().map(|service| (service.name.as_str(), &service.quota)).collect();
-        Self { before, services, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
+        let routes = before.map_or(&[][..], |before| &before.routes);
+        let routes = routes.iter().map(|route| (route.name.as_str(), &route.policy.quota)).collect();
+        Self { before, services, routes, clients_max: clients_max.value.clamp(*CLIENTS.start(), *CLIENTS.end()) }
     }
 
     pub(super) fn listener(&self, name: &str, caps: &ListenerCaps, problems: &mut Diagnostics<'_>) -> ListenerQuota {
@@ -64,6 +67,13 @@ impl<'a> Quotas<'a> {
         let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
         let requests = self.requests(before.requests, pace(all, problems), pace(each, problems));
         ServiceQuota { concurrent, requests }
+    }
+
+    pub(super) fn route(&self, name: &str, caps: &RouteCaps, problems: &mut Diagnostics<'_>) -> RequestQuota {
+        let before = self.routes.get(name).copied().cloned().unwrap_or_default();
+        let all = (&caps.requests_per_second_max, &caps.request_burst_max);
+        let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
+        self.requests(before, pace(all, problems), pace(each, problems))
     }
 
     fn requests(&self, before: RequestQuota, all: Option<Pace>, each: Option<Pace>) -> RequestQuota {

@@ -5,19 +5,24 @@ use std::collections::{BTreeMap, HashMap};
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
 use tollgate_config::{Diagnostics, Spanned};
-use tollgate_proxy_config::{HeaderEditing, HeaderMatch, ProxyConfig, Route};
+use tollgate_proxy_config::{HeaderEditing, HeaderMatch, ProxyConfig, Route, UpstreamHost};
 use tollgate_proxy_http::header_edits::{self, HeaderEdits};
 use tollgate_proxy_http::rewrite::Rewrite;
 use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pattern, Reach, Router, Wanted};
 use tollgate_record::redact::{Headers, QueryPolicy};
 
 use super::compile::noted;
-use super::{PathConfig, RouteConfig};
+use super::compile_quota::Quotas;
+use super::{PathConfig, RouteConfig, compile_policy};
 
 /// Conditions of one route, and edits of one message.
 const FIELDS_MAX: usize = 32;
 
-pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (Vec<RouteConfig>, Option<Router>) {
+pub(super) fn routes(
+    config: &ProxyConfig,
+    quotas: &Quotas<'_>,
+    problems: &mut Diagnostics<'_>,
+) -> (Vec<RouteConfig>, Option<Router>) {
     if config.routes.is_empty() {
         problems.key("routes", "there is no route; write at least one with a name and a service");
     }
@@ -28,7 +33,7 @@ pub(super) fn routes(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> (V
     for route in &config.routes {
         let pattern = pattern(route, problems);
         match services.get(route.service.as_str()) {
-            Some(service) => compiled.push(compile_route(route, &pattern, *service, config, problems)),
+            Some(service) => compiled.push(compile_route(route, &pattern, *service, config, quotas, problems)),
             None => problems.at(&route.service, unknown_service(&route.service, services.keys())),
         }
         patterns.push(pattern);
@@ -107,8 +112,10 @@ fn compile_route(
     pattern: &Pattern,
     service: usize,
     config: &ProxyConfig,
+    quotas: &Quotas<'_>,
     problems: &mut Diagnostics<'_>,
 ) -> RouteConfig {
+    let of = &config.services[service];
     let general = &config.timeouts;
     let own = &route.timeouts;
     let api_keys: &[Spanned<String>] = config.hmac.as_ref().map_or(&[], |hmac| &hmac.api_key_headers);
@@ -133,6 +140,8 @@ fn compile_route(
         body_idle: own.body_idle.unwrap_or(general.body_idle).0,
         total: own.total.unwrap_or(general.total).0,
         request_body_bytes_max: route.request_body_bytes_max.unwrap_or(config.limits.request_body_bytes_max).0,
+        client_host: route.upstream_host.unwrap_or(of.host) == UpstreamHost::Client,
+        policy: compile_policy::policy(route, of, quotas, problems),
     }
 }
 

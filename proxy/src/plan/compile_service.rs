@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use tollgate_config::Diagnostics;
-use tollgate_proxy_config::{Active, Protocol, ProxyConfig, Service, UpstreamHost, Verify};
+use tollgate_proxy_config::{Active, Protocol, ProxyConfig, Service, Verify};
 
 use super::compile_quota::Quotas;
 use super::compile_target::{TlsFiles, Upstreams, target};
@@ -34,7 +34,7 @@ fn compile_service(
     quotas: &Quotas<'_>,
     problems: &mut Diagnostics<'_>,
 ) -> ServiceConfig {
-    if service.targets.is_empty() {
+    if service.targets.is_empty() && service.respond.is_none() {
         problems.at(&service.name, "the service has no targets; write at least one URL");
     }
     if service.targets.len() > TARGETS_MAX {
@@ -64,7 +64,6 @@ fn compile_service(
     ServiceConfig {
         name: service.name.value.clone(),
         app_id: service.app_id.clone(),
-        client_host: service.host == UpstreamHost::Client,
         upgrades: service.protocol != Protocol::Http2,
         balance: service.balance,
         round: turns::round(&weights),

@@ -11,6 +11,7 @@
 
 mod checks;
 mod compile;
+mod compile_policy;
 mod compile_quota;
 mod compile_records;
 mod compile_route;
@@ -23,6 +24,7 @@ mod lint;
 #[cfg(any(test, fuzzing))]
 pub mod promises;
 mod route_config;
+mod route_policy;
 mod runtime_config;
 mod service_config;
 pub mod turns;
@@ -33,6 +35,7 @@ use std::path::Path;
 use tollgate_config::{ConfigError, Diagnostic};
 
 pub use route_config::{PathConfig, RouteConfig};
+pub use route_policy::{AddressRules, FixedResponse, RoutePolicy};
 pub use runtime_config::{HmacConfig, ListenerConfig, RuntimeConfig};
 pub use service_config::{HealthConfig, ServiceConfig, TargetConfig};
 pub use upstream_config::{Endpoint, UpstreamConfig, UpstreamKey};

@@ -6,6 +6,8 @@ use tollgate_proxy_http::header_edits::HeaderEdits;
 use tollgate_proxy_http::rewrite::Rewrite;
 use tollgate_record::redact::{Headers, QueryPolicy};
 
+use super::RoutePolicy;
+
 /// A route.
 #[derive(Debug)]
 pub struct RouteConfig {
@@ -37,6 +39,10 @@ pub struct RouteConfig {
     pub total: Duration,
     /// Largest request body.
     pub request_body_bytes_max: u64,
+    /// Whether the upstream sees the client's Host.
+    pub client_host: bool,
+    /// Who may come, and what is answered in the upstream's place.
+    pub policy: RoutePolicy,
 }
 
 /// One path of a route.

@@ -18,8 +18,6 @@ pub struct ServiceConfig {
     pub app_id: Option<String>,
     /// Upstreams of the service.
     pub targets: Vec<TargetConfig>,
-    /// Whether upstreams see the client's Host.
-    pub client_host: bool,
     /// Whether protocols can be switched, which only HTTP/1.1 allows (RFC 9113 section 8.6).
     pub upgrades: bool,
     /// Choice among the targets.

@@ -51,6 +51,17 @@ pub struct RequestFacts {
     pub body: Option<Rc<RequestProgress>>,
 }
 
+/// The caller's fields that answers depend on, kept until there is an answer.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The page's origin, where the route has `cors`.
+    pub origin: Option<HeaderValue>,
+    /// The caller's own id, or the request id in its place, where the route sends it back.
+    pub correlation: Option<HeaderValue>,
+    /// Whether the request is a preflight that the gateway answers.
+    pub preflight: bool,
+}
+
 /// Facts of the presented credential that may be recorded.
 #[derive(Debug, Default)]
 pub struct AuthFacts {

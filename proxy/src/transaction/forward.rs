@@ -15,7 +15,7 @@ use tollgate_proxy_config::ProxyConfig;
 use tollgate_proxy_http::header_flags::{self, HeaderFlags, RequestScan};
 use tollgate_proxy_http::local_reply::{LocalReply, X_REQUEST_ID};
 use tollgate_proxy_http::routing::KNOWN_METHODS;
-use tollgate_proxy_http::{forwarding, normalize};
+use tollgate_proxy_http::{cors, forwarding, normalize};
 use tollgate_record::vocabulary::{AuthFailReason, AuthPattern, AuthResult, ErrorClass};
 
 use crate::plan::{RouteConfig, RuntimeConfig};
@@ -24,7 +24,7 @@ use crate::transaction::recorder::allowed_headers;
 use crate::transaction::request_body::{BodyWatch, RequestBody, RequestBounds, too_large};
 use crate::transaction::response_body::{ResponseBody, ResponseBounds};
 use crate::transaction::{ConnectionFacts, Transaction, WorkerContext};
-use crate::transaction::{credentials, exchange, misdirected, request, tunnel};
+use crate::transaction::{credentials, exchange, misdirected, policy, request, tunnel};
 use crate::upstream::Lease;
 
 /// Serves one request. The transaction ends with the response's body.
@@ -95,6 +95,7 @@ async fn forward(
         lease.poolable = false;
     }
     adopt(&mut response, route, upgrade.as_ref())?;
+    policy::write(transaction, response.headers_mut());
     Ok(Answer { response, lease, bounds: ResponseBounds { idle: route.body_idle, deadline, rate_min: rates.1 } })
 }
 
@@ -134,6 +135,7 @@ fn accept<'a>(
     let route = &config.routes[find_route(config, transaction, head, &normal.host)?];
     transaction.show_in_flight();
     transaction.keep_headers(allowed_headers(&head.headers, &route.headers));
+    policy::before_authentication(transaction, &route.policy, config, head, &normal.host, client_ip)?;
     if let Some(hash) = credentials::hash(config.hmac.as_deref(), &head.headers) {
         transaction.auth_mut().presented(hash);
     }
@@ -142,7 +144,10 @@ fn accept<'a>(
         check_length(head, route)?;
     }
     let service = &config.services[route.service];
-    transaction.hold(service.quota.take(&service.name, client_ip, transaction.request().head_at)?);
+    let head_at = transaction.request().head_at;
+    transaction.hold(service.quota.take(&service.name, client_ip, head_at)?);
+    route.policy.quota.take(("route", &route.name), client_ip, head_at)?;
+    policy::in_place_of_upstream(&route.policy)?;
     Ok(Accepted { route, host: normal.host, upgrade: normal.upgrade })
 }
 
@@ -193,7 +198,14 @@ fn find_route(
 ) -> Result<usize, LocalReply> {
     let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };
     let host = host.to_str().unwrap_or_default();
-    let Some(found) = config.router.find(host, path, &transaction.request().method, &head.headers) else {
+    let method = &transaction.request().method;
+    let found = config.router.find(host, path, method, &head.headers).or_else(|| {
+        // A route that does not name OPTIONS answers the preflights of what it serves.
+        let asked = cors::preflight_method(method, &head.headers)?;
+        let found = config.router.find(host, path, &asked, &head.headers)?;
+        config.routes[found.route].policy.cors.is_some().then_some(found)
+    });
+    let Some(found) = found else {
         let methods = config.router.methods(host, path, &head.headers);
         if methods.is_empty() {
             let detail = "no route for this host, path and fields";
@@ -263,6 +275,7 @@ fn refuse(mut transaction: Box<Transaction>, reply: &LocalReply) -> Response<Res
     let write_max = transaction.config().file.timeouts.client_write.0;
     transaction.abort_after(Some(Instant::now() + write_max));
     let (mut response, body) = reply.response(&transaction.identity().request_id);
+    policy::write(&transaction, response.headers_mut());
     let head = transaction.request().method == Method::HEAD;
     if transaction.connection().http2 {
         response.headers_mut().remove(CONNECTION);

@@ -23,6 +23,7 @@ mod in_flight;
 mod min_rate;
 mod misdirected;
 mod patience;
+mod policy;
 mod recorder;
 mod replay;
 mod request;

@@ -50,7 +50,7 @@ pub fn prepare(
     if let Some(trace) = &transaction.request().trace {
         headers.insert(trace::TRACEPARENT, trace.header());
     }
-    if config.services[route.service].client_host {
+    if route.client_host {
         headers.insert(HOST, host.clone());
     }
     if let Some(protocol) = upgrade {
@@ -85,7 +85,7 @@ pub fn adapt_for(request: &mut Request<RequestBody>, transaction: &Transaction, 
     let config: &RuntimeConfig = transaction.config();
     let service = &config.services[route.service];
     let target: Option<&TargetConfig> = transaction.upstream().target.map(|target| &service.targets[target]);
-    if let (false, Some(target)) = (service.client_host, target) {
+    if let (false, Some(target)) = (route.client_host, target) {
         request.headers_mut().insert(HOST, target.host.clone());
     } else if !request.headers().contains_key(HOST) {
         let host = transaction.request().host.clone().unwrap_or_else(|| HeaderValue::from_static(""));

@@ -19,7 +19,7 @@ use tollgate_record::vocabulary::{ClientIpSource, ErrorClass, ResponseSource, Te
 
 use crate::socket::FirstByte;
 use crate::task::cancel::Abort;
-use crate::transaction::facts::{AuthFacts, Ending, Identity, Outcome, RequestFacts};
+use crate::transaction::facts::{Asked, AuthFacts, Ending, Identity, Outcome, RequestFacts};
 use crate::transaction::request_body::{BodyFault, RequestProgress};
 use crate::transaction::{ConnectionFacts, WorkerConfig, WorkerContext};
 use crate::upstream::UpstreamFacts;
@@ -41,6 +41,7 @@ pub struct Transaction {
     auth: AuthFacts,
     upstream: UpstreamFacts,
     outcome: Outcome,
+    asked: Asked,
     /// Its place among the worker's transactions in flight.
     place: usize,
     /// Its share of the service's quota, returned on drop.
@@ -103,6 +104,7 @@ impl Transaction {
             outcome: Outcome::default(),
             place,
             slot: None,
+            asked: Asked::default(),
             abort,
             finished: false,
         })
@@ -156,6 +158,15 @@ impl Transaction {
         &self.outcome
     }
 
+    #[must_use]
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    pub fn asked_mut(&mut self) -> &mut Asked {
+        &mut self.asked
+    }
+
     /// Notes a head that is normalized.
     pub fn normalized(&mut self, head_bytes: i64, host: HeaderValue) {
         self.request.head_bytes = head_bytes;
@@ -169,6 +180,11 @@ impl Transaction {
 
     pub fn traced(&mut self, trace: Option<TraceContext>) {
         self.request.trace = trace;
+    }
+
+    /// Notes the caller's own id, where its route says in which field it stands.
+    pub fn correlated(&mut self, id: HeaderValue) {
+        self.request.correlation = Some(id);
     }
 
     /// Notes the route, and which of its paths matched.
@@ -224,7 +240,10 @@ impl Transaction {
         if let Some(reason) = reply.auth {
             self.auth.failed(reason);
         }
-        self.outcome.verdict = Some(Ending::broken(reply.termination, reply.class, reply.detail.as_str()));
+        // An answer that is no failure ends as its body does: complete.
+        if reply.fixed.as_ref().is_none_or(|fixed| !fixed.is_fine) {
+            self.outcome.verdict = Some(Ending::broken(reply.termination, reply.class, reply.detail.as_str()));
+        }
     }
 
     /// Notes the size of the head of a local reply.

@@ -18,6 +18,7 @@ mod http2;
 mod limits;
 mod operations;
 mod parking;
+mod policy;
 mod programs;
 mod proxy_protocol;
 mod rates;

@@ -19,7 +19,7 @@ vocabulary! {
         /// The caller could not be authenticated.
         Auth = "auth",
         /// The caller was not allowed.
-        Acl = "acl" reserved,
+        Acl = "acl",
         /// The caller passed a rate limit.
         RateLimited = "rate_limited",
         /// The web application firewall blocked the request.

@@ -82,6 +82,16 @@ fn read_address(text: &str) -> Option<IpAddr> {
         .or_else(|| text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|inner| inner.parse().ok()))
 }
 
+/// Returns whether the client's own connection is TLS: as a trusted hop says in X-Forwarded-Proto, else as this one is.
+#[must_use]
+pub fn is_secure(tls: bool, peer: IpAddr, headers: &HeaderMap, trusted: &[Cidr]) -> bool {
+    let told = texts(headers, &X_FORWARDED_PROTO);
+    if told.is_empty() || !is_trusted(peer, trusted) {
+        return tls;
+    }
+    told.iter().flat_map(|line| line.split(',')).all(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+}
+
 /// This hop, as the forwarding fields describe it.
 #[derive(Debug)]
 pub struct Hop<'a> {

@@ -74,7 +74,7 @@ pub fn fill_route<'a>(
     record.acl_decision = Some(AclDecision::None);
     record.waf_action = Some(WafAction::Off);
     let target = upstream.target.and_then(|target| service.targets.get(target));
-    record.upstream_host = match service.client_host {
+    record.upstream_host = match route.client_host {
         true if upstream.target.is_some() => record.host,
         _ => target.and_then(|target| target.host.to_str().ok()),
     };

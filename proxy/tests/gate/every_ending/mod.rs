@@ -273,9 +273,8 @@ fn table() -> Vec<Way> {
 fn never(class: ErrorClass) -> Option<&'static str> {
     use ErrorClass as E;
     match class {
-        E::Acl => Some("for the access logs of others: the proxy has no access lists of its own"),
         E::Waf => Some("for the access logs of others: the proxy has no web application firewall of its own"),
-        E::NoRoute | E::BadRequest | E::TooLarge | E::TlsHandshake | E::Auth | E::RateLimited => None,
+        E::NoRoute | E::BadRequest | E::TooLarge | E::TlsHandshake | E::Auth | E::Acl | E::RateLimited => None,
         E::Dns | E::NoHealthyUpstream | E::ConnectRefused | E::ConnectTimeout => None,
         E::UpstreamTls | E::UpstreamReset | E::UpstreamTimeout | E::UpstreamProtocol | E::Upstream5xx => None,
         E::ClientAbort | E::Internal => None,
@@ -306,7 +305,7 @@ fn the_document_names_every_answer_of_the_gateway() {
         .map(|line| line.split('|').map(|cell| cell.split(',').map(str::trim).collect()).collect())
         .collect();
     for way in table().iter().filter(|way| way.source == Some(ResponseSource::Gateway)) {
-        let (termination, class) = (way.ended.0.as_str(), way.ended.1.unwrap().as_str());
+        let (termination, class) = (way.ended.0.as_str(), way.ended.1.map_or("none", ErrorClass::as_str));
         let status = way.status.unwrap().to_string();
         let told = lines.iter().any(|cells| {
             cells[1].contains(&status.as_str()) && cells[2].contains(&class) && cells[3].contains(&termination)

@@ -5,11 +5,13 @@ use std::net::TcpStream;
 
 use tollgate_record::vocabulary::ErrorClass;
 
-use super::{Bytes, GET, NO_HEAD, OK, REFUSED, Way, asked, begins, gate, gateway, refused, while_one_waits};
+use super::{
+    ANSWERED, Bytes, GET, NO_HEAD, OK, Provoked, REFUSED, Way, asked, begins, gate, gateway, refused, while_one_waits,
+};
 use crate::rig::{Gate, Upstream};
 
 pub fn ways() -> Vec<Way> {
-    [heads(), large(), turned_away(), handshakes()].concat()
+    [heads(), large(), turned_away(), by_rule(), handshakes()].concat()
 }
 
 fn heads() -> Vec<Way> {
@@ -182,6 +184,68 @@ fn turned_away() -> Vec<Way> {
             ..LIMITED
         },
     ]
+}
+
+/// Answers that the configuration of the route gives.
+fn by_rule() -> Vec<Way> {
+    const ACL: Way = Way { ended: gateway(ErrorClass::Acl), status: Some(403), ..REFUSED };
+    const FINE: Way =
+        Way { source: REFUSED.source, upstream_status: None, attempts: Some(0), times: REFUSED.times, ..ANSWERED };
+    vec![
+        Way {
+            name: "an address that may not come",
+            provoke: || by_route("    addresses: {deny: [127.0.0.1]}", GET),
+            detail: "the client's address may not use this API",
+            ..ACL
+        },
+        Way {
+            name: "a preflight of a page that may not come",
+            provoke: || by_route("    cors: {origins: [\"https://a\"]}", PREFLIGHT),
+            detail: "pages of this origin may not use this API",
+            ..ACL
+        },
+        Way { name: "a preflight", provoke: || by_route("    cors: {origins: [\"https://b\"]}", PREFLIGHT), ..FINE },
+        Way {
+            name: "a request without TLS",
+            provoke: || by_route("    https_only: 426", GET),
+            ended: gateway(ErrorClass::BadRequest),
+            detail: "served over TLS alone",
+            status: Some(426),
+            ..REFUSED
+        },
+        Way {
+            name: "a request that is sent to https",
+            provoke: || by_route("    https_only: 308", GET),
+            status: Some(308),
+            ..FINE
+        },
+        Way {
+            name: "a route that answers itself",
+            provoke: || by_route("    respond: {status: 200, body: hello}", GET),
+            ..FINE
+        },
+        Way {
+            name: "a route that refuses",
+            provoke: || by_route("    respond: {status: 403}", GET),
+            detail: "the route answers in the upstream's place",
+            ..ACL
+        },
+        Way {
+            name: "a route that is closed",
+            provoke: || by_route("    respond: {status: 503}", GET),
+            ended: gateway(ErrorClass::NoHealthyUpstream),
+            detail: "the route answers in the upstream's place",
+            status: Some(503),
+            ..REFUSED
+        },
+    ]
+}
+
+const PREFLIGHT: &str = "OPTIONS /api HTTP/1.1\r\nHost: a\r\nOrigin: https://b\r\nAccess-Control-Request-Method: GET\r\n\
+                         Connection: close\r\n\r\n";
+
+fn by_route(route: &str, request: &str) -> Provoked {
+    asked(gate("http://127.0.0.1:9", ["", route, ""]), request)
 }
 
 fn handshakes() -> Vec<Way> {
