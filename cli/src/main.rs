@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Journal(args) => commands::journal::main(&args),
         Command::LoadTest(args) => commands::load_test::main(&args),
         Command::Dlq(args) => commands::dlq::main(&args),
+        Command::Import(args) => commands::import::main(&args),
     };
     match result {
         Ok(code) => code,

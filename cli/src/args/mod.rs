@@ -4,6 +4,7 @@ mod audit;
 mod collector;
 mod demo;
 mod dlq;
+mod import;
 mod journal;
 mod load_test;
 mod query;
@@ -14,6 +15,7 @@ pub use audit::{AuditArgs, AuditFormat};
 pub use collector::{CollectorArgs, ConfigAction};
 pub use demo::{Companion, DemoArgs};
 pub use dlq::{DlqArgs, DlqCommand, DlqLsArgs, DlqReplayArgs, DlqShowArgs};
+pub use import::{ImportArgs, ImportFrom, ImportKongArgs};
 pub use journal::{JournalArgs, JournalCatArgs, JournalCommand, JournalDirArgs, JournalLsArgs};
 pub use load_test::LoadTestArgs;
 pub use query::{AskArgs, FindArgs, Format, ServerArgs, SqlArgs};
@@ -50,4 +52,6 @@ pub enum Command {
     LoadTest(LoadTestArgs),
     /// List, show and replay what a sink refused for good
     Dlq(DlqArgs),
+    /// Bring the configuration of another gateway along: exit status 0 if all of it was mapped, 1 if not, 2 if it was refused
+    Import(ImportArgs),
 }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod collector;
 pub mod dlq;
 pub mod find;
+pub mod import;
 pub mod journal;
 pub mod load_test;
 pub mod query;

@@ -1,0 +1,5 @@
+//! Files of Kong become files that the proxy accepts.
+
+mod first;
+mod table;
+mod trial;
