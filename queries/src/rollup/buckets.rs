@@ -88,9 +88,12 @@ fn uncast_time(expression: &Expr) -> &Expr {
     }
 }
 
+/// Without casts of a number to types that hold every epoch. A `real` has 24 bits: it would round to minutes.
 fn uncast(expression: &Expr) -> &Expr {
     match expression {
-        Expr::Cast(Cast { expr, .. }) => uncast(expr),
+        Expr::Cast(Cast { expr, field }) if matches!(field.data_type(), DataType::Int64 | DataType::Float64) => {
+            uncast(expr)
+        }
         other => other,
     }
 }
@@ -114,7 +117,7 @@ fn interval_us(expression: &Expr) -> Option<i64> {
 }
 
 fn timestamp_us(expression: &Expr) -> Option<i64> {
-    let Expr::Literal(value, _) = uncast(expression) else { return None };
+    let Expr::Literal(value, _) = uncast_time(expression) else { return None };
     match value {
         ScalarValue::TimestampNanosecond(Some(ns), _) => (ns % 1_000 == 0).then_some(ns / 1_000),
         ScalarValue::TimestampMicrosecond(Some(us), _) => Some(*us),
@@ -157,6 +160,9 @@ mod tests {
             (epoch(lit(600_i64)) * lit(600_i64), Some(600)),
             (cast(epoch(lit(300.0)), DataType::Int64), Some(300)),
             (epoch(lit(0.5)), None),
+            (floor(cast(date_part(lit("EPOCH"), col("time")), DataType::Int64) / lit(300_i64)), Some(300)),
+            (floor(cast(date_part(lit("EPOCH"), col("time")), DataType::Float32) / lit(300_i64)), None),
+            (floor(cast(date_part(lit("EPOCH"), col("time")) / lit(300_i64), DataType::Float32)), None),
             (col("time"), None),
             (col("status") + lit(1), Some(0)),
         ];
