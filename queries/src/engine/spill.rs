@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::error::{ErrorKind, QueryError};
 use crate::limits::Limits;
@@ -108,7 +108,7 @@ fn remove_abandoned(dir: &Path) -> io::Result<()> {
         if !is_ours || !entry.file_type()?.is_dir() {
             continue;
         }
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+        let Ok(lock) = open_lock(&entry.path().join(LOCK)) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             match fs::remove_dir_all(entry.path()) {
                 Ok(()) => tracing::info!(dir = %entry.path().display(), "removed what killed queries had spilled"),
@@ -117,6 +117,13 @@ fn remove_abandoned(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Opens the lock of another engine, or of somebody who is none: in a folder for everybody a name may lead to a pipe, and to
+/// open one waits for its other end.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 #[cfg(test)]
@@ -153,5 +160,18 @@ mod tests {
         assert!(error.to_string().contains("queries.limits.spill_dir"), "{error}");
         let off = Limits { spill_bytes_max: 0, ..limits(&file) };
         assert!(SpillFolder::open(&off).expect("off").is_none());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_lock_holds_nobody_up() {
+        let dir = tempfile::tempdir().expect("folder");
+        let strange = dir.path().join("tollgate-queries-1-0");
+        fs::create_dir(&strange).expect("made");
+        let (pipe, mode) = (rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, strange.join(LOCK), pipe, mode, 0).expect("pipe");
+        let limits = limits(dir.path());
+        let (opened, done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || opened.send(SpillFolder::open(&limits).is_ok()));
+        assert_eq!(done.recv_timeout(std::time::Duration::from_secs(60)), Ok(true));
     }
 }
