@@ -81,7 +81,13 @@ fn names(url: &str, column: &str, begin: &str) -> Option<Vec<String>> {
     let mut response = agent.post(format!("{url}/v1/sql")).send_json(json!({ "sql": sql })).ok()?;
     let answer: Value = response.body_mut().read_json().ok()?;
     let rows = answer["rows"].as_array()?;
-    Some(rows.iter().filter_map(|row| row[column].as_str().map(str::to_owned)).collect())
+    Some(rows.iter().filter_map(|row| row[column].as_str()).filter(|name| is_plain(name)).map(str::to_owned).collect())
+}
+
+/// Whether a shell takes the name for itself. What is offered is put on the command line as it stands, and callers choose
+/// some of what records hold: `$(…)` would be run with the line.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|character| character.is_alphanumeric() || "._-:@/+,=%".contains(character))
 }
 
 /// The command line that the shell completes: it comes behind `--`.
@@ -143,6 +149,18 @@ mod tests {
     fn without_a_question_nothing_is_offered() {
         assert!(line("tollgate ask why").question().is_none());
         assert!(line("tollgate find why-failed --x").question().is_none());
+    }
+
+    #[test]
+    fn names_that_a_shell_would_run_or_split_are_not_offered() {
+        for name in ["members", "CN-partner.example:7", "gate-1/6441d2f3a7c00/0", "j.doe@example.com", "größe"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in
+            ["$(id)", "a;b", "a b", "a`b`", "a|b", "~root", "a\nb", "a\u{1b}[2J", "\"", "'", "a&b", "*", "{a,b}", "!1"]
+        {
+            assert!(!is_plain(name), "{name:?}");
+        }
     }
 
     #[test]
