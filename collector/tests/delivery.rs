@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use http::StatusCode;
-use support::{Order, Producer, Site, TestSink, TestTail, eventually, parts, start_soon};
+use support::{Order, Producer, Site, TestSink, TestTail, eventually, get, parts, start_soon};
 use tollgate_collector::{Parts, start};
 use tollgate_config::ByteSize;
 
@@ -99,6 +99,38 @@ async fn a_refused_frame_goes_to_the_dead_letters_and_can_be_replayed() {
     running.stop().await;
     let cursor = std::fs::read(site.data().join("cursors/test.cursor")).expect("cursor");
     assert_eq!(tollgate_collector::decode_cursor(&cursor), Some(3));
+}
+
+#[tokio::test]
+async fn refused_rows_are_set_aside_alone_and_the_others_count_as_delivered() {
+    let site = Site::new();
+    let sink = TestSink::new("test");
+    // The first frame is held and refused in part only when the second is there.
+    sink.seen(|seen| seen.orders.extend([Order::Hold]));
+    let running = start(site.config(), parts(vec![sink.boxed()])).await.expect("starts");
+    let client = site.client("gw-1", running.ingest_addr).await;
+    let mut producer = Producer::new("gw-1");
+    client.post(producer.batch(30).bytes).await;
+    sink.wait_for("held", |seen| seen.delivered == [0]).await;
+    sink.seen(|seen| seen.orders = [Order::RejectRows(0, vec![3, 17])].into());
+    client.post(producer.batch(5).bytes).await;
+    sink.wait_for("the second frame", |seen| seen.delivered == [0, 1]).await;
+    assert_eq!(sink.seen(|seen| seen.recoveries), 1, "a frame of an earlier call may be refused");
+
+    let admin = running.admin_addr;
+    let counts = "tollgate_sink_delivered_records_total{sink=\"test\"} 33";
+    let metrics = async || get(admin, "/metrics").await.1;
+    while !metrics().await.contains(counts) {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    let metrics = metrics().await;
+    assert!(metrics.contains("tollgate_sink_rejected_records_total{sink=\"test\"} 2"), "{metrics}");
+    let payload = std::fs::read(site.data().join("dlq/test/00000000000000000000.arrows.zst")).expect("payload");
+    let letter = tollgate_record::decode(&payload, &tollgate_record::DecodeLimits::default()).expect("a batch");
+    assert_eq!((letter.records.num_rows(), letter.meta.first_seq, letter.meta.last_seq), (2, 4, 18));
+    running.stop().await;
+    let cursor = std::fs::read(site.data().join("cursors/test.cursor")).expect("cursor");
+    assert_eq!(tollgate_collector::decode_cursor(&cursor), Some(2));
 }
 
 #[tokio::test]

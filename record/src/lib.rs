@@ -65,6 +65,7 @@ pub mod vocabulary;
 
 mod batch;
 mod decode;
+mod part;
 mod record;
 
 pub use batch::{

@@ -1,21 +1,27 @@
 //! Gives frames to the sink, and acts on its answer.
 
 use std::io;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::ops::Range;
 use std::time::Instant;
 
 use tollgate_clock::now_us;
 use tollgate_journal::Frame;
+use tollgate_record::decode;
 use tollgate_retry::Backoff;
 use tollgate_sink::{Delivery, Position, SinkError};
 
 use super::runner::{LoopEnd, Runner, blocking};
 use super::sink_state::{HeldFrame, Phase};
 use super::source::Taken;
+use crate::store::READ_LIMITS;
+
+/// The zstd level of a dead letter that holds a part of its frame.
+const LETTER_LEVEL: i32 = 3;
 
 impl Runner {
-    /// Gives these frames to the sink until it takes them. Returns early when they must be read again: the sink is to be rebuilt, a
-    /// dead letter cannot be stored, or a full journal asked to pass them over. An empty list is a poll: the sink may answer that
+    /// Gives these frames to the sink until it takes them. Returns early when they must be read again: the sink is to be rebuilt (also
+    /// where a dead letter cannot be stored), or a full journal asked to pass them over. An empty list is a poll: the sink may answer that
     /// it has stored what it holds.
     pub(super) async fn deliver(&mut self, taken: Vec<Taken>, backoff: &mut Backoff) -> Option<LoopEnd> {
         let end = taken.last().map_or(self.next, |taken| taken.position() + 1);
@@ -52,16 +58,16 @@ impl Runner {
                     return Some(LoopEnd::Rebuild);
                 }
                 Err(SinkError::Reject { position, reason }) => {
-                    self.note("reject", &reason);
-                    if deliveries.iter().all(|delivery| delivery.position != position) {
-                        self.note("reject", &format!("refused position {position}, which it was not given"));
-                        return Some(LoopEnd::Rebuild);
+                    let refusal = Refusal { position, rows: None, reason };
+                    if let Break(ended) = self.refused(refusal, &mut deliveries).await {
+                        return ended;
                     }
-                    if !self.reject(position, &reason).await {
-                        self.wait(backoff.next_wait()).await;
-                        return None;
+                }
+                Err(SinkError::RejectRows { position, rows, reason }) => {
+                    let refusal = Refusal { position, rows: Some(rows), reason };
+                    if let Break(ended) = self.refused(refusal, &mut deliveries).await {
+                        return ended;
                     }
-                    deliveries.retain(|delivery| delivery.position != position);
                 }
             }
         }
@@ -124,9 +130,31 @@ impl Runner {
         }
     }
 
-    /// Sends the frame at a position to the dead letters. Returns whether that is durable.
-    async fn reject(&mut self, position: Position, reason: &str) -> bool {
-        let frame = match self.source.frame(position).await {
+    /// Sets aside what the sink refused and takes its frame out of `deliveries`. Breaks off where this delivery ends with it: the
+    /// letter cannot be stored, or the sink was never given the frame.
+    async fn refused(&mut self, refusal: Refusal, deliveries: &mut Vec<Delivery>) -> ControlFlow<Option<LoopEnd>> {
+        let position = refusal.position;
+        self.note("reject", &refusal.reason);
+        let is_offered = deliveries.iter().any(|delivery| delivery.position == position);
+        if !is_offered && position < self.cursor.position {
+            // A full journal passed over it meanwhile: it is counted already.
+            return Continue(());
+        }
+        if !is_offered && !self.state.is_held(position) {
+            self.note("reject", &format!("refused position {position}, which it was not given"));
+            return Break(Some(LoopEnd::Rebuild));
+        }
+        if !self.reject(&refusal).await {
+            // The sink has forgotten the frame: it is given again from the cursor on.
+            return Break(Some(LoopEnd::Rebuild));
+        }
+        deliveries.retain(|delivery| delivery.position != position);
+        Continue(())
+    }
+
+    /// Sends what was refused to the dead letters. Returns whether that is durable.
+    async fn reject(&mut self, refusal: &Refusal) -> bool {
+        let frame = match self.source.frame(refusal.position).await {
             Ok(Some(frame)) => frame,
             Ok(None) => return true,
             Err(error) => {
@@ -134,7 +162,26 @@ impl Runner {
                 return false;
             }
         };
-        self.dead_letter(frame, reason.to_owned()).await.is_ok()
+        let (frame, stored) = match &refusal.rows {
+            None => (frame, None),
+            Some(rows) => match part_of(frame, rows.clone()).await {
+                Ok((part, others)) => (part, Some(others)),
+                Err(error) => {
+                    self.note("dead_letter", &format!("cannot cut position {}: {error}", refusal.position));
+                    return false;
+                }
+            },
+        };
+        let (position, received_us) = (frame.position, frame.received_us);
+        if self.dead_letter(frame, refusal.reason.clone()).await.is_err() {
+            return false;
+        }
+        // The rows that were not refused count as delivered once the cursor is past them.
+        match stored {
+            Some(rows) => self.state.hold([HeldFrame { position, received_us, rows }].into_iter()),
+            None => self.state.forget(position),
+        }
+        true
     }
 
     /// Stores a dead letter. The position counts as passed only once the letter is durable: a crash in between delivers the frame
@@ -151,4 +198,25 @@ impl Runner {
         self.pass(position..position + 1);
         Ok(())
     }
+}
+
+/// A frame, or some rows of it, that the sink will never take.
+struct Refusal {
+    position: Position,
+    /// `None` = the whole frame.
+    rows: Option<Vec<usize>>,
+    reason: String,
+}
+
+/// The frame with these rows alone, and how many others it had.
+async fn part_of(frame: Frame, rows: Vec<usize>) -> io::Result<(Frame, u64)> {
+    blocking(move || {
+        let batch = decode(&frame.payload, &READ_LIMITS).map_err(io::Error::other)?;
+        let part = batch.part(&rows, LETTER_LEVEL).map_err(io::Error::other)?;
+        let others = batch.records.num_rows().saturating_sub(part.rows) as u64;
+        let rows = u32::try_from(part.rows).map_err(io::Error::other)?;
+        let (first_seq, last_seq) = (part.first_seq(), part.last_seq());
+        Ok((Frame { first_seq, last_seq, rows, payload: part.bytes, ..frame }, others))
+    })
+    .await
 }

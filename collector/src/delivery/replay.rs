@@ -50,7 +50,7 @@ impl Runner {
                     self.note("rebuild", &reason);
                     return Some(LoopEnd::Rebuild);
                 }
-                Err(SinkError::Reject { reason, .. }) => {
+                Err(SinkError::Reject { reason, .. } | SinkError::RejectRows { reason, .. }) => {
                     self.note("replay", &format!("position {position} is put back: {reason}"));
                     let letters = self.letters.clone();
                     if let Err(error) = blocking(move || letters.put_back(position, &reason)).await {

@@ -6,7 +6,7 @@
 //!      │Rebuild     ▼
 //!      ├───── take frames ─▶ deliver ─▶ through ─▶ cursor = through + 1, stored at most every 200 ms
 //!      │            ▲           ├─ Retry: the same frames, after a wait that doubles
-//!      └────────────┴───────────┴─ Reject: that frame to the dead letters, then the others again
+//!      └────────────┴───────────┴─ Reject: that frame, or some of its rows, to the dead letters, then the others again
 //! ```
 //! The cursor moves past a refused frame only once its dead letter is durable. Letters that an operator moved to
 //! `replay/` are delivered in between, one at a time; they do not move the cursor.
@@ -75,7 +75,7 @@ impl Runner {
                     self.note("recover", &error.to_string());
                     let asked = match error {
                         SinkError::Retry { after, .. } => after,
-                        SinkError::Rebuild { .. } | SinkError::Reject { .. } => None,
+                        SinkError::Rebuild { .. } | SinkError::Reject { .. } | SinkError::RejectRows { .. } => None,
                     };
                     self.wait(backoff.next_wait_asked(asked)).await;
                     continue;

@@ -1,6 +1,6 @@
 //! The state of a sink: written by its runner, read by trimming, metrics and the status page.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -47,7 +47,7 @@ struct Progress {
     phase: Phase,
     last_error: Option<String>,
     last_error_us: i64,
-    held: VecDeque<HeldFrame>,
+    held: BTreeMap<Position, HeldFrame>,
     waiting_since_us: Option<i64>,
 }
 
@@ -71,7 +71,7 @@ impl SinkState {
             phase: Phase::Recovering,
             last_error: None,
             last_error_us: 0,
-            held: VecDeque::new(),
+            held: BTreeMap::new(),
             waiting_since_us: None,
         };
         Self {
@@ -126,7 +126,17 @@ impl SinkState {
     }
 
     pub(crate) fn hold(&self, frames: impl Iterator<Item = HeldFrame>) {
-        self.with_progress(|progress| progress.held.extend(frames));
+        self.with_progress(|progress| progress.held.extend(frames.map(|frame| (frame.position, frame))));
+    }
+
+    /// Whether the sink was given this frame and has not stored it yet.
+    pub(crate) fn is_held(&self, position: Position) -> bool {
+        self.with_progress(|progress| progress.held.contains_key(&position))
+    }
+
+    /// Forgets a held frame that was refused.
+    pub(crate) fn forget(&self, position: Position) {
+        self.with_progress(|progress| progress.held.remove(&position));
     }
 
     /// Notes since when frames wait to be given; `None` if none do.
@@ -137,8 +147,8 @@ impl SinkState {
     /// Forgets held frames before this position, which are stored now. Returns their records.
     pub(crate) fn release(&self, before: Position) -> u64 {
         self.with_progress(|progress| {
-            let stored = progress.held.partition_point(|held| held.position < before);
-            progress.held.drain(..stored).map(|held| held.rows).sum()
+            let rest = progress.held.split_off(&before);
+            std::mem::replace(&mut progress.held, rest).into_values().map(|held| held.rows).sum()
         })
     }
 
@@ -150,7 +160,8 @@ impl SinkState {
         let cursor = self.cursor();
         let lag_frames = committed.map_or(0, |last| (last + 1).saturating_sub(cursor));
         self.with_progress(|progress| {
-            let oldest = progress.held.front().map(|held| held.received_us).or(progress.waiting_since_us);
+            let oldest =
+                progress.held.first_key_value().map(|(_, held)| held.received_us).or(progress.waiting_since_us);
             let age_us = oldest.filter(|_| lag_frames > 0).map_or(0, |since| (now_us() - since).max(0));
             SinkStatus {
                 name: self.name,

@@ -207,6 +207,8 @@ pub enum Order {
     Retry,
     Rebuild,
     Reject(Position),
+    /// Refuses these rows of a frame, which it may have been given earlier, and has stored all others.
+    RejectRows(Position, Vec<usize>),
     /// Takes frames and says nothing of them.
     Hold,
 }
@@ -289,6 +291,13 @@ impl Sink for TestSink {
                 Some(Order::Rebuild) => return Err(SinkError::Rebuild { reason: "fatal".to_owned() }),
                 Some(Order::Reject(position)) if frames.iter().any(|frame| frame.position == position) => {
                     return Err(SinkError::Reject { position, reason: "too large for the broker".to_owned() });
+                }
+                Some(Order::RejectRows(position, rows)) => {
+                    return Err(SinkError::RejectRows {
+                        position,
+                        rows,
+                        reason: "too large for the broker".to_owned(),
+                    });
                 }
                 Some(Order::Reject(position)) => seen.orders.push_front(Order::Reject(position)),
                 Some(Order::Hold) => {

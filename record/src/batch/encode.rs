@@ -49,7 +49,7 @@ pub enum EncodeError {
 }
 
 /// Buffers and compressor, kept from batch to batch.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     raw: Vec<u8>,
     compressed: Vec<u8>,
     /// The compressor and the level it is set to.
@@ -57,12 +57,12 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { raw: Vec::new(), compressed: Vec::new(), compressor: None }
     }
 
     /// Encodes the batch that `sealed` describes.
-    pub(super) fn encode(
+    pub(crate) fn encode(
         &mut self,
         header: &BatchHeader,
         sealed: &SealedBatch,

@@ -9,6 +9,7 @@ mod rows;
 
 pub use builder::{BatchBuilder, SealLimits};
 pub use encode::EncodeError;
+pub(crate) use encode::Encoder;
 pub use gap::{Gap, gap_batch};
 pub use meta::{BatchHeader, BatchMeta, key};
 

@@ -51,6 +51,26 @@ fn a_batch_comes_back_as_it_went_in() {
 }
 
 #[test]
+fn a_part_of_a_batch_has_its_rows_alone_and_says_which_numbers_they_cover() {
+    let whole = decoded(100);
+    let part = whole.part(&[3, 17, 1_000], 3).unwrap();
+    assert_eq!((part.rows, part.first_seq(), part.last_seq(), part.seqs.count()), (2, 4, 18, 2));
+    let part = decode(&part.bytes, &DecodeLimits::default()).unwrap();
+    assert_eq!(part.meta, tollgate_record::BatchMeta { first_seq: 4, last_seq: 18, ..whole.meta.clone() });
+    for (row, of_whole) in [(0, 3), (1, 17)] {
+        let paths = [(&part, row), (&whole, of_whole)].map(|(b, row)| extract::str_at(&b.records, column("path"), row));
+        assert_eq!(paths[0], paths[1]);
+    }
+    assert!(matches!(whole.part(&[100], 3), Err(EncodeError::Empty)));
+
+    let gaps = [Gap { time_us: 1, seq: 5, count: 10, reason: GapReason::BufferFull }];
+    let gaps = decode(&gap_batch(&header(), 7, &gaps).unwrap().bytes, &DecodeLimits::default()).unwrap();
+    let part = gaps.part(&[0], 3).unwrap();
+    assert_eq!((part.batch_seq, part.first_seq(), part.last_seq()), (7, 5, 14), "a gap covers what was shed");
+    assert!(decode(&part.bytes, &DecodeLimits::default()).is_ok());
+}
+
+#[test]
 fn batches_are_numbered_and_do_not_leak_into_each_other() {
     let mut builder = builder();
     builder.append(&Record { service: Some("first"), ..with_seq(1) });

@@ -10,8 +10,10 @@
 //!                        │
 //!                        ├─ Err(Retry)   same frames again, after a backoff
 //!                        ├─ Err(Rebuild) recover() again, then from the position it answers
-//!                        └─ Err(Reject)  one frame to the dead-letter file with its reason, then on
+//!                        ├─ Err(Reject)  one frame to the dead-letter file with its reason, then on
+//!                        └─ Err(RejectRows) some of its rows to the dead-letter file, then on: the others are stored
 //! ```
+//! A refusal may concern a frame of an earlier call that the sink holds back.
 //!
 //! `testkit` checks these promises for any destination.
 
@@ -64,6 +66,17 @@ pub enum SinkError {
         /// The destination's words.
         reason: String,
     },
+    /// The destination will never take these rows of a frame and has stored all others of it: they alone go to the
+    /// dead-letter file.
+    #[error("{} rows of frame {position}: {reason}", .rows.len())]
+    RejectRows {
+        /// The frame that they are in.
+        position: Position,
+        /// Their places in the frame, ascending; at least one.
+        rows: Vec<usize>,
+        /// The destination's words.
+        reason: String,
+    },
 }
 
 /// A destination that gets every record.
@@ -97,7 +110,8 @@ pub trait Sink: Send {
         Duration::from_millis(500)
     }
 
-    /// Stores the frames that are held back, before the process stops. Answers like [`Sink::deliver`].
+    /// Stores the frames that are held back, before the process stops. Answers like [`Sink::deliver`]; after an error the frames come
+    /// again when the next process starts.
     async fn close(&mut self) -> Result<Option<Position>, SinkError> {
         self.deliver(&[]).await
     }

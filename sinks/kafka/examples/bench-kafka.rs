@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scripts/kafka.sh start --fast --dir D --port P
-//! cargo run --release -p tollgate-sink-kafka --example bench-kafka -- 127.0.0.1:P [RECORDS] [compression=NAME] [PROPERTY=VALUE …]
+//! cargo run --release -p tollgate-sink-kafka --example bench-kafka -- 127.0.0.1:P [RECORDS] [compression=NAME] [rounds_max=N] [PROPERTY=VALUE …]
 //! ```
 //! Batches are decoded before the clock starts. It does not show: decoding, other sinks, or a broker on a machine of its own.
 
@@ -36,6 +36,7 @@ fn main() -> Result<(), Failure> {
     for setting in arguments {
         let (name, value) = setting.split_once('=').ok_or("a property is NAME=VALUE")?;
         match name {
+            "rounds_max" => config.rounds_max = value.parse()?,
             "compression" => config.compression = serde_json::from_value(value.into())?,
             _ => drop(config.properties.insert(name.to_owned(), value.to_owned())),
         }
@@ -58,6 +59,7 @@ async fn run(config: KafkaConfig, batches: &[Arc<Batch>], records: u64) -> Resul
         };
         sink.deliver(&positions.iter().map(delivery).collect::<Vec<_>>()).await?;
     }
+    sink.close().await?;
     let sent = frames.len() as u64 * BATCH_RECORDS;
     println!("{sent} records, {:.0} a second", sent as f64 / began.elapsed().as_secs_f64());
     for (thread, seconds) in cpu_by_thread()? {

@@ -51,6 +51,11 @@ impl<'a> Rows<'a> {
         self.batch.records.num_rows()
     }
 
+    /// The record's number.
+    pub(crate) fn seq(&self, row: usize) -> i64 {
+        self.seq.value(row)
+    }
+
     /// The service, or the node where there is none: failed handshakes, gaps, requests that no service matched.
     pub(crate) fn key(&self, row: usize) -> &'a str {
         match self.service.key(row) {
@@ -70,7 +75,7 @@ impl<'a> Rows<'a> {
     }
 
     pub(crate) fn headers(&self, row: usize) -> OwnedHeaders {
-        let seq = self.seq.value(row);
+        let seq = self.seq(row);
         let request_id = RequestId::from_parts(self.time.value(row), self.producer_tag, seq);
         let header = |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
         let headers = OwnedHeaders::new_with_capacity(4);

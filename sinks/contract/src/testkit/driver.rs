@@ -17,6 +17,8 @@ pub struct Driver {
     pub through: Option<Position>,
     /// The last position that the sink was given.
     given: Option<Position>,
+    /// Frames that the sink took and has not answered to be stored.
+    held: Vec<Delivery>,
     /// Positions that the sink refused.
     pub refused: Vec<Position>,
     /// Failed calls.
@@ -29,7 +31,7 @@ impl Driver {
     /// # Errors
     /// If it cannot be recovered.
     pub async fn start(sink: Box<dyn Sink>, through: Option<Position>) -> Result<Self, String> {
-        let mut driver = Self { sink, through, given: through, refused: Vec::new(), failures: 0 };
+        let mut driver = Self { sink, through, given: through, held: Vec::new(), refused: Vec::new(), failures: 0 };
         driver.recover().await?;
         Ok(driver)
     }
@@ -60,6 +62,8 @@ impl Driver {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
         };
+        let known = self.held.last().map(|held| held.position);
+        self.held.extend(frames.iter().filter(|frame| Some(frame.position) > known).cloned());
         self.answered(answer).map(Ok)
     }
 
@@ -72,6 +76,7 @@ impl Driver {
             return Err(format!("answered {answer:?} after {:?}", self.through));
         }
         self.through = self.through.max(answer);
+        self.held.retain(|held| Some(held.position) > self.through);
         Ok(())
     }
 
@@ -85,16 +90,22 @@ impl Driver {
         while !open.is_empty() {
             match self.once(&open).await? {
                 Ok(()) => return Ok(()),
-                Err(SinkError::Reject { position, .. }) => {
-                    if open.iter().all(|frame| frame.position != position) {
+                Err(SinkError::Reject { position, .. } | SinkError::RejectRows { position, .. }) => {
+                    if open.iter().chain(&self.held).all(|frame| frame.position != position) {
                         return Err(format!("refused position {position}, which it was not given"));
                     }
                     self.refused.push(position);
                     open.retain(|frame| frame.position != position);
+                    self.held.retain(|frame| frame.position != position);
                     continue;
                 }
                 Err(SinkError::Retry { .. }) => sleep(RETRY).await,
-                Err(SinkError::Rebuild { .. }) => self.recover().await?,
+                Err(SinkError::Rebuild { .. }) => {
+                    // What it held is gone, and comes again.
+                    open = std::mem::take(&mut self.held).into_iter().chain(open).collect();
+                    self.recover().await?;
+                    open.retain(|frame| Some(frame.position) > self.through);
+                }
             }
             failures += 1;
             self.failures += 1;
@@ -129,13 +140,29 @@ impl Driver {
         self.sink.replay(frame).await
     }
 
-    /// Closes the sink, as before the process ends.
+    /// Closes the sink, as before the process ends. What it refuses or cannot store then comes again, as after a restart.
     ///
     /// # Errors
-    /// If the sink breaks the contract or fails.
+    /// If the sink breaks the contract or does not get on.
     pub async fn close(&mut self) -> Result<(), String> {
-        let answer = self.sink.close().await.map_err(|error| format!("close: {error}"))?;
-        self.answered(answer)
+        let mut failure = String::new();
+        for _ in 0..FAILURES_MAX {
+            match self.sink.close().await {
+                Ok(answer) => return self.answered(answer),
+                Err(SinkError::Reject { position, .. } | SinkError::RejectRows { position, .. }) => {
+                    self.refused.push(position);
+                    self.held.retain(|frame| frame.position != position);
+                    continue;
+                }
+                Err(error) => failure = error.to_string(),
+            }
+            let held = std::mem::take(&mut self.held);
+            self.recover().await?;
+            let through = self.through;
+            let open: Vec<Delivery> = held.into_iter().filter(|held| Some(held.position) > through).collect();
+            self.deliver(&open).await?;
+        }
+        Err(format!("close: {failure}"))
     }
 
     /// How long the sink wants to be left alone between calls without frames.

@@ -39,6 +39,9 @@ const PROPERTIES_REFUSED: [(&str, &str); 26] = [
 /// The values of `message.max.bytes` that librdkafka accepts.
 const MESSAGE_BYTES_RANGE: RangeInclusive<u64> = 1_000..=1_000_000_000;
 
+/// The values of `rounds_max`: each round holds the records of its frames in memory.
+const ROUNDS_RANGE: RangeInclusive<u32> = 1..=64;
+
 impl KafkaConfig {
     /// Checks what types cannot express, files included, so that a mistake is found before anything is bound.
     ///
@@ -63,6 +66,9 @@ impl KafkaConfig {
         }
         if self.connect_timeout.duration().as_millis() == 0 {
             return fault("connect_timeout", "must be at least 1ms");
+        }
+        if !ROUNDS_RANGE.contains(&self.rounds_max) {
+            return fault("rounds_max", "must be between 1 and 64");
         }
         if self.queue_messages_max == 0 || self.queue_bytes_max.bytes() < 1024 {
             return fault("queue_messages_max", "the queue must hold at least one message, and 1 KiB");

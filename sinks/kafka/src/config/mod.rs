@@ -58,6 +58,10 @@ pub struct KafkaConfig {
     /// How long a message waits for others to share its message set.
     #[serde(default = "default_linger")]
     pub linger: ConfigDuration,
+    /// Most portions of frames (`delivery.rows_max` records each) whose messages wait for the brokers at the same time; 1 =
+    /// each portion waits for the one before it.
+    #[serde(default = "default_rounds_max")]
+    pub rounds_max: u32,
     /// Most messages in the client's queue. It needs no more than the network holds: the journal is the buffer.
     #[serde(default = "default_queue_messages_max")]
     pub queue_messages_max: u32,
@@ -90,6 +94,7 @@ impl KafkaConfig {
             delivery_timeout: default_delivery_timeout(),
             connect_timeout: default_connect_timeout(),
             linger: default_linger(),
+            rounds_max: default_rounds_max(),
             queue_messages_max: default_queue_messages_max(),
             queue_bytes_max: default_queue_bytes_max(),
             message_bytes_max: default_message_bytes_max(),
@@ -124,6 +129,10 @@ fn default_connect_timeout() -> ConfigDuration {
 
 fn default_linger() -> ConfigDuration {
     ConfigDuration::millis(5)
+}
+
+fn default_rounds_max() -> u32 {
+    4
 }
 
 fn default_queue_messages_max() -> u32 {

@@ -60,11 +60,23 @@ pub struct Journey {
     pub retries: usize,
     pub rebuilds: usize,
     pub rejected: Vec<u64>,
+    pub rejected_rows: Vec<(u64, Vec<usize>)>,
     pub through: Option<u64>,
 }
 
-/// Delivers everything, a few frames at a time, as the collector does: the cursor moves on answers only.
-/// `between` is called after every delivery that went well, with the number of frames that are through.
+impl Journey {
+    /// Whether a frame needs no more deliveries.
+    fn is_done(&self, frame: &Delivery) -> bool {
+        let position = frame.position;
+        self.through.is_some_and(|through| position <= through)
+            || self.rejected.contains(&position)
+            || self.rejected_rows.iter().any(|(rejected, _)| *rejected == position)
+    }
+}
+
+/// Delivers everything, a few frames at a time, as the collector does: the cursor moves on answers only, and what the sink
+/// holds when it is rebuilt comes again. `between` is called after every delivery that went well, with the number of frames
+/// that are done.
 pub async fn deliver_all(
     sink: &mut dyn Sink,
     frames: &[Delivery],
@@ -72,22 +84,16 @@ pub async fn deliver_all(
     mut between: impl FnMut(usize),
 ) -> Journey {
     let mut journey = Journey::default();
-    let mut skipped = 0;
-    loop {
-        let open: Vec<Delivery> = frames
-            .iter()
-            .filter(|frame| journey.through.is_none_or(|through| frame.position > through))
-            .filter(|frame| !journey.rejected.contains(&frame.position))
-            .take(at_a_time)
-            .cloned()
-            .collect();
-        let Some(last) = open.last() else { return journey };
+    let mut next = 0;
+    while !frames.iter().all(|frame| journey.is_done(frame)) {
+        let is_open = |frame: &&Delivery| frame.position >= next && !journey.is_done(frame);
+        let open: Vec<Delivery> = frames.iter().filter(is_open).take(at_a_time).cloned().collect();
         match sink.deliver(&open).await {
             Ok(through) => {
-                assert_eq!(through, Some(last.position), "all that was given is through, or nothing is");
-                journey.through = through;
-                skipped += open.len();
-                between(skipped);
+                next = open.last().map_or(next, |last| last.position + 1);
+                assert!(through.is_none_or(|through| through < next), "{through:?} is past what was given");
+                journey.through = journey.through.max(through);
+                between(frames.iter().filter(|frame| journey.is_done(frame)).count());
             }
             Err(SinkError::Retry { .. }) => {
                 journey.retries += 1;
@@ -98,8 +104,11 @@ pub async fn deliver_all(
                 while sink.recover().await.is_err() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
+                next = journey.through.map_or(0, |through| through + 1);
             }
             Err(SinkError::Reject { position, .. }) => journey.rejected.push(position),
+            Err(SinkError::RejectRows { position, rows, .. }) => journey.rejected_rows.push((position, rows)),
         }
     }
+    journey
 }
