@@ -13,10 +13,10 @@ use crate::{FILE_BYTES_MAX, Imported, Options, WriteError, earlier, kong};
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read or understood.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] ConfigError),
     /// The folder cannot be written.
-    #[error("{0}")]
+    #[error(transparent)]
     Write(#[from] WriteError),
 }
 
