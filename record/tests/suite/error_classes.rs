@@ -149,7 +149,9 @@ fn the_answers_that_the_proxy_documents_have_classes_that_there_are() {
     assert!(rows.len() >= 10, "{rows:?}");
     for row in rows {
         for class in row.split('|').nth(2).unwrap_or_default().split(',') {
-            assert!(ErrorClass::parse(class.trim()).is_some(), "docs/proxy.md: no error class is named {class}");
+            // An answer that the configuration gives may be no failure.
+            let known = class.trim() == "none" || ErrorClass::parse(class.trim()).is_some();
+            assert!(known, "docs/proxy.md: no error class is named {class}");
         }
     }
 }
