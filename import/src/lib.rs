@@ -8,7 +8,7 @@
 //!   remark in the report's list of what was not mapped.
 //! * Nothing is opened in silence: a route whose access control cannot be mapped is written with an answer of 503 in
 //!   the upstream's place, and the report says so.
-//! * No secret is printed. Keys become SHA-256, passwords argon2id; secrets that must be kept go into files of mode 600.
+//! * No secret is printed or written: consumers and their credentials are listed by name alone.
 //! * A second run on the same file writes the same bytes.
 //!
 //! Bounds: [`FILE_BYTES_MAX`], [`node::NODES_MAX`], [`node::DEPTH_MAX`]; routes that one route may become:

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// What became of a part of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fate {
     /// It means the same in what was written.
     Mapped,
@@ -31,12 +31,6 @@ pub struct Remark {
 pub struct Report {
     remarks: Vec<Remark>,
     index: std::collections::HashMap<(Fate, String, String), usize>,
-}
-
-impl std::hash::Hash for Fate {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (*self as u8).hash(state);
-    }
 }
 
 impl Report {

@@ -125,8 +125,8 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 fn field(head: &str, name: &str) -> Option<String> {
-    let lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
 }
 
 fn ask(gate: SocketAddr, (method, host, path): (&str, &str, &str)) -> Seen {

@@ -194,8 +194,8 @@ impl Cors {
 
     fn vary(&self, headers: &mut HeaderMap) {
         let names_origin = |value: &HeaderValue| {
-            let names = value.to_str().unwrap_or_default().split(',').map(str::trim);
-            names.into_iter().any(|name| name == "*" || name.eq_ignore_ascii_case("origin"))
+            let mut names = value.to_str().unwrap_or_default().split(',').map(str::trim);
+            names.any(|name| name == "*" || name.eq_ignore_ascii_case("origin"))
         };
         if !self.is_for_any() && !headers.get_all(VARY).iter().any(names_origin) {
             headers.append(VARY, HeaderValue::from_static("Origin"));
