@@ -7,6 +7,8 @@
 
 /// Longest text in bytes of a column that has no tighter cap; longer text is cut on a character boundary.
 pub const TEXT_BYTES_MAX: usize = 256;
+/// Longest correlation id in bytes.
+pub const CORRELATION_BYTES_MAX: usize = 128;
 /// Longest path in bytes.
 pub const PATH_BYTES_MAX: usize = 1024;
 /// Longest query in bytes.
@@ -76,7 +78,7 @@ macro_rules! record_columns {
         rest [
             seq(seq): int64 required, 0, _, "event.sequence", "The producer's counter: 1, 2, 3 … without holes.";
             kind(kind): (closed Kind) required, 0, _, _, "What the row is about: transaction, handshake_failed or gap.";
-            correlation_id(correlation_id): text nullable, 128, _, "labels.correlation_id", "The caller's own id of the request.";
+            correlation_id(correlation_id): text nullable, CORRELATION_BYTES_MAX, _, "labels.correlation_id", "The caller's own id of the request.";
             trace_id(trace_id): (bytes 16) nullable, 16, "trace.id", "trace.id", "W3C trace id, when the caller sent one or sampling made one.";
             span_id(span_id): (bytes 8) nullable, 8, "span.id", "span.id", "W3C span id of the gateway's part of the trace.";
             parent_span_id(parent_span_id): (bytes 8) nullable, 8, _, "parent.id", "W3C span id of the caller, from its traceparent; null where the trace began here.";
@@ -111,7 +113,7 @@ macro_rules! record_columns {
             response_bytes(response_bytes): int64 nullable, 0, "http.response.body.size", "http.response.body.bytes", "Bytes of the response's body.";
             request_header_bytes(request_header_bytes): int64 nullable, 0, _, _, "Bytes of the request's head.";
             response_header_bytes(response_header_bytes): int64 nullable, 0, _, _, "Bytes of the response's head.";
-            user_agent(user_agent): dictionary nullable, 256, "user_agent.original", "user_agent.original", "User-Agent, as the client sent it.";
+            user_agent(user_agent): dictionary nullable, TEXT_BYTES_MAX, "user_agent.original", "user_agent.original", "User-Agent, as the client sent it.";
             headers(headers): json nullable, HEADERS_BYTES_MAX, _, _, "Allow-listed request headers, as a JSON object; null by default.";
             auth_pattern(auth_pattern): (closed AuthPattern) nullable, 0, _, _, "How the caller was authenticated.";
             auth_result(auth_result): (closed AuthResult) nullable, 0, _, "event.outcome", "Outcome of the authentication.";

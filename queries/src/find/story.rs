@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tollgate_record::redact::text::cleaned;
 
 use super::absent::Absent;
 
@@ -82,18 +83,38 @@ impl fmt::Display for Story {
     }
 }
 
+/// A text of a record on one line: a row of another origin than our proxy may hold anything, and no value forges a line.
+fn one_line(text: &str) -> String {
+    cleaned(text, usize::MAX)
+}
+
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}  {}", self.time, self.summary)?;
+        writeln!(f, "{}  {}", self.time, one_line(&self.summary))?;
         if let Some(id) = &self.request_id {
             writeln!(f, "  {:<14} {id}", "request id")?;
         }
         for stage in &self.stages {
-            writeln!(f, "  {:<14} {}", stage.name, stage.text)?;
+            writeln!(f, "  {:<14} {}", stage.name, one_line(&stage.text))?;
         }
         if let Some(to_act) = &self.to_act {
             writeln!(f, "  {:<14} {to_act}", "to act")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_forges_a_line() {
+        let text = "eve\n2026-01-01  GET /forged\u{1b}[2J\u{202e}".to_owned();
+        let stages = vec![Stage { name: "authenticated", took_us: None, text: text.clone() }];
+        let (time, request_id, to_act) = ("12:00".to_owned(), None, None);
+        let shown = Match { request_id, time, summary: text, to_act, stages, record: Map::new() }.to_string();
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']) && shown.contains("eve\\x0a2026"), "{shown}");
     }
 }

@@ -6,7 +6,10 @@ use arrow_schema::ArrowError;
 
 use super::column::{Booleans, Bytes, Closed, Dictionary, Int32s, Json, Numbers, Text, Texts, repeated};
 use super::meta::BatchHeader;
-use crate::columns::{COLUMNS, ColumnType, HEADERS_BYTES_MAX, PATH_BYTES_MAX, QUERY_BYTES_MAX, record_columns};
+use crate::columns::{
+    COLUMNS, CORRELATION_BYTES_MAX, ColumnType, HEADERS_BYTES_MAX, PATH_BYTES_MAX, QUERY_BYTES_MAX, TEXT_BYTES_MAX,
+    record_columns,
+};
 use crate::record::Record;
 
 /// Bytes that every row takes before compression, even one of nulls.

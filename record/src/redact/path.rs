@@ -1,7 +1,7 @@
 //! Paths without the ids in them.
 
 use super::REDACTED_SEGMENT;
-use super::text::{is_printable, push_clean};
+use super::text::{push_clean, push_text};
 
 /// A run of this many digits or more is an id: a member's number, a phone number, a date of birth.
 pub const DIGIT_RUN_MIN: usize = 6;
@@ -42,15 +42,8 @@ pub fn scrub_path(raw: &str, bytes_max: usize, out: &mut String) {
             out.push_str(REDACTED_SEGMENT);
             continue;
         }
-        // Common case: nothing to escape.
-        if name.len() <= end.saturating_sub(out.len()) && is_printable(name.as_bytes()) {
-            out.push_str(name);
-            continue;
-        }
-        for c in name.chars() {
-            if !push_clean(c, end, out) {
-                return;
-            }
+        if !push_text(name, end, out) {
+            return;
         }
     }
 }

@@ -210,6 +210,8 @@ vocabulary! {
         CertUnknownCa = "cert_unknown_ca",
         /// The client certificate was revoked.
         CertRevoked = "cert_revoked",
+        /// The client certificate is of a kind that is not accepted; `error_detail` says of which.
+        CertInvalid = "cert_invalid",
     }
 }
 

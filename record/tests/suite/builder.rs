@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tollgate_record::columns::{PATH_BYTES_MAX, index_of};
+use tollgate_record::columns::{COLUMNS, Column, ColumnType, PATH_BYTES_MAX, index_of};
+use tollgate_record::redact::text::cleaned;
 use tollgate_record::vocabulary::{GapReason, Kind};
 use tollgate_record::{
     BatchBuilder, DecodeLimits, EncodeError, Gap, Record, SealLimits, decode, extract, gap_batch, schema,
@@ -149,6 +150,89 @@ fn text_is_cut_on_a_character_boundary_and_json_is_left_out() {
     assert_eq!(extract::str_at(&batch.records, column("user_agent"), 0), Some("é".repeat(128).as_str()));
     assert_eq!(extract::str_at(&batch.records, column("headers"), 0), None);
     assert_eq!(extract::strs_at(&batch.records, column("auth_groups"), 0).unwrap().count(), 64);
+}
+
+/// A record whose every text is `text`.
+fn full_of<'a>(text: &'a str, list: &'a [&'a str]) -> Record<'a> {
+    let all = Some(text);
+    Record {
+        correlation_id: all,
+        service: all,
+        route: all,
+        http_route: all,
+        app_id: all,
+        config_revision: all,
+        client_ip: all,
+        peer_ip: all,
+        host: all,
+        http_version: all,
+        tls_version: all,
+        tls_cipher: all,
+        tls_sni: all,
+        tls_alpn: all,
+        client_cert_subject: all,
+        client_cert_issuer: all,
+        client_cert_serial: all,
+        method: all,
+        path: all,
+        query: all,
+        user_agent: all,
+        consumer: all,
+        credential_id: all,
+        auth_groups: list,
+        upstream_host: all,
+        upstream_addr: all,
+        error_detail: all,
+        ..with_seq(1)
+    }
+}
+
+/// The columns of a record that hold free text, and what the first row has there.
+fn texts_of(record: &Record<'_>) -> Vec<(&'static str, String)> {
+    let mut builder = builder();
+    builder.append(record);
+    let batch = decode(&builder.seal(1).unwrap().bytes, &DecodeLimits::default()).unwrap();
+    let text = |column: usize| match COLUMNS[column].ty {
+        ColumnType::Utf8 => extract::str_at(&batch.records, column, 0).map(str::to_owned),
+        ColumnType::Utf8List => {
+            extract::strs_at(&batch.records, column, 0).map(|mut items| items.next().unwrap().into())
+        }
+        _ => None,
+    };
+    (0..COLUMNS.len()).filter_map(|column| Some((COLUMNS[column].name, text(column)?))).collect()
+}
+
+#[test]
+fn no_column_holds_what_forges_a_line_or_commands_a_terminal() {
+    let hostile = "a\nb\r\x1b[2J\u{9b}1m\u{7f}\u{2028}\u{202e}\u{feff}\u{e0041}z";
+    let safe = "a\\x0ab\\x0d\\x1b[2J\\u{009b}1m\\x7f\\u{2028}\\u{202e}\\u{feff}\\u{e0041}z";
+    let list = [hostile];
+    let texts = texts_of(&full_of(hostile, &list));
+    // What the proxy does not fill from outside: the batch's header, closed lists, and the JSON of headers.
+    let own = ["node_id", "producer", "kind"];
+    for (column, text) in texts.iter().filter(|(column, _)| !own.contains(column)) {
+        let cap = COLUMNS[index_of(column).unwrap()].bytes_max;
+        assert_eq!(*text, cleaned(hostile, cap), "{column}");
+        assert!(safe.starts_with(text.as_str()), "{column}: {text}");
+    }
+    let free = |column: &&Column| matches!(column.ty, ColumnType::Utf8 | ColumnType::Utf8List) && column.bytes_max > 0;
+    let missing: Vec<&str> = COLUMNS.iter().filter(free).map(|column| column.name).collect();
+    let missing: Vec<&&str> = missing.iter().filter(|name| !texts.iter().any(|(filled, _)| filled == *name)).collect();
+    assert_eq!(missing, [&"headers"], "a new column of text: add it to `full_of`");
+}
+
+#[test]
+fn no_column_ends_within_an_escape() {
+    for (column, cap) in [("path", PATH_BYTES_MAX), ("query", PATH_BYTES_MAX), ("host", 256), ("correlation_id", 128)] {
+        for short in 0..8 {
+            // The character is escaped as %E2%82%AC.
+            let text = format!("{}%E2%82%ACz", "x".repeat(cap - short));
+            let list = [text.as_str()];
+            let texts = texts_of(&full_of(&text, &list));
+            let kept = &texts.iter().find(|(name, _)| *name == column).unwrap().1;
+            assert_eq!(kept, &"x".repeat(cap - short), "{column}, {short} before its cap");
+        }
+    }
 }
 
 #[test]

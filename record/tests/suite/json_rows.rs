@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_record::columns::COLUMNS;
+use tollgate_record::redact::text::cleaned;
 use tollgate_record::vocabulary::{ErrorClass, Kind};
 use tollgate_record::{BatchBuilder, DecodeLimits, Record, SealLimits, decode, extract, json as rows};
 
@@ -49,7 +50,7 @@ fn a_row_is_a_flat_object_with_known_names() {
         "trace.id": "abababababababababababababababab",
         "user.roles": ["a", "b"],
         "tollgate.waf_rule_ids": [941100, 942100],
-        "user_agent.original": "say \"hi\"\\\n\u{1}é",
+        "user_agent.original": "say \"hi\"\\\\x0a\\x01é",
         "tollgate.headers": {"x-tenant": "acme"},
         "tls.client.not_after": "1969-12-31T23:59:59.999999Z",
         "deployment.environment.name": "production",
@@ -140,7 +141,7 @@ fn a_row_that_is_not_there_is_empty() {
 fn headers_that_are_no_object_of_strings_are_quoted() {
     for text in ["{", "{}x", "{\"a\":1}", "{\"a\":\"b\",}", "{\"a\":\"\\x\"}", "{\"a\":\"\n\"}", "[]", ""] {
         let row = object(Record { seq: 1, headers: Some(text), ..Record::default() });
-        assert_eq!(row["tollgate.headers"], json!(text));
+        assert_eq!(row["tollgate.headers"], json!(cleaned(text, 64)));
     }
     let row = object(Record { seq: 1, headers: Some("{\"a\":\"\\u0041\\n\",\"b\":\"\"}"), ..Record::default() });
     assert_eq!(row["tollgate.headers"], json!({"a": "A\n", "b": ""}));

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 
 use tollgate_record::columns::index_of;
+use tollgate_record::redact::text::cleaned;
 use tollgate_record::vocabulary::{ErrorClass, Kind};
 use tollgate_record::{BatchBuilder, DecodeError, DecodeLimits, Record, SealLimits, decode, extract, json};
 
@@ -68,8 +69,10 @@ fn check_row(batch: &tollgate_record::Batch, at: usize, row: &Row) -> Result<(),
     let records = &batch.records;
     let column = |name: &str| index_of(name).unwrap();
     prop_assert_eq!(extract::i64_at(records, column("time"), at), Some(row.time_us));
-    prop_assert_eq!(extract::str_at(records, column("service"), at), row.service.as_deref());
-    prop_assert_eq!(extract::str_at(records, column("path"), at), row.path.as_deref());
+    let cleaned = |text: &Option<String>| text.as_ref().map(|text| cleaned(text, 1024));
+    let (service, path) = (cleaned(&row.service), cleaned(&row.path));
+    prop_assert_eq!(extract::str_at(records, column("service"), at), service.as_deref());
+    prop_assert_eq!(extract::str_at(records, column("path"), at), path.as_deref());
     prop_assert_eq!(extract::bytes_at(records, column("span_id"), at), row.span_id.as_ref().map(|id| &id[..]));
     prop_assert_eq!(extract::bool_at(records, column("tls_resumed"), at), row.resumed);
     prop_assert_eq!(extract::i32_at(records, column("status"), at), row.status);

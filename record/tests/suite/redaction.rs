@@ -135,6 +135,39 @@ fn control_characters_are_escaped() {
 }
 
 #[test]
+fn a_text_that_is_cut_ends_with_a_whole_character() {
+    let kept = |text: &str, bytes_max| {
+        let mut out = String::new();
+        clean(text, bytes_max, &mut out);
+        out
+    };
+    for (text, bytes_max, whole) in [
+        ("ab%41c", 3, "ab"),
+        ("ab%41c", 4, "ab"),
+        ("ab%41c", 5, "ab%41"),
+        ("ab%4", 3, "ab%"),
+        ("a%zz%", 2, "a%"),
+        ("a%C3%A9b", 4, "a"),
+        ("a%C3%A9b", 6, "a"),
+        ("a%C3%A9b", 7, "a%C3%A9"),
+        ("%F0%9F%98%80!", 9, ""),
+        ("%F0%9F%98%80!", 11, ""),
+        ("%F0%9F%98%80!", 12, "%F0%9F%98%80"),
+        // No UTF-8: parted between two escapes.
+        ("%9F%9F%9F%9F%9F%9F", 12, "%9F%9F%9F%9F"),
+        ("a\n\n", 4, "a"),
+    ] {
+        assert_eq!(kept(text, bytes_max), whole, "{text} in {bytes_max}");
+    }
+    for short in 0..5 {
+        let end = "x".repeat(1024 - short);
+        assert_eq!(scrubbed(&format!("{end}%C3%A9y")), end);
+    }
+    let value = "v".repeat(query::VALUE_BYTES_MAX - 1);
+    assert_eq!(self::kept(&["a"], &format!("a={value}%20b")), format!("a={value}"));
+}
+
+#[test]
 fn a_token_gives_the_same_hash_under_the_same_key_only() {
     // RFC 4231, test case 6: a key that is longer than the block.
     let hasher = TokenHasher::new("k1", &[0xaa; 131]).unwrap();

@@ -8,7 +8,7 @@ use arrow_array::{DictionaryArray, Int32Array, StringArray};
 
 use super::fixed::Numbers;
 use super::interner::Interner;
-use super::{Finished, cut};
+use super::{Finished, safe};
 use crate::vocabulary::Vocabulary;
 
 /// Texts that repeat.
@@ -30,16 +30,19 @@ impl Dictionary {
         let Some(text) = value else {
             return self.keys.append(None);
         };
-        let text = cut(text, self.cap);
+        // The texts of a batch are safe, so one that is equal to one of them is, too.
         if let Some(last) = self.last
             && self.values.is(last, text)
         {
             return self.keys.append(last);
         }
-        let (key, new) = self.values.intern(text);
+        let (key, new) = match self.values.find(text) {
+            Some(key) => (key, false),
+            None => self.values.intern(&safe(text, self.cap)),
+        };
         self.last = Some(key);
         self.keys.append(key);
-        if new { text.len() + size_of::<i32>() } else { 0 }
+        if new { self.values.text_bytes(key) + size_of::<i32>() } else { 0 }
     }
 
     pub(in crate::batch) fn finish(&mut self) -> Finished {

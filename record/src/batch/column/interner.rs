@@ -24,6 +24,20 @@ impl Interner {
         Self { keys: HashTable::new(), hasher: DefaultHashBuilder::default(), offsets: vec![0], bytes: Vec::new() }
     }
 
+    /// Returns the key of `text`, if it has one.
+    #[inline]
+    pub(super) fn find(&self, text: &str) -> Option<i32> {
+        let Self { keys, hasher, offsets, bytes } = self;
+        let hash = hasher.hash_one(text.as_bytes());
+        keys.find(hash, |&key| value(offsets, bytes, key) == text.as_bytes()).copied()
+    }
+
+    /// Returns the length of the text of `key`.
+    #[inline]
+    pub(super) fn text_bytes(&self, key: i32) -> usize {
+        value(&self.offsets, &self.bytes, key).len()
+    }
+
     /// Returns the key of `text`, and whether the text is new.
     #[inline]
     pub(super) fn intern(&mut self, text: &str) -> (i32, bool) {

@@ -8,7 +8,7 @@ use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use super::interner::strings;
 use super::validity::Validity;
 use super::var_bytes::VarBytes;
-use super::{Finished, cut, pad};
+use super::{Finished, pad, safe};
 use crate::columns::LIST_ITEMS_MAX;
 use crate::schema::list_item;
 
@@ -34,7 +34,7 @@ impl Texts {
         pad(&mut self.offsets, self.validity.push_valid());
         let mut added = 0;
         for item in value.iter().take(LIST_ITEMS_MAX) {
-            added += self.items.push(cut(item, self.cap).as_bytes()) + size_of::<i32>();
+            added += self.items.push(safe(item, self.cap).as_bytes()) + size_of::<i32>();
         }
         self.offsets.push((self.items.offsets.len() - 1) as i32);
         added

@@ -14,8 +14,12 @@ mod list;
 mod validity;
 mod var_bytes;
 
+use std::borrow::Cow;
+
 use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
+
+use crate::redact::text::{cleaned, cut, is_clean};
 
 pub(super) use dictionary::{Closed, Dictionary, repeated};
 pub(super) use fixed::{Booleans, Numbers};
@@ -34,11 +38,9 @@ fn pad(offsets: &mut Vec<i32>, rows: usize) {
     }
 }
 
-/// `text`, at most `bytes_max` bytes of it, and no half character.
+/// `text`, at most `bytes_max` bytes of it, with its control characters escaped. Whatever a column is filled with, no record holds
+/// a text that could forge a line or command a terminal. Most texts were cleaned before, or need not be: they are borrowed.
 #[inline]
-fn cut(text: &str, bytes_max: usize) -> &str {
-    if text.len() <= bytes_max {
-        return text;
-    }
-    &text[..text.floor_char_boundary(bytes_max)]
+fn safe(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if is_clean(text) { Cow::Borrowed(cut(text, bytes_max)) } else { Cow::Owned(cleaned(text, bytes_max)) }
 }

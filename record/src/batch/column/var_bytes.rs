@@ -7,7 +7,7 @@ use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use super::interner::strings;
 use super::validity::Validity;
-use super::{Finished, cut, pad};
+use super::{Finished, pad, safe};
 
 /// Values of any length, one after the other, as Arrow lays them out.
 pub(super) struct VarBytes {
@@ -53,7 +53,7 @@ impl Text {
             return 0;
         };
         pad(&mut self.values.offsets, self.validity.push_valid());
-        self.values.push(cut(text, self.cap).as_bytes())
+        self.values.push(safe(text, self.cap).as_bytes())
     }
 
     pub(in crate::batch) fn finish(&mut self) -> Finished {
