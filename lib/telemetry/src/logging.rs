@@ -77,8 +77,13 @@ pub fn set_log_filter(filter: &str) -> Result<(), LogError> {
     Ok(replace(filter)?)
 }
 
+/// Libraries that write a line about what a peer does, as an illegal server name: anybody could fill the log with those, and the
+/// record of the connection says it. A filter that names them (`rustls=debug`) lets them speak.
+const QUIET: &str = "rustls=off,tokio_rustls=off,h2=off";
+
 fn parse(filter: &str, origin: &'static str) -> Result<EnvFilter, LogError> {
-    let parsed = EnvFilter::builder().parse(filter);
+    // What comes later wins, so the filter can undo it.
+    let parsed = EnvFilter::builder().parse(format!("{QUIET},{filter}"));
     parsed.map_err(|source| LogError::Filter { filter: filter.to_owned(), origin, source })
 }
 
@@ -93,6 +98,10 @@ mod tests {
             error.to_string().starts_with("log filter `info,tollgate_journal=loud` from TOLLGATE_LOG is not valid")
         );
         assert!(parse("warn,tollgate=debug", "the default").is_ok());
+        let quiet = parse("debug", "the default").unwrap().to_string();
+        assert!(quiet.contains("rustls=off") && quiet.contains("h2=off"), "{quiet}");
+        assert!(parse("rustls=debug", "the caller").unwrap().to_string().contains("rustls=debug"));
+        assert!(!parse("rustls=debug", "the caller").unwrap().to_string().contains(" rustls=off"));
     }
 
     #[test]
