@@ -17,6 +17,7 @@
 //!     upstream             connections to upstreams; generic over the body
 //!     reload, metrics      the configuration in force; counters
 //!     plan                 the configuration, compiled
+//! identity                 who called: the methods of a route, and the threads that verify passwords
 //! health, socket, task     state of upstreams; sockets that note what they carry; cancellation and deadlines
 //! ```
 //!
@@ -27,7 +28,9 @@
 
 mod admin;
 mod client;
+pub mod explain;
 mod health;
+mod identity;
 mod metrics;
 pub mod plan;
 pub mod quarantine;

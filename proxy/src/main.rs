@@ -14,7 +14,7 @@ use tollgate_proxy::plan::RuntimeConfig;
 use tollgate_proxy::{inherited_sockets, start_on};
 use tollgate_signals::{Asked, Signals};
 
-use crate::commands::{EXIT_CONFIG, Format, check, diff, print_config, quarantine, top};
+use crate::commands::{EXIT_CONFIG, Format, check, diff, explain, hash, print_config, quarantine, top};
 
 /// A reverse proxy that leaves one security record for each transaction.
 #[derive(Debug, Parser)]
@@ -53,6 +53,14 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Show step by step how a request would be decided, without sending anything.
+    Explain(explain::Settings),
+    /// Print the hash of a secret for the configuration: it comes by standard input.
+    Hash {
+        /// What is hashed.
+        #[arg(value_enum)]
+        secret: hash::Secret,
+    },
     /// Batches that a collector refused for good: list them, read them, send them again.
     Quarantine {
         #[command(subcommand)]
@@ -76,7 +84,8 @@ fn main() -> ExitCode {
         Some(Command::Check { file, .. } | Command::PrintConfig { file }) => file.clone(),
         Some(Command::Diff { old, new, format }) => return diff::run(old, new, *format),
         Some(Command::Top(settings)) => return top::run(settings, arguments.config.as_deref()),
-        Some(Command::Quarantine { .. }) | None => None,
+        Some(Command::Hash { secret }) => return ended(hash::run(*secret)),
+        Some(Command::Quarantine { .. } | Command::Explain(_)) | None => None,
     };
     let Some(file) = arguments.config.or(named) else {
         eprintln!("no configuration: write --config FILE");
@@ -95,9 +104,14 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::PrintConfig { .. }) => print_config::run(&config),
         Some(Command::Quarantine { action }) => quarantine::run(&config, action),
-        Some(Command::Check { .. } | Command::Diff { .. } | Command::Top(_)) => Ok(()),
+        Some(Command::Explain(settings)) => explain::run(&config, &settings),
+        Some(Command::Check { .. } | Command::Diff { .. } | Command::Top(_) | Command::Hash { .. }) => Ok(()),
         None => run(config),
     };
+    ended(outcome)
+}
+
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -227,7 +227,7 @@ macro_rules! registry {
 record_columns!(registry);
 
 /// Columns that no version of the gateway fills yet: their names are taken, and every row has null.
-pub const RESERVED: &[&str] = &["credential_id", "auth_groups", "waf_score", "waf_rule_ids", "waf_us"];
+pub const RESERVED: &[&str] = &["waf_score", "waf_rule_ids", "waf_us"];
 
 /// Columns that readers see but nobody stores: they follow from the stored ones.
 pub const COMPUTED: &[Column] = &[Column {

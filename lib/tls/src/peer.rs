@@ -1,5 +1,7 @@
 //! The facts of a certificate for records and permissions.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 use x509_parser::x509::AttributeTypeAndValue;
@@ -21,6 +23,12 @@ pub struct PeerCertificate {
     pub not_after_us: i64,
     /// DNS names of the subject alternative name, lower case, in the certificate's order.
     pub dns_names: Vec<String>,
+    /// URIs of the subject alternative name, as `spiffe://example.org/orders`.
+    pub uris: Vec<String>,
+    /// E-mail addresses of the subject alternative name.
+    pub emails: Vec<String>,
+    /// Addresses of the subject alternative name.
+    pub addresses: Vec<IpAddr>,
     /// The last common name of the subject, if it has one.
     pub common_name: Option<String>,
 }
@@ -53,20 +61,37 @@ impl PeerCertificate {
             issuer: name(x509.issuer()),
             serial_hex: serial(x509.raw_serial()),
             not_after_us: x509.validity().not_after.timestamp().saturating_mul(1_000_000),
-            dns_names: dns_names(&x509),
+            dns_names: alternatives(&x509, |name| match name {
+                GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+                _ => None,
+            }),
+            uris: alternatives(&x509, |name| match name {
+                GeneralName::URI(uri) => Some((*uri).to_owned()),
+                _ => None,
+            }),
+            emails: alternatives(&x509, |name| match name {
+                GeneralName::RFC822Name(address) => Some((*address).to_owned()),
+                _ => None,
+            }),
+            addresses: alternatives(&x509, |name| match name {
+                GeneralName::IPAddress(bytes) => address(bytes),
+                _ => None,
+            }),
             common_name: x509.subject().iter_common_name().last().map(value),
         };
         Ok((certificate, x509.validity().not_before.timestamp().saturating_mul(1_000_000)))
     }
 }
 
-fn dns_names(x509: &X509Certificate<'_>) -> Vec<String> {
+/// The alternative names of one kind.
+fn alternatives<T>(x509: &X509Certificate<'_>, kind: impl Fn(&GeneralName<'_>) -> Option<T>) -> Vec<T> {
     let Ok(Some(names)) = x509.subject_alternative_name() else { return Vec::new() };
-    let dns = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    dns.collect()
+    names.value.general_names.iter().filter_map(kind).collect()
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 fn serial(raw: &[u8]) -> String {

@@ -36,7 +36,6 @@ pub struct Certificate<'a> {
 /// Returns the fields that tell an upstream of a certificate. Made once a connection.
 #[must_use]
 pub fn fields(kind: ClientCertFields, certificate: &Certificate<'_>) -> Vec<(HeaderName, HeaderValue)> {
-    let value = |text: &str| HeaderValue::from_str(&ascii(text)).unwrap_or_else(|_| HeaderValue::from_static(""));
     let named = |name: &'static str, text: &str| (HeaderName::from_static(name), value(text));
     match kind {
         ClientCertFields::None => Vec::new(),
@@ -62,8 +61,13 @@ pub fn write(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
     }
 }
 
+/// A text as the value of a field.
+pub(crate) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(&ascii(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 /// Percent-encodes whatever is not visible ASCII, and `%` itself: no name in a certificate can break out of its field.
-fn ascii(text: &str) -> String {
+pub(crate) fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, Heade
 
 use crate::client_cert;
 use crate::local_reply::X_REQUEST_ID;
+use crate::principal_fields;
 
 /// Returns whether a field belongs to one connection. Names are compared as text, which tells most apart by length
 /// alone.
@@ -41,12 +42,18 @@ pub fn is_x_forwarded(name: &str) -> bool {
     name.starts_with("x-forwarded") || name == "x-real-ip"
 }
 
+/// Returns whether only this gateway may tell what a field tells: of the client's certificate, of the verified caller.
+#[must_use]
+pub fn tells_of_caller(name: &str) -> bool {
+    client_cert::is_field(name) || principal_fields::is_field(name)
+}
+
 /// Returns whether an upstream learns from a field who the client is.
 #[must_use]
 pub fn speaks_of_client(name: &str) -> bool {
     let name = name.replace('_', "-");
     is_x_forwarded(&name)
-        || client_cert::is_field(&name)
+        || tells_of_caller(&name)
         || [FORWARDED.as_str(), X_REQUEST_ID.as_str()].contains(&name.as_str())
 }
 

@@ -9,6 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use tollgate_record::redact::Headers;
 
 use crate::field_kinds::remove_where;
+use crate::principal_fields;
 
 /// Fields that frame a message, belong to one connection, or belong to the gateway.
 const PROTECTED: [&str; 17] = [
@@ -36,7 +37,9 @@ const PROTECTED_BEGINNINGS: [&str; 3] = ["x-forwarded-", "x-client-cert", "clien
 /// Returns whether a name belongs to the gateway, also with `_` for `-`, which some upstreams read as the same name.
 pub fn is_protected(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('_', "-");
-    PROTECTED.contains(&name.as_str()) || PROTECTED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    PROTECTED.contains(&name.as_str())
+        || PROTECTED_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || principal_fields::is_field(&name)
 }
 
 /// Edits of one direction, in the order in which they are made: remove, set, add.

@@ -31,7 +31,7 @@ pub const CORRELATION: u32 = 1 << 9;
 pub const TRACEPARENT: u32 = 1 << 10;
 /// Forwarded, X-Forwarded-… or X-Real-Ip.
 pub const FORWARDED: u32 = 1 << 11;
-/// Client-Cert… or X-Client-Cert….
+/// Client-Cert…, X-Client-Cert…, or a field that tells who called.
 pub const CLIENT_CERT: u32 = 1 << 12;
 /// A name with `_` in it.
 pub const UNDERSCORE: u32 = 1 << 13;
@@ -149,7 +149,7 @@ fn kind(name: &[u8]) -> u32 {
 fn by_beginning(name: &[u8]) -> u32 {
     let kind = match name {
         [b'x', b'-', b'f', ..] => FORWARDED,
-        [b'x', b'-', b'c', ..] | [b'c', b'l', ..] => CLIENT_CERT,
+        [b'x', b'-', b'c', ..] | [b'c', b'l', ..] | [b'x', b'-', b'a', b'n' | b'u', ..] => CLIENT_CERT,
         _ => 0,
     };
     kind | if name.contains(&b'_') { UNDERSCORE } else { 0 }
@@ -188,6 +188,11 @@ mod tests {
             ("x-client-cert-subject", CLIENT_CERT),
             ("client-cert", CLIENT_CERT),
             ("client-cert-chain", CLIENT_CERT),
+            ("x-consumer-groups", CLIENT_CERT),
+            ("x-credential-identifier", CLIENT_CERT),
+            ("x-anonymous-consumer", CLIENT_CERT),
+            ("x-authenticated-groups", CLIENT_CERT),
+            ("x-authenticated-userid", CLIENT_CERT),
             ("x_forwarded_for", UNDERSCORE),
             ("content_length", UNDERSCORE),
         ];

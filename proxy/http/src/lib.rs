@@ -28,6 +28,7 @@ pub mod header_edits;
 pub mod header_flags;
 pub mod local_reply;
 pub mod normalize;
+pub mod principal_fields;
 pub mod proxy_protocol;
 pub mod quota;
 pub mod rewrite;

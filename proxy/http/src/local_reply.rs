@@ -1,9 +1,12 @@
 //! The answers that the gateway gives in the upstream's place: the one place that makes them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 use tollgate_record::vocabulary::{AuthFailReason, ErrorClass, Termination};
 
@@ -30,6 +33,8 @@ pub struct LocalReply {
     pub retry_after: Option<Duration>,
     /// The methods that are served, for a 405 (RFC 9110 section 15.5.6).
     pub allow: Option<HeaderValue>,
+    /// How a caller can be authenticated, one scheme a value, for a 401 (RFC 9110 section 11.6.1).
+    pub challenges: Option<Arc<[HeaderValue]>>,
     /// Fields and body of an answer that the configuration gives, in the place of the gateway's own.
     pub fixed: Option<Box<Fixed>>,
 }
@@ -59,6 +64,7 @@ impl LocalReply {
             close: false,
             retry_after: None,
             allow: None,
+            challenges: None,
             fixed: None,
         }
     }
@@ -98,6 +104,9 @@ impl LocalReply {
         }
         if let Some(methods) = &self.allow {
             headers.insert(ALLOW, methods.clone());
+        }
+        for challenge in self.challenges.iter().flat_map(|challenges| challenges.iter()) {
+            headers.append(WWW_AUTHENTICATE, challenge.clone());
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,7 +1,7 @@
 //! The admin endpoint, on a thread of its own so that a scrape costs no transaction.
 //!
 //! `/metrics` `/metrics.json` `/healthz` `/readyz` `/config` (the effective configuration; it names files and holds no
-//! secret) `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each service
+//! secret; hashes of keys and passwords are cut) `/inflight` (the oldest transactions that have not ended, as JSON) `/upstreams` (the targets of each service
 //! and their health). `POST /reload` reads the configuration again, `PUT /log-level` changes what is logged.
 
 use std::convert::Infallible;
@@ -137,7 +137,7 @@ impl Admin {
                 let told: String = troubles.iter().map(|trouble| format!("records: {trouble}\n")).collect();
                 text(StatusCode::OK, format!("ready\n{told}"))
             }
-            "/config" => match tollgate_config::to_yaml(&self.in_force.config().file) {
+            "/config" => match tollgate_config::to_yaml(&self.in_force.config().file.marked()) {
                 Ok(yaml) => answer(StatusCode::OK, "application/yaml", yaml),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },

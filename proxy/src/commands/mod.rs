@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod diff;
+pub mod explain;
+pub mod hash;
 pub mod print_config;
 pub mod quarantine;
 pub mod top;

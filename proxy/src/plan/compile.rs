@@ -15,6 +15,7 @@ use tollgate_proxy_http::proxy_protocol::ProxyHeaderPolicy;
 use tollgate_record::redact::{QueryPolicy, TokenHasher};
 use tollgate_tls::Identity;
 
+use super::compile_consumers::callers;
 use super::compile_quota::Quotas;
 use super::compile_records::records;
 use super::compile_route::routes;
@@ -57,6 +58,7 @@ fn compile(
     }
     let services = services(config, &mut upstreams, &quotas, problems);
     let (routes, router) = routes(config, &quotas, problems);
+    let callers = Arc::new(callers(config, before, problems));
     let trusted_hops =
         config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
     let hmac = match before {
@@ -81,6 +83,7 @@ fn compile(
         routes,
         router,
         upstreams,
+        callers,
         trusted_hops,
         query_policy,
         hmac,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tollgate_config::{Diagnostics, Spanned};
 use tollgate_proxy_config::{ListenerCaps, RouteCaps, ServiceCaps};
 use tollgate_proxy_http::quota::clients::{ClientConnections, ClientRates, ROW};
+use tollgate_proxy_http::quota::principals::{CallerQuota, PrincipalQuota};
 use tollgate_proxy_http::quota::rate::{Pace, Rate};
 use tollgate_proxy_http::quota::{ListenerQuota, RequestQuota, ServiceQuota};
 
@@ -61,12 +62,51 @@ impl<'a> Quotas<'a> {
 
     pub(super) fn service(&self, name: &str, caps: &ServiceCaps, problems: &mut Diagnostics<'_>) -> ServiceQuota {
         let before = self.services.get(name).copied().cloned().unwrap_or_default();
+        let kept = before.principals.as_deref().cloned().unwrap_or_default();
+        let principals = PrincipalQuota {
+            each: self.callers(
+                kept.each,
+                &caps.principal_concurrent_max,
+                (&caps.principal_requests_per_second_max, &caps.principal_request_burst_max),
+                problems,
+            ),
+            each_client: self.callers(
+                kept.each_client,
+                &caps.principal_client_concurrent_max,
+                (&caps.principal_client_requests_per_second_max, &caps.principal_client_request_burst_max),
+                problems,
+            ),
+        };
+        let none = principals.each.is_none() && principals.each_client.is_none();
+        let principals = (!none).then(|| Arc::new(principals));
         let concurrent = positive(&caps.concurrent_max, problems)
             .map(|max| (before.concurrent.map(|(slots, _)| slots).unwrap_or_default(), max));
         let all = (&caps.requests_per_second_max, &caps.request_burst_max);
         let each = (&caps.client_requests_per_second_max, &caps.client_request_burst_max);
         let requests = self.requests(before.requests, pace(all, problems), pace(each, problems));
-        ServiceQuota { concurrent, requests }
+        ServiceQuota { concurrent, requests, principals }
+    }
+
+    fn callers(
+        &self,
+        before: CallerQuota,
+        concurrent: &Option<Spanned<u64>>,
+        rate: (&Option<Spanned<f64>>, &Option<Spanned<u64>>),
+        problems: &mut Diagnostics<'_>,
+    ) -> CallerQuota {
+        let concurrent = positive(concurrent, problems).map(|max| {
+            let kept = before.concurrent.map(|(table, _)| table);
+            let kept = kept.filter(|table| table.clients_max == self.clients_max);
+            (kept.unwrap_or_else(|| Arc::new(ClientConnections::new(self.clients_max))), max)
+        });
+        let rates = pace(rate, problems).map(|pace| self.rates(before.rates, pace));
+        CallerQuota { rates, concurrent }
+    }
+
+    /// The rates of each client at this pace; those before, if they had the same.
+    fn rates(&self, before: Option<Arc<ClientRates>>, pace: Pace) -> Arc<ClientRates> {
+        let kept = before.filter(|rates| rates.pace == pace && rates.clients_max == self.clients_max);
+        kept.unwrap_or_else(|| Arc::new(ClientRates::new(pace, self.clients_max)))
     }
 
     pub(super) fn route(&self, name: &str, caps: &RouteCaps, problems: &mut Diagnostics<'_>) -> RequestQuota {
@@ -81,11 +121,7 @@ impl<'a> Quotas<'a> {
             let kept = before.rate.filter(|rate| rate.pace == pace);
             kept.unwrap_or_else(|| Arc::new(Rate::new(pace)))
         });
-        let client_rates = each.map(|pace| {
-            let kept = before.client_rates;
-            let kept = kept.filter(|rates| rates.pace == pace && rates.clients_max == self.clients_max);
-            kept.unwrap_or_else(|| Arc::new(ClientRates::new(pace, self.clients_max)))
-        });
+        let client_rates = each.map(|pace| self.rates(before.client_rates, pace));
         RequestQuota { rate, client_rates }
     }
 }

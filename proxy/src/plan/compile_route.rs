@@ -12,6 +12,7 @@ use tollgate_proxy_http::routing::{HeaderCondition, HostPattern, PathPattern, Pa
 use tollgate_record::redact::{Headers, QueryPolicy};
 
 use super::compile::noted;
+use super::compile_auth::{self, Known, route_auth};
 use super::compile_quota::Quotas;
 use super::{PathConfig, RouteConfig, compile_policy};
 
@@ -28,12 +29,17 @@ pub(super) fn routes(
     }
     let services: HashMap<&str, usize> =
         config.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
+    let known = Known::of(config);
+    compile_auth::check_services(config, &known, problems);
     let mut compiled = Vec::new();
     let mut patterns = Vec::new();
     for route in &config.routes {
         let pattern = pattern(route, problems);
         match services.get(route.service.as_str()) {
-            Some(service) => compiled.push(compile_route(route, &pattern, *service, config, quotas, problems)),
+            Some(service) => {
+                let context = (config, quotas, &known);
+                compiled.push(compile_route(route, &pattern, *service, context, problems));
+            }
             None => problems.at(&route.service, unknown_service(&route.service, services.keys())),
         }
         patterns.push(pattern);
@@ -111,8 +117,7 @@ fn compile_route(
     route: &Route,
     pattern: &Pattern,
     service: usize,
-    config: &ProxyConfig,
-    quotas: &Quotas<'_>,
+    (config, quotas, known): (&ProxyConfig, &Quotas<'_>, &Known<'_>),
     problems: &mut Diagnostics<'_>,
 ) -> RouteConfig {
     let of = &config.services[service];
@@ -133,6 +138,7 @@ fn compile_route(
         response_headers: edits(route, &route.response_headers, problems),
         methods_named: !route.methods.is_empty(),
         require_client_cert: route.require_client_cert,
+        auth: route_auth(route, &config.services[service], known, problems),
         query_policy: QueryPolicy::new(route.query_allow.iter().cloned()),
         headers: Headers::new(route.header_allow.iter().map(|name| &name.value)),
         connect: own.connect.unwrap_or(general.connect).0,

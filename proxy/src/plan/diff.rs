@@ -1,6 +1,6 @@
 //! Finds what one configuration changes against another, for `diff`.
 //!
-//! Listeners, services and routes are compared by name, everything else by key, defaults included. Another order, or
+//! Listeners, services, routes and consumers are compared by name, everything else by key, defaults included. Another order, or
 //! another file for the same text, is no change.
 
 use std::collections::BTreeMap;
@@ -16,9 +16,9 @@ const SHOWN_MAX: usize = 200;
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// `listener`, `service`, `route` or `setting`.
+    /// `listener`, `service`, `route`, `consumer` or `setting`.
     pub what: &'static str,
-    /// Name of the listener, service or route; key of the setting.
+    /// Name of the listener, service, route or consumer; key of the setting.
     pub name: String,
     /// Key inside it that differs; empty if the whole is new or gone.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -69,11 +69,14 @@ pub fn changes(
     (old, old_folder): (&ProxyConfig, &Path),
     (new, new_folder): (&ProxyConfig, &Path),
 ) -> Result<Vec<Change>, serde_json::Error> {
-    let (mut old, mut new) = (serde_json::to_value(old)?, serde_json::to_value(new)?);
+    let shown = |config: &ProxyConfig| serde_json::to_value(config.marked());
+    let (mut old, mut new) = (shown(old)?, shown(new)?);
     relocate(&mut old, old_folder);
     relocate(&mut new, new_folder);
     let mut changes = Vec::new();
-    for (section, what) in [("listeners", "listener"), ("services", "service"), ("routes", "route")] {
+    for (section, what) in
+        [("listeners", "listener"), ("services", "service"), ("routes", "route"), ("consumers", "consumer")]
+    {
         let (before, after) = (named(&mut old, section), named(&mut new, section));
         let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
         let needs_start = what == "listener";

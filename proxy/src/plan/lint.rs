@@ -9,7 +9,7 @@ use tollgate_config::{ConfigError, Diagnostic, Diagnostics, Loaded, Spanned};
 use tollgate_proxy_config::{ClientAuth, KeyPair, ProxyConfig};
 use tollgate_tls::Identity;
 
-use super::RuntimeConfig;
+use super::{RuntimeConfig, lint_auth};
 
 /// Time before its end in which a certificate is worth a warning.
 const EXPIRY: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -26,6 +26,7 @@ pub fn warnings(compiled: &RuntimeConfig, loaded: &Loaded<ProxyConfig>) -> Vec<D
         }
         certificates(config, problems);
         wider_hosts(config, problems);
+        lint_auth::callers(config, problems);
     });
     // `many` sorts as it does for errors.
     ConfigError::many(found).diagnostics().to_vec()

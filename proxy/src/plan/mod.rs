@@ -11,6 +11,8 @@
 
 mod checks;
 mod compile;
+mod compile_auth;
+mod compile_consumers;
 mod compile_policy;
 mod compile_quota;
 mod compile_records;
@@ -21,6 +23,7 @@ mod compile_tls;
 pub mod diff;
 mod fixed;
 mod lint;
+mod lint_auth;
 #[cfg(any(test, fuzzing))]
 pub mod promises;
 mod route_config;

@@ -7,6 +7,7 @@ use tollgate_proxy_http::rewrite::Rewrite;
 use tollgate_record::redact::{Headers, QueryPolicy};
 
 use super::RoutePolicy;
+use crate::identity::RouteAuth;
 
 /// A route.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct RouteConfig {
     pub methods_named: bool,
     /// Whether a request needs a verified client certificate.
     pub require_client_cert: bool,
+    /// What the route asks of its callers; `None` = nothing.
+    pub auth: Option<Box<RouteAuth>>,
     /// Query values that are kept.
     pub query_policy: QueryPolicy,
     /// Headers that are kept.

@@ -15,6 +15,7 @@ use tollgate_record::redact::{QueryPolicy, TokenHasher};
 use tollgate_tls::ServerNames;
 
 use super::{RouteConfig, ServiceConfig, UpstreamConfig};
+use crate::identity::Callers;
 
 /// A configuration that can run.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct RuntimeConfig {
     /// Every distinct upstream identity. An identity that the configuration before had too is the same `Arc`, and keeps
     /// its connections.
     pub upstreams: Vec<Arc<UpstreamConfig>>,
+    /// The callers that are known, and where their credentials are verified.
+    pub callers: Arc<Callers>,
     /// Networks whose forwarding headers are believed.
     pub trusted_hops: Vec<Cidr>,
     /// Policy for queries of requests without a route: no value is recorded.

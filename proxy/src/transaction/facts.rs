@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use http::header::HeaderValue;
 use http::{Method, Uri, Version};
+use tollgate_proxy_auth::{Failure, Principal};
 use tollgate_proxy_http::trace::TraceContext;
 use tollgate_record::vocabulary::{
-    AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
+    AclDecision, AuthFailReason, AuthPattern, AuthResult, ClientIpSource, ErrorClass, ResponseSource, Termination,
 };
 
 use crate::transaction::request_body::RequestProgress;
@@ -70,6 +71,35 @@ pub struct AuthFacts {
     pub fail_reason: Option<AuthFailReason>,
     /// Keyed hash of the presented credential.
     pub token_hmac: Option<[u8; 32]>,
+    /// What the methods of the route found; `None` = the route has none.
+    pub caller: Option<Box<CallerFacts>>,
+}
+
+/// Facts of a caller whom a route asked who it is.
+#[derive(Debug, Default)]
+pub struct CallerFacts {
+    /// Who it is, once that is verified.
+    pub principal: Option<Box<Principal>>,
+    /// Why it is refused.
+    pub failure: Option<Failure>,
+    /// Whether it may; `None` = that was not asked.
+    pub acl: Option<AclDecision>,
+}
+
+impl CallerFacts {
+    /// The consumer, also of a credential that is its own and refused.
+    #[must_use]
+    pub fn consumer(&self) -> Option<&str> {
+        let verified = self.principal.as_ref().and_then(|principal| principal.consumer.as_deref());
+        verified.or_else(|| self.failure.as_ref()?.consumer.as_deref())
+    }
+
+    /// Which credential it is, never the secret.
+    #[must_use]
+    pub fn credential_id(&self) -> Option<&str> {
+        let verified = self.principal.as_ref().and_then(|principal| principal.credential_id.as_deref());
+        verified.or_else(|| self.failure.as_ref()?.credential_id.as_deref())
+    }
 }
 
 impl AuthFacts {

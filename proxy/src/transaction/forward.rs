@@ -1,6 +1,7 @@
 //! One request: normalize, route, authenticate, send upstream, pass the response on. Every way out leaves a record.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -24,7 +25,7 @@ use crate::transaction::recorder::allowed_headers;
 use crate::transaction::request_body::{BodyWatch, RequestBody, RequestBounds, too_large};
 use crate::transaction::response_body::{ResponseBody, ResponseBounds};
 use crate::transaction::{ConnectionFacts, Transaction, WorkerContext};
-use crate::transaction::{credentials, exchange, misdirected, policy, request, tunnel};
+use crate::transaction::{credentials, exchange, identify, misdirected, policy, request, tunnel};
 use crate::upstream::Lease;
 
 /// Serves one request. The transaction ends with the response's body.
@@ -70,7 +71,13 @@ async fn forward(
     upgradable: bool,
 ) -> Result<Answer, LocalReply> {
     let config = transaction.config().clone();
-    let Accepted { route, host, upgrade } = accept(transaction, &config, &mut head, flags, named)?;
+    let Accepted { route, client_ip, host, upgrade } = accept(transaction, &config, &mut head, flags, named)?;
+    authenticate(transaction, route)?;
+    if let Some(auth) = &route.auth {
+        // Boxed: what most requests do not need would make the future of each larger.
+        Box::pin(identify::caller(transaction, auth, &mut head)).await?;
+    }
+    admit(transaction, &config, route, (&head, flags), client_ip)?;
     let upgrade = upgrade.filter(|_| upgradable && config.services[route.service].upgrades);
     let rates = rates_of(&config.file, &head);
     request::prepare(transaction, &mut head, flags, route, &host, upgrade.clone())?;
@@ -102,12 +109,14 @@ async fn forward(
 /// A request that may be sent upstream.
 struct Accepted<'a> {
     route: &'a RouteConfig,
+    /// The client behind trusted hops.
+    client_ip: IpAddr,
     host: HeaderValue,
     /// The protocol that the client offers to switch to.
     upgrade: Option<HeaderValue>,
 }
 
-/// Normalizes and routes a request, and checks that it may be sent: quotas, host, credential, length.
+/// Normalizes and routes a request, and checks what needs no caller: the listener's quota, the host.
 fn accept<'a>(
     transaction: &mut Transaction,
     config: &'a RuntimeConfig,
@@ -139,16 +148,30 @@ fn accept<'a>(
     if let Some(hash) = credentials::hash(config.hmac.as_deref(), &head.headers) {
         transaction.auth_mut().presented(hash);
     }
-    authenticate(transaction, route)?;
+    Ok(Accepted { route, client_ip, host: normal.host, upgrade: normal.upgrade })
+}
+
+/// Checks what a caller that may use the route can still be refused for: a length, the service's quotas.
+fn admit(
+    transaction: &mut Transaction,
+    config: &RuntimeConfig,
+    route: &RouteConfig,
+    (head, flags): (&Parts, HeaderFlags),
+    client_ip: IpAddr,
+) -> Result<(), LocalReply> {
     if flags.may_have(header_flags::CONTENT_LENGTH) {
         check_length(head, route)?;
     }
     let service = &config.services[route.service];
-    let head_at = transaction.request().head_at;
-    transaction.hold(service.quota.take(&service.name, client_ip, head_at)?);
-    route.policy.quota.take(("route", &route.name), client_ip, head_at)?;
-    policy::in_place_of_upstream(&route.policy)?;
-    Ok(Accepted { route, host: normal.host, upgrade: normal.upgrade })
+    let now = transaction.request().head_at;
+    transaction.hold(service.quota.take(&service.name, client_ip, now)?);
+    if let Some(quota) = &service.quota.principals {
+        let caller = transaction.auth().caller.as_ref().and_then(|caller| caller.principal.as_deref());
+        let held = caller.map(|principal| quota.take(&service.name, principal, client_ip, now)).transpose()?;
+        transaction.hold_for_caller(held);
+    }
+    route.policy.quota.take(("route", &route.name), client_ip, now)?;
+    policy::in_place_of_upstream(&route.policy)
 }
 
 /// Makes the upstream's response fit to be passed on: a switch of protocols that was offered, normalized fields, the

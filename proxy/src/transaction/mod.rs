@@ -19,6 +19,7 @@ mod credentials;
 mod exchange;
 mod facts;
 mod forward;
+mod identify;
 mod in_flight;
 mod min_rate;
 mod misdirected;

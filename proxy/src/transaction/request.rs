@@ -9,7 +9,7 @@ use tollgate_proxy_http::head_copy::HeadCopy;
 use tollgate_proxy_http::header_flags::{self, HeaderFlags};
 use tollgate_proxy_http::local_reply::{LocalReply, X_REQUEST_ID};
 use tollgate_proxy_http::rewrite::Rewrite;
-use tollgate_proxy_http::{client_cert, normalize, trace};
+use tollgate_proxy_http::{client_cert, normalize, principal_fields, trace};
 
 use crate::plan::{RouteConfig, RuntimeConfig, TargetConfig};
 use crate::transaction::replay::Rewind;
@@ -45,6 +45,9 @@ pub fn prepare(
     }
     if let Some(edits) = &route.request_headers {
         edits.apply_to_request(headers);
+    }
+    if let Some(caller) = &transaction.auth().caller {
+        principal_fields::write(headers, caller.principal.as_deref());
     }
     headers.insert(X_REQUEST_ID, transaction.identity().request_id.clone());
     if let Some(trace) = &transaction.request().trace {

@@ -13,6 +13,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, request};
 use tollgate_proxy_http::header_flags::{self, RequestScan};
 use tollgate_proxy_http::local_reply::{LocalReply, X_REQUEST_ID};
+use tollgate_proxy_http::quota::principals::Held;
 use tollgate_proxy_http::quota::slots::Slot;
 use tollgate_proxy_http::trace::TraceContext;
 use tollgate_record::vocabulary::{ClientIpSource, ErrorClass, ResponseSource, Termination};
@@ -46,6 +47,8 @@ pub struct Transaction {
     place: usize,
     /// Its share of the service's quota, returned on drop.
     slot: Option<Slot>,
+    /// The caller's share of the service's quotas, returned on drop.
+    held: Option<Box<Held>>,
     abort: Abort,
     finished: bool,
 }
@@ -105,6 +108,7 @@ impl Transaction {
             place,
             slot: None,
             asked: Asked::default(),
+            held: None,
             abort,
             finished: false,
         })
@@ -205,6 +209,11 @@ impl Transaction {
     /// Holds a share of the service's quota until the end.
     pub fn hold(&mut self, slot: Option<Slot>) {
         self.slot = slot;
+    }
+
+    /// Holds the caller's share of the service's quotas until the end.
+    pub fn hold_for_caller(&mut self, held: Option<Held>) {
+        self.held = held.map(Box::new);
     }
 
     pub fn watch_body(&mut self, body: Option<Rc<RequestProgress>>) {

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod admin;
+mod auth;
 mod budget;
 mod caps;
 mod client_tls;

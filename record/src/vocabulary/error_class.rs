@@ -18,6 +18,8 @@ vocabulary! {
         TlsHandshake = "tls_handshake",
         /// The caller could not be authenticated.
         Auth = "auth",
+        /// Nobody could judge the caller's credential: its provider does not answer, or too many are being verified.
+        AuthUnavailable = "auth_unavailable",
         /// The caller was not allowed.
         Acl = "acl",
         /// The caller passed a rate limit.
@@ -84,7 +86,8 @@ impl ErrorClass {
             | ErrorClass::Upstream5xx => Actor::ApiTeam,
             // The resolver is the gateway's, and so is the configuration that names the upstream: the API's team can
             // mend neither, so an alert on `dns` must not page it.
-            ErrorClass::Dns | ErrorClass::Internal => Actor::GatewayTeam,
+            // Providers of identity are the gateway's to choose and to watch; the caller's credential may be right.
+            ErrorClass::Dns | ErrorClass::AuthUnavailable | ErrorClass::Internal => Actor::GatewayTeam,
         }
     }
 
@@ -106,6 +109,7 @@ impl ErrorClass {
             ErrorClass::BadRequest => "the request is malformed or not served in this form",
             ErrorClass::TooLarge => "the request is too large",
             ErrorClass::Auth => "this API needs a valid credential",
+            ErrorClass::AuthUnavailable => "credentials cannot be verified at the moment",
             ErrorClass::Acl => "this caller may not use this API",
             ErrorClass::RateLimited => "too many requests",
             ErrorClass::ClientAbort => "the request was not complete",

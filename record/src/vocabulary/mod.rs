@@ -161,9 +161,9 @@ vocabulary! {
         /// By client certificate.
         Mtls = "mtls",
         /// By a key in a header or in the query.
-        ApiKey = "api_key" reserved,
+        ApiKey = "api_key",
         /// By name and password.
-        Basic = "basic" reserved,
+        Basic = "basic",
         /// By a signed token, checked locally.
         Jwt = "jwt" reserved,
         /// By a token, checked with its issuer.
@@ -183,7 +183,7 @@ vocabulary! {
         /// The credential was refused, or a required one was missing.
         Failed = "failed",
         /// No credential was presented, and the route allows that.
-        Anonymous = "anonymous" reserved,
+        Anonymous = "anonymous",
         /// The route requires no credential.
         NotRequired = "not_required",
     }
@@ -195,15 +195,15 @@ vocabulary! {
         /// No credential was presented.
         Missing = "missing",
         /// The credential could not be parsed.
-        Malformed = "malformed" reserved,
+        Malformed = "malformed",
         /// The credential has expired.
-        Expired = "expired" reserved,
+        Expired = "expired",
         /// The signature does not verify.
         BadSignature = "bad_signature",
         /// No caller has this credential.
-        Unknown = "unknown" reserved,
+        Unknown = "unknown",
         /// Several credentials contradict each other.
-        Conflict = "conflict" reserved,
+        Conflict = "conflict",
         /// The client certificate has expired.
         CertExpired = "cert_expired",
         /// The client certificate's issuer is not trusted.
@@ -219,9 +219,9 @@ vocabulary! {
     /// Access decision.
     AclDecision {
         /// The caller is on the access list.
-        Allow = "allow" reserved,
+        Allow = "allow",
         /// The caller is not on the access list.
-        Deny = "deny" reserved,
+        Deny = "deny",
         /// The route has no access list.
         None = "none",
     }

@@ -26,8 +26,7 @@ use http::{StatusCode, Version, request};
 use tollgate_record::vocabulary::ErrorClass;
 
 use self::framing::{check_transfer_encoding, reduce_length, take_expect, without_leading_zeros};
-use crate::client_cert;
-use crate::field_kinds::{is_disguised, is_protected, remove_where, speaks_of_client};
+use crate::field_kinds::{is_disguised, is_protected, remove_where, speaks_of_client, tells_of_caller};
 use crate::header_flags::{self, HeaderFlags, RequestScan};
 use crate::local_reply::LocalReply;
 
@@ -81,7 +80,7 @@ pub fn scanned(
     let trailers = has.may_have(header_flags::TE) && hop_by_hop::wants_trailers(&head.headers);
     hop_by_hop::strip(&mut head.headers, has);
     if has.may_have(header_flags::UNDERSCORE | header_flags::CLIENT_CERT) {
-        remove_where(&mut head.headers, |name| is_disguised(name) || client_cert::is_field(name.as_str()));
+        remove_where(&mut head.headers, |name| is_disguised(name) || tells_of_caller(name.as_str()));
     }
     if has.may_have(header_flags::CONTENT_LENGTH) {
         without_leading_zeros(&mut head.headers);

@@ -1,4 +1,4 @@
-//! One number for each client address, in a table that never grows.
+//! One number for each client, in a table that never grows. A client is an address, or a verified caller.
 //!
 //! The table is an array of rows of [`ROW`] entries, each row under a lock of its own. A hash assigns an address to its
 //! row; its key is random, so that a client cannot choose addresses that collide. A look-up reads one row and allocates
@@ -15,8 +15,9 @@ use super::rate::{Pace, nanos};
 /// Entries of a row.
 pub const ROW: usize = 8;
 
-/// The client of an entry: an IPv4 address, or the first 64 bits of an IPv6 address.
-type Key = u64;
+/// The client of an entry: an IPv4 address, the first 64 bits of an IPv6 address, or the keyed hash of a caller. One
+/// table has entries of one kind.
+pub(super) type Key = u64;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
@@ -43,7 +44,7 @@ impl Table {
     }
 }
 
-fn key_of(client: IpAddr) -> Key {
+pub(super) fn key_of(client: IpAddr) -> Key {
     match client.to_canonical() {
         // No IPv6 network begins with 8 zero bits (RFC 4291 section 2.4), so that IPv4 fits in there.
         IpAddr::V4(ip) => 0xffff_0000_0000 | u64::from(u32::from(ip)),
@@ -74,7 +75,12 @@ impl ClientRates {
     /// # Errors
     /// The time until the next request of the client is due.
     pub fn take(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
-        let (key, now_ns) = (key_of(client), nanos(now));
+        self.take_of(key_of(client), now)
+    }
+
+    /// As [`ClientRates::take`], by the client's key.
+    pub(super) fn take_of(&self, key: Key, now: Instant) -> Result<(), Duration> {
+        let now_ns = nanos(now);
         self.table.with_row(key, |row| {
             if let Some(place) = row.iter_mut().find(|place| place.value != 0 && place.key == key) {
                 place.value = self.pace.next(place.value, now_ns)?;
@@ -89,7 +95,7 @@ impl ClientRates {
     }
 }
 
-/// Open connections of each client.
+/// Open connections, or transactions, of each client.
 #[derive(Debug)]
 pub struct ClientConnections {
     /// Clients as configured; a reload keeps the table if it stays the same.
@@ -97,7 +103,7 @@ pub struct ClientConnections {
     table: Table,
 }
 
-/// One connection of a client, for as long as it is held.
+/// One connection or transaction of a client, for as long as it is held.
 #[derive(Debug)]
 pub struct ClientConnection {
     of: Arc<ClientConnections>,
@@ -115,7 +121,11 @@ impl ClientConnections {
     /// Counts one more connection, unless the client has `max`. A client whose row is full is admitted and not counted:
     /// a client with open connections is never forgotten, and the connections of all clients have bounds of their own.
     pub fn open(self: &Arc<Self>, client: IpAddr, max: u64) -> Option<ClientConnection> {
-        let key = key_of(client);
+        self.open_of(key_of(client), max)
+    }
+
+    /// As [`ClientConnections::open`], by the client's key.
+    pub(super) fn open_of(self: &Arc<Self>, key: Key, max: u64) -> Option<ClientConnection> {
         let counted = self.table.with_row(key, |row| {
             let known = row.iter().position(|place| place.value != 0 && place.key == key);
             let Some(at) = known.or_else(|| row.iter().position(|place| place.value == 0)) else {

@@ -7,6 +7,7 @@
 //! Bounds of one worker, such as `connections_max` in [`tollgate_proxy_config::Limits`], hold beside these.
 
 pub mod clients;
+pub mod principals;
 pub mod rate;
 pub mod slots;
 
@@ -18,11 +19,12 @@ use http::StatusCode;
 use tollgate_record::vocabulary::ErrorClass;
 
 use self::clients::{ClientConnection, ClientConnections, ClientRates};
+use self::principals::PrincipalQuota;
 use self::rate::Rate;
 use self::slots::{Slot, Slots};
 use crate::local_reply::LocalReply;
 
-/// Retry-After of a full service. Nothing tells when one of its transactions will end.
+/// Retry-After of a full service, or of a caller with too many transactions. Nothing tells when one of its transactions will end.
 const CONCURRENT_RETRY: Duration = Duration::from_secs(1);
 
 /// Rates of requests, of all clients together and of each.
@@ -121,6 +123,8 @@ pub struct ServiceQuota {
     pub concurrent: Option<(Arc<Slots>, u64)>,
     /// Requests.
     pub requests: RequestQuota,
+    /// Of each verified caller; `None` = none is set.
+    pub principals: Option<Arc<PrincipalQuota>>,
 }
 
 impl ServiceQuota {

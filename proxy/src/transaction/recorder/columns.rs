@@ -8,7 +8,7 @@ use tollgate_record::vocabulary::{AclDecision, AuthFailReason, MtlsVerify, WafAc
 
 use crate::plan::{RouteConfig, RuntimeConfig};
 use crate::transaction::ConnectionFacts;
-use crate::transaction::facts::RequestFacts;
+use crate::transaction::facts::{AuthFacts, RequestFacts};
 use crate::upstream::UpstreamFacts;
 
 /// Fills the columns that are the same for all requests of a connection.
@@ -92,8 +92,33 @@ pub fn certificate_fault(reason: &str) -> Option<AuthFailReason> {
     })
 }
 
+/// The groups of a verified caller.
+pub fn groups(auth: &AuthFacts) -> Vec<&str> {
+    let principal = auth.caller.as_ref().and_then(|caller| caller.principal.as_ref());
+    principal.map_or_else(Vec::new, |principal| principal.groups.iter().map(|group| &**group).collect())
+}
+
+/// Fills the columns of who called. Where the route did not ask, a verified client certificate tells.
+pub fn fill_caller<'a>(
+    record: &mut Record<'a>,
+    auth: &'a AuthFacts,
+    connection: &'a ConnectionFacts,
+    groups: &'a [&'a str],
+) {
+    let Some(caller) = &auth.caller else {
+        record.consumer = consumer(connection);
+        return;
+    };
+    record.consumer = caller.consumer();
+    record.credential_id = caller.credential_id();
+    record.auth_groups = groups;
+    if caller.acl.is_some() {
+        record.acl_decision = caller.acl;
+    }
+}
+
 /// The name in a verified client certificate.
-pub fn consumer(connection: &ConnectionFacts) -> Option<&str> {
+fn consumer(connection: &ConnectionFacts) -> Option<&str> {
     let client = connection.tls.as_ref()?.client.as_ref()?;
     client.common_name.as_deref().or(client.dns_names.first().map(String::as_str))
 }

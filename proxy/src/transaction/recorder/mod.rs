@@ -185,7 +185,8 @@ impl Recorder {
         record.auth_result = auth.result;
         record.auth_fail_reason = auth.fail_reason;
         record.token_hmac = auth.token_hmac.as_ref();
-        record.consumer = columns::consumer(connection);
+        let groups = columns::groups(auth);
+        columns::fill_caller(&mut record, auth, connection, &groups);
         record.response_header_bytes = outcome.head_bytes;
         record.response_bytes = Some(outcome.body_bytes as i64);
         record.status = outcome.status.map(i32::from);

@@ -274,7 +274,8 @@ fn never(class: ErrorClass) -> Option<&'static str> {
     use ErrorClass as E;
     match class {
         E::Waf => Some("for the access logs of others: the proxy has no web application firewall of its own"),
-        E::NoRoute | E::BadRequest | E::TooLarge | E::TlsHandshake | E::Auth | E::Acl | E::RateLimited => None,
+        E::NoRoute | E::BadRequest | E::TooLarge | E::TlsHandshake | E::Auth | E::AuthUnavailable | E::Acl => None,
+        E::RateLimited => None,
         E::Dns | E::NoHealthyUpstream | E::ConnectRefused | E::ConnectTimeout => None,
         E::UpstreamTls | E::UpstreamReset | E::UpstreamTimeout | E::UpstreamProtocol | E::Upstream5xx => None,
         E::ClientAbort | E::Internal => None,

@@ -149,6 +149,34 @@ fn turned_away() -> Vec<Way> {
             ..REFUSED
         },
         Way {
+            name: "no credential for a route that asks for one",
+            provoke: || asked_of_callers("auth: {any_of: [api_key, basic]}", GET),
+            ended: gateway(ErrorClass::Auth),
+            detail: "no credential was presented",
+            status: Some(401),
+            ..REFUSED
+        },
+        Way {
+            name: "a caller that is not on the list of the route",
+            provoke: || {
+                let field = format!("X-Api-Key: {}\r\nHost", crate::auth::KEY);
+                asked_of_callers("auth: {any_of: [api_key]}, deny: {groups: [testers]}", &GET.replace("Host", &field))
+            },
+            ended: gateway(ErrorClass::Acl),
+            detail: "group testers is on deny",
+            status: Some(403),
+            ..REFUSED
+        },
+        Way {
+            name: "more passwords than can be verified",
+            provoke: more_passwords_than_can_be_verified,
+            ended: gateway(ErrorClass::AuthUnavailable),
+            detail: "too many passwords wait to be verified",
+            status: Some(503),
+            row: (0, 3),
+            ..REFUSED
+        },
+        Way {
             name: "too many requests",
             provoke: || {
                 let service = "    caps: {requests_per_second_max: 0.001, request_burst_max: 1}";
@@ -246,6 +274,35 @@ const PREFLIGHT: &str = "OPTIONS /api HTTP/1.1\r\nHost: a\r\nOrigin: https://b\r
 
 fn by_route(route: &str, request: &str) -> Provoked {
     asked(gate("http://127.0.0.1:9", ["", route, ""]), request)
+}
+
+/// One request to a route with these keys, of a gate that knows consumers.
+fn asked_of_callers(keys: &str, request: &str) -> super::Provoked {
+    let gate = crate::auth::gate(&begins(b""), &keys.replace("}, ", "}\n"), "");
+    asked(gate, request)
+}
+
+/// A password whose hash takes half a second is verified, another waits, and a third finds no place.
+fn more_passwords_than_can_be_verified() -> super::Provoked {
+    const SALTED: &str = "c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
+    let slow = format!(
+        "consumers: [{{name: a, basic: [{{user: a, argon2: \"$argon2id$v=19$m=131072,t=10,p=1${SALTED}\"}}]}}]"
+    );
+    let limits = "limits: {password_checks_max: 1, password_checks_waiting_max: 1}";
+    let gate = gate("http://127.0.0.1:9", ["", "    auth: {any_of: [basic]}", &format!("{slow}\n{limits}")]);
+    let request = GET.replace("Host", "Authorization: Basic YTpi\r\nHost");
+    let mut streams: Vec<TcpStream> = (0..3).map(|_| gate.connect()).collect();
+    let mut answers: Vec<String> = Vec::new();
+    for stream in &mut streams {
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    for stream in &mut streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answers.push(answer);
+    }
+    let refused = answers.into_iter().find(|answer| answer.starts_with("HTTP/1.1 503"));
+    (gate, refused.expect("one finds no place"))
 }
 
 fn handshakes() -> Vec<Way> {
