@@ -9,6 +9,8 @@ LEAST = 18
 # Percentiles, and what is computed from them.
 TOLERANCE = 0.02
 PERCENTILES = ("p50", "p90", "p95", "p99")
+# Numbers of different values that are estimated.
+ABOUT, ABOUT_TOLERANCE = "about_", 0.03
 SINCE_DAYS = 3_000
 BYTES = ("trace_id", "span_id", "parent_span_id", "client_cert_sha256", "token_hmac")
 ACTOR = """CASE WHEN x IS NULL THEN NULL WHEN x IN ('dns', 'internal') THEN 'gateway team'
@@ -70,7 +72,8 @@ def same(name, one, other, is_estimated):
     if is_estimated and any(part in name for part in PERCENTILES):
         return True
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        loose = TOLERANCE * max(abs(one), abs(other)) if any(part in name for part in PERCENTILES) else 0
+        tolerance = TOLERANCE if any(part in name for part in PERCENTILES) else ABOUT_TOLERANCE if name.startswith(ABOUT) else 0
+        loose = tolerance * max(abs(one), abs(other))
         # Half of the last digit that is shown, and percentiles below a microsecond's rounding.
         return abs(one - other) <= max(loose, 0.0101)
     return one == other or name in OPEN_COLUMNS

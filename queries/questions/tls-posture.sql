@@ -1,7 +1,7 @@
 -- order: 130
 -- name: tls-posture
 -- title: With which TLS do callers come?
--- answers: Requests by TLS version, cipher and client certificate; cleartext and names that differ from the host stand out.
+-- answers: Requests by TLS version, cipher and client certificate; cleartext and names that differ from the host stand out. The numbers of clients and consumers are estimates, within 2 %.
 -- asked-by: security, before an old version of TLS is switched off
 -- then: find the callers of the old version with `who-calls`
 -- params:
@@ -16,8 +16,8 @@ SELECT coalesce(tls_version, 'cleartext') AS tls_version,
        round(100.0 * count(*) / sum(count(*)) OVER (), 2) AS percent,
        round(100.0 * sum(CASE WHEN tls_resumed THEN 1 ELSE 0 END) / count(*), 1) AS resumed_percent,
        sum(CASE WHEN tls_sni IS NOT NULL AND host IS NOT NULL AND lower(tls_sni) <> lower(split_part(host, ':', 1)) THEN 1 ELSE 0 END) AS sni_differs_from_host,
-       count(DISTINCT client_ip) AS clients,
-       count(DISTINCT consumer) AS consumers
+       approx_distinct(client_ip) AS about_clients,
+       approx_distinct(consumer) AS about_consumers
 FROM transactions
 WHERE kind = 'transaction'
   AND time >= now() - $since

@@ -11,6 +11,7 @@
 //! larger than their arguments are absent or limited (see `growing_functions`).
 
 mod catalog;
+mod distinct;
 mod functions;
 mod growing_functions;
 mod parse;

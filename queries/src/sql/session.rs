@@ -15,7 +15,7 @@ use object_store::ObjectStore;
 use url::Url;
 
 use super::parse::Parser;
-use super::{catalog, functions, views};
+use super::{catalog, distinct, functions, views};
 use crate::limits::Limits;
 use crate::source::Source;
 use crate::table::{QueryScope, STORE_URL, TransactionsTable};
@@ -59,6 +59,7 @@ pub(crate) fn new_context(
     context.register_table(TABLE, Arc::new(TransactionsTable::new(store)))?;
     setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
     functions::register(&context);
+    distinct::register(&context);
     views::register(&context, &Parser::new(limits.sql_bytes_max))?;
     catalog::register(&context, DATABASE, SCHEMA, TABLE)?;
     Ok(context)

@@ -1,5 +1,6 @@
 //! The query engine and its servers, over a table made by the table's own writer.
 
+mod distincts;
 mod engine;
 mod find;
 mod fixture;

@@ -29,6 +29,16 @@ fn large() -> [(String, serde_json::Value); 2] {
     ]
 }
 
+/// Two columns of different values at once, with their numbers.
+fn two_distinct() -> (String, serde_json::Value) {
+    let calls = "count(*) AS n, count(DISTINCT k) AS ks, count(DISTINCT j) AS js, max(k) AS last";
+    let rows = format!(
+        "SELECT 'a key of some length ' || value AS k, 'a sixth of a key ' || value / 6 AS j FROM generate_series(1, {KEYS})"
+    );
+    let answer = serde_json::json!([{ "n": KEYS, "ks": KEYS, "js": 66_667, "last": "a key of some length 99999" }]);
+    (format!("SELECT {calls} FROM ({rows})"), answer)
+}
+
 fn spilling(dir: &TempDir) -> Limits {
     Limits { memory_bytes_max: MEMORY, spill_dir: Some(dir.path().to_owned()), ..limits() }
 }
@@ -51,7 +61,7 @@ fn left(dir: &Path) -> Vec<std::path::PathBuf> {
 async fn aggregates_larger_than_the_memory_are_right_and_leave_nothing() {
     let dir = TempDir::new().expect("folder");
     let fixture = Fixture::with(spilling(&dir)).await;
-    for (sql, answer) in large() {
+    for (sql, answer) in large().into_iter().chain([two_distinct()]) {
         assert_eq!(serde_json::Value::from(rows(&fixture.engine, &sql).await), answer, "{sql}");
         until("clean", || left(dir.path()).is_empty() && fixture.engine.load().spilled_bytes == 0).await;
     }
