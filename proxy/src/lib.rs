@@ -14,11 +14,13 @@
 //! runtime                  threads, start and stop; the only wing that knows all others
 //! admin    client          the endpoint of operators; listeners, TLS and protocols of clients
 //!     transaction          one request and its record
+//!     issuers              the thread that asks issuers of tokens
 //!     upstream             connections to upstreams; generic over the body
 //!     reload, metrics      the configuration in force; counters
 //!     plan                 the configuration, compiled
 //! identity                 who called: the methods of a route, and the threads that verify passwords
-//! health, socket, task     state of upstreams; sockets that note what they carry; cancellation and deadlines
+//! health, providers        state of upstreams and of issuers, shared by all workers
+//! socket, task             sockets that note what they carry; cancellation and deadlines
 //! ```
 //!
 //! * [`plan::RuntimeConfig`] is the configuration, checked as a whole. Nothing binds before there is one.
@@ -31,8 +33,10 @@ mod client;
 pub mod explain;
 mod health;
 mod identity;
+mod issuers;
 mod metrics;
 pub mod plan;
+mod providers;
 pub mod quarantine;
 mod reload;
 mod runtime;

@@ -47,6 +47,12 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     pub plans_in_use: IntGauge,
     pub drain_cut: IntCounter,
+    pub issuer_up: IntGaugeVec,
+    pub issuer_keys_age: IntGaugeVec,
+    pub issuer_fetches: IntCounterVec,
+    pub issuer_questions: IntCounterVec,
+    /// Providers with time series.
+    issuers: Mutex<HashSet<String>>,
     /// Services with a time series of their own.
     named: Mutex<HashSet<String>>,
 }
@@ -86,7 +92,12 @@ impl Metrics {
             reloads: counter_vec(r, names::PROXY_RELOADS_TOTAL)?,
             plans_in_use,
             drain_cut: counter(r, names::PROXY_DRAIN_CUT_TOTAL)?,
+            issuer_up: int_gauge_vec(r, names::PROXY_ISSUER_UP)?,
+            issuer_keys_age: int_gauge_vec(r, names::PROXY_ISSUER_KEYS_AGE_SECONDS)?,
+            issuer_fetches: counter_vec(r, names::PROXY_ISSUER_FETCHES_TOTAL)?,
+            issuer_questions: counter_vec(r, names::PROXY_ISSUER_QUESTIONS_TOTAL)?,
             named: Mutex::default(),
+            issuers: Mutex::default(),
             registry,
         }))
     }
@@ -95,6 +106,17 @@ impl Metrics {
     fn admits(&self, service: &str) -> bool {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.contains(service) || (named.len() < SERVICES_MAX && named.insert(service.to_owned()))
+    }
+
+    /// Ends the time series of providers that are not among `kept`.
+    pub fn issuers_kept<'a>(&self, kept: impl Iterator<Item = &'a str>) {
+        let kept: HashSet<String> = kept.map(str::to_owned).collect();
+        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in issuers.difference(&kept) {
+            let _absent = self.issuer_up.remove_label_values(&[gone]);
+            let _absent = self.issuer_keys_age.remove_label_values(&[gone]);
+        }
+        *issuers = kept;
     }
 
     /// Notes that another configuration is in force, and ends the time series of services that it lacks.

@@ -146,6 +146,14 @@ registry! {
         "reloads of the configuration: ok, or failed with the one before still in force";
     PROXY_PLANS_IN_USE = "tollgate_proxy_plans_in_use" Proxy Gauge, [],
         "configurations in memory: the one in force, and earlier ones that transactions began under";
+    PROXY_ISSUER_UP = "tollgate_proxy_issuer_up" Proxy Gauge, ["provider"],
+        "1 if the last fetch of the keys of an issuer of tokens was good, else 0";
+    PROXY_ISSUER_KEYS_AGE_SECONDS = "tollgate_proxy_issuer_keys_age_seconds" Proxy Gauge, ["provider"],
+        "seconds since the keys of an issuer of tokens were fetched; -1 = never. They are used for a day";
+    PROXY_ISSUER_FETCHES_TOTAL = "tollgate_proxy_issuer_fetches_total" Proxy Counter, ["provider", "outcome"],
+        "fetches of the keys of an issuer of tokens: ok, failed";
+    PROXY_ISSUER_QUESTIONS_TOTAL = "tollgate_proxy_issuer_questions_total" Proxy Counter, ["provider", "outcome"],
+        "questions to an issuer about opaque tokens (RFC 7662): active, refused, failed without a verdict";
 
     INGEST_BATCHES_TOTAL = "tollgate_ingest_batches_total" Collector Counter, ["outcome"],
         "batches received: accepted, duplicate, malformed, too_large, forbidden, unavailable";

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! methods of the route ─▶ begin ─▶ Step::Done(outcome)
-//!                              └─▶ Step::Password(check) ─▶ threads of `passwords` ─▶ outcome
+//!                              ├─▶ Step::Password(check) ─▶ threads of `passwords` ─▶ outcome
+//!                              └─▶ Step::Token(check) ─▶ crate::providers ─▶ outcome
 //! ```
 //! A step that takes long happens elsewhere: no worker computes the hash of a password.
 
+mod bearer;
 mod passwords;
 mod route_auth;
+mod token_owners;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,14 +23,18 @@ use tollgate_proxy_auth::{CertificateFacts, Consumers, Outcome};
 use tollgate_record::vocabulary::AuthFailReason;
 use tollgate_tls::PeerCertificate;
 
+pub use bearer::TokenCheck;
 pub use passwords::{PasswordCheck, Passwords};
-pub use route_auth::{Method, RouteAuth};
+pub use route_auth::{Method, RouteAuth, TokenMethod};
+pub use token_owners::TokenOwners;
 
 /// What methods judge by: the callers that are known, and where long checks happen.
 #[derive(Debug)]
 pub struct Callers {
     /// The consumers of the configuration.
     pub consumers: Consumers,
+    /// Which tokens are a consumer's.
+    pub owners: TokenOwners,
     /// The threads that verify passwords. A reload keeps them.
     pub passwords: Arc<Passwords>,
 }
@@ -52,6 +59,8 @@ pub enum Step {
     Done(Outcome),
     /// To a password that is being verified.
     Password(Box<PasswordCheck>),
+    /// To a token that nobody has verified yet.
+    Token(Box<TokenCheck>),
 }
 
 impl Step {
@@ -60,6 +69,7 @@ impl Step {
         match self {
             Self::Done(outcome) => outcome,
             Self::Password(check) => check.outcome().await,
+            Self::Token(check) => check.outcome().await,
         }
     }
 }
@@ -76,6 +86,8 @@ impl Callers {
                 Found::Key(key) => self.consumers.key(&key, request.now_us),
             }),
             Method::Basic { .. } => self.basic(request),
+            Method::Jwt(method) => bearer::jwt(self, method, request),
+            Method::Oauth2(method) => bearer::oauth2(self, method, request),
         }
     }
 
@@ -115,6 +127,6 @@ pub fn credential<'a>(method: &Method, headers: &'a HeaderMap, query: Option<&'a
             Found::Nothing | Found::Odd(_) => None,
         },
         // The token of Authorization is what is hashed without a method, too.
-        Method::Basic { .. } | Method::Mtls => None,
+        Method::Basic { .. } | Method::Jwt(_) | Method::Oauth2(_) | Method::Mtls => None,
     }
 }

@@ -7,6 +7,8 @@ use tollgate_proxy_auth::api_key::KeyPlace;
 use tollgate_proxy_auth::{Access, Requirement};
 use tollgate_record::vocabulary::AuthPattern;
 
+use crate::providers::Provider;
+
 /// What a route asks of its callers. A route that asks nothing has none.
 #[derive(Debug)]
 pub struct RouteAuth {
@@ -32,6 +34,23 @@ pub enum Method {
         /// Whether Authorization goes upstream.
         forward: bool,
     },
+    /// A signed token.
+    Jwt(TokenMethod),
+    /// A token that its issuer is asked about.
+    Oauth2(TokenMethod),
+}
+
+/// A method that takes the tokens of one issuer.
+#[derive(Debug)]
+pub struct TokenMethod {
+    /// The issuer.
+    pub provider: Arc<Provider>,
+    /// Issuers whose signed tokens another method of the route takes.
+    pub other_issuers: Box<[Arc<str>]>,
+    /// Whether another method of the route takes opaque tokens.
+    pub opaque_elsewhere: bool,
+    /// Whether the token goes upstream.
+    pub forward: bool,
 }
 
 impl Method {
@@ -42,6 +61,8 @@ impl Method {
             Self::Mtls => AuthPattern::Mtls,
             Self::ApiKey(_) => AuthPattern::ApiKey,
             Self::Basic { .. } => AuthPattern::Basic,
+            Self::Jwt(_) => AuthPattern::Jwt,
+            Self::Oauth2(_) => AuthPattern::Oauth2,
         }
     }
 
@@ -56,6 +77,7 @@ impl Method {
                 let query = query.as_ref().map(|name| format!(", query=\"{name}\""));
                 format!("ApiKey realm=\"api\"{}{}", header.unwrap_or_default(), query.unwrap_or_default())
             }
+            Self::Jwt(_) | Self::Oauth2(_) => "Bearer realm=\"api\"".to_owned(),
             Self::Basic { .. } => "Basic realm=\"api\", charset=\"UTF-8\"".to_owned(),
         }
     }

@@ -16,6 +16,7 @@ use tollgate_record::redact::{QueryPolicy, TokenHasher};
 use tollgate_tls::Identity;
 
 use super::compile_consumers::callers;
+use super::compile_identity::providers;
 use super::compile_quota::Quotas;
 use super::compile_records::records;
 use super::compile_route::routes;
@@ -57,7 +58,8 @@ fn compile(
         listeners.sort_by_key(|listener| place(&listener.name));
     }
     let services = services(config, &mut upstreams, &quotas, problems);
-    let (routes, router) = routes(config, &quotas, problems);
+    let providers = providers(config, before, problems);
+    let (routes, router) = routes(config, &quotas, &providers, problems);
     let callers = Arc::new(callers(config, before, problems));
     let trusted_hops =
         config.forwarding.trusted_hops.iter().filter_map(|hop| noted(hop, Cidr::parse(hop), problems)).collect();
@@ -84,6 +86,7 @@ fn compile(
         router,
         upstreams,
         callers,
+        providers,
         trusted_hops,
         query_policy,
         hmac,

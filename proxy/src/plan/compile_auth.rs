@@ -1,16 +1,18 @@
 //! Compiles what routes ask of their callers. A route's own `auth`, `allow` and `deny` replace its service's.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 use tollgate_config::{Diagnostics, Spanned};
 use tollgate_proxy_auth::api_key::KeyPlace;
 use tollgate_proxy_auth::{Access, AccessList, Combination, Requirement};
-use tollgate_proxy_config::{AccessNames, ApiKeyPlace, Auth, AuthMethod, ProxyConfig, Route, Service};
+use tollgate_proxy_config::{AccessNames, ApiKeyPlace, Auth, AuthMethod, ProviderUse, ProxyConfig, Route, Service};
 use tollgate_proxy_http::header_edits;
 
 use super::compile::noted;
-use crate::identity::{Method, RouteAuth};
+use crate::identity::{Method, RouteAuth, TokenMethod};
+use crate::providers::Provider;
 
 /// Methods of one route.
 const METHODS_MAX: usize = 16;
@@ -21,13 +23,14 @@ const NAMES_MAX: usize = 1_000;
 pub(super) struct Known<'a> {
     consumers: HashSet<&'a str>,
     issuers: HashSet<&'a str>,
+    providers: &'a [Arc<Provider>],
 }
 
 impl<'a> Known<'a> {
-    pub(super) fn of(config: &'a ProxyConfig) -> Self {
+    pub(super) fn of(config: &'a ProxyConfig, providers: &'a [Arc<Provider>]) -> Self {
         let consumers = config.consumers.iter().map(|consumer| consumer.name.as_str()).collect();
         let issuers = config.identity.providers.iter().map(|provider| provider.issuer.as_str()).collect();
-        Self { consumers, issuers }
+        Self { consumers, issuers, providers }
     }
 }
 
@@ -59,7 +62,8 @@ pub(super) fn route_auth(
         }
         return None;
     };
-    let compiled: Box<[Method]> = methods.iter().filter_map(|written| method(written, route, problems)).collect();
+    let compiled: Box<[Method]> =
+        methods.iter().filter_map(|written| method(written, route, methods, known, problems)).collect();
     let mut challenges: Vec<HeaderValue> = Vec::new();
     for challenge in compiled.iter().filter_map(|method| HeaderValue::from_str(&method.challenge()).ok()) {
         if !challenges.contains(&challenge) {
@@ -83,18 +87,65 @@ fn check_list(at: &Spanned<Auth>, methods: &[Spanned<AuthMethod>], problems: &mu
     }
 }
 
-fn method(written: &Spanned<AuthMethod>, route: &Route, problems: &mut Diagnostics<'_>) -> Option<Method> {
+fn method(
+    written: &Spanned<AuthMethod>,
+    route: &Route,
+    all: &[Spanned<AuthMethod>],
+    known: &Known<'_>,
+    problems: &mut Diagnostics<'_>,
+) -> Option<Method> {
     let name = match &written.value {
         AuthMethod::Mtls => return Some(Method::Mtls),
         AuthMethod::ApiKey(place) => return key_place(written, place, route, problems).map(Method::ApiKey),
         AuthMethod::Basic(basic) => return Some(Method::Basic { forward: basic.forward }),
-        AuthMethod::Jwt(_) => "jwt",
-        AuthMethod::Oauth2(_) => "oauth2",
+        AuthMethod::Jwt(used) => return token_method(written, used, all, known, problems).map(Method::Jwt),
+        AuthMethod::Oauth2(used) => {
+            let method = token_method(written, used, all, known, problems)?;
+            if method.provider.settings.introspection.is_none() {
+                let name = &used.provider.value;
+                let cure = "write its `introspection`, or `jwt` for tokens that are signed";
+                problems.at(&used.provider, format!("the provider `{name}` cannot be asked; {cure}"));
+            }
+            if all.iter().filter(|method| matches!(method.value, AuthMethod::Oauth2(_))).count() > 1 {
+                let why = "nothing tells whose an opaque token is";
+                problems.at(written, format!("a route has one `oauth2` at most: {why}; remove one"));
+            }
+            return Some(Method::Oauth2(method));
+        }
         AuthMethod::Hmac(_) => "hmac",
         AuthMethod::OidcSession(_) => "oidc_session",
     };
     problems.at(written, format!("`{name}` cannot be verified by this version; remove it"));
     None
+}
+
+fn token_method(
+    written: &Spanned<AuthMethod>,
+    used: &ProviderUse,
+    all: &[Spanned<AuthMethod>],
+    known: &Known<'_>,
+    problems: &mut Diagnostics<'_>,
+) -> Option<TokenMethod> {
+    let name = &used.provider;
+    let Some(provider) = known.providers.iter().find(|provider| provider.settings.name == name.value) else {
+        let problem = format!("there is no provider `{}`; write it under `identity.providers`", name.value);
+        problems.at(name, problem);
+        return None;
+    };
+    let others = || all.iter().map(|other| &other.value).filter(|other| **other != written.value);
+    let issuer = |other: &AuthMethod| match other {
+        AuthMethod::Jwt(other) => {
+            let named = |provider: &&Arc<Provider>| provider.settings.name == other.provider.value;
+            known.providers.iter().find(named).map(|provider| provider.issuer.clone())
+        }
+        _ => None,
+    };
+    Some(TokenMethod {
+        provider: provider.clone(),
+        other_issuers: others().filter_map(issuer).collect(),
+        opaque_elsewhere: others().any(|other| matches!(other, AuthMethod::Oauth2(_))),
+        forward: used.forward,
+    })
 }
 
 fn key_place(

@@ -12,7 +12,7 @@ use tollgate_proxy_auth::{Consumer, Consumers, Selector, Taken};
 use tollgate_proxy_config::{CertificateName, Consumer as Written, ProxyConfig};
 
 use super::RuntimeConfig;
-use crate::identity::{Callers, Passwords};
+use crate::identity::{Callers, Passwords, TokenOwners};
 
 /// Bytes of a name that goes upstream and into records.
 const NAME_BYTES_MAX: usize = 128;
@@ -37,11 +37,13 @@ pub(super) fn callers(config: &ProxyConfig, before: Option<&RuntimeConfig>, prob
     let kept = before.map(|before| &before.callers.passwords);
     let kept = kept.filter(|kept| (kept.threads_max, kept.waiting_max) == (threads, waiting)).cloned();
     let passwords = kept.unwrap_or_else(|| Arc::new(Passwords::new(threads, waiting)));
-    Callers { consumers: consumers(config, problems), passwords }
+    let mut owners = TokenOwners::default();
+    let consumers = consumers(config, &mut owners, problems);
+    Callers { consumers, owners, passwords }
 }
 
 /// Compiles all consumers.
-fn consumers(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> Consumers {
+fn consumers(config: &ProxyConfig, owners: &mut TokenOwners, problems: &mut Diagnostics<'_>) -> Consumers {
     let mut compiled = Consumers::default();
     let mut there: HashMap<&str, &Spanned<String>> = HashMap::new();
     for written in &config.consumers {
@@ -59,6 +61,7 @@ fn consumers(config: &ProxyConfig, problems: &mut Diagnostics<'_>) -> Consumers 
         let consumer = compiled.add(&written.name, groups);
         add_keys(&mut compiled, &consumer, written, problems);
         add_logins(&mut compiled, &consumer, written, problems);
+        add_tokens(owners, &consumer, written, config, problems);
         for certificate in &written.certificates {
             match selector(certificate) {
                 Ok(selector) => {
@@ -105,6 +108,33 @@ fn add_logins(compiled: &mut Consumers, consumer: &Arc<Consumer>, written: &Writ
                 free(&login.user, added, problems);
             }
             Err(fault) => problems.at(&login.argon2, fault.to_string()),
+        }
+    }
+}
+
+fn add_tokens(
+    owners: &mut TokenOwners,
+    consumer: &Arc<Consumer>,
+    written: &Written,
+    config: &ProxyConfig,
+    problems: &mut Diagnostics<'_>,
+) {
+    for token in &written.tokens {
+        if !config.identity.providers.iter().any(|provider| *provider.name == *token.provider) {
+            let problem =
+                format!("there is no provider `{}`; write it under `identity.providers`", token.provider.value);
+            problems.at(&token.provider, problem);
+        }
+        let (at, added) = match (&token.subject, &token.client) {
+            (Some(subject), None) => (subject, owners.add_subject(&token.provider, subject, consumer)),
+            (None, Some(client)) => (client, owners.add_client(&token.provider, client, consumer)),
+            _ => {
+                problems.at(&token.provider, "write either `subject` or `client`; several are several items");
+                continue;
+            }
+        };
+        if let Err(other) = added {
+            problems.at(at, format!("these tokens are the consumer {other}'s already; remove one"));
         }
     }
 }

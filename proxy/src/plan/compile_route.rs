@@ -1,6 +1,7 @@
 //! Compiles routes as written to patterns and the router.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use http::Method;
 use http::header::{HeaderName, HeaderValue};
@@ -15,6 +16,7 @@ use super::compile::noted;
 use super::compile_auth::{self, Known, route_auth};
 use super::compile_quota::Quotas;
 use super::{PathConfig, RouteConfig, compile_policy};
+use crate::providers::Provider;
 
 /// Conditions of one route, and edits of one message.
 const FIELDS_MAX: usize = 32;
@@ -22,6 +24,7 @@ const FIELDS_MAX: usize = 32;
 pub(super) fn routes(
     config: &ProxyConfig,
     quotas: &Quotas<'_>,
+    providers: &[Arc<Provider>],
     problems: &mut Diagnostics<'_>,
 ) -> (Vec<RouteConfig>, Option<Router>) {
     if config.routes.is_empty() {
@@ -29,7 +32,7 @@ pub(super) fn routes(
     }
     let services: HashMap<&str, usize> =
         config.services.iter().enumerate().map(|(index, service)| (service.name.as_str(), index)).collect();
-    let known = Known::of(config);
+    let known = Known::of(config, providers);
     compile_auth::check_services(config, &known, problems);
     let mut compiled = Vec::new();
     let mut patterns = Vec::new();

@@ -13,6 +13,7 @@ mod checks;
 mod compile;
 mod compile_auth;
 mod compile_consumers;
+mod compile_identity;
 mod compile_policy;
 mod compile_quota;
 mod compile_records;

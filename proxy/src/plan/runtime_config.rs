@@ -16,6 +16,7 @@ use tollgate_tls::ServerNames;
 
 use super::{RouteConfig, ServiceConfig, UpstreamConfig};
 use crate::identity::Callers;
+use crate::providers::Provider;
 
 /// A configuration that can run.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct RuntimeConfig {
     /// Every distinct upstream identity. An identity that the configuration before had too is the same `Arc`, and keeps
     /// its connections.
     pub upstreams: Vec<Arc<UpstreamConfig>>,
+    /// Issuers of tokens. One whose settings the configuration before had too is the same `Arc`, and keeps its keys.
+    pub providers: Vec<Arc<Provider>>,
     /// The callers that are known, and where their credentials are verified.
     pub callers: Arc<Callers>,
     /// Networks whose forwarding headers are believed.

@@ -13,6 +13,7 @@ use tollgate_clock::now_us;
 use tollgate_proxy_ship::{self as ship, Ring, Sealer, Shipper};
 
 use crate::admin::Admin;
+use crate::issuers;
 use crate::metrics::Metrics;
 use crate::plan::RuntimeConfig;
 use crate::reload::{InForce, ReloadError, Reloaded, Reloader};
@@ -56,6 +57,7 @@ pub struct Running {
     reload_thread: JoinHandle<()>,
     admin_thread: JoinHandle<()>,
     health_thread: JoinHandle<()>,
+    issuers_thread: JoinHandle<()>,
     sealer: Sealer,
     shipper: Shipper,
     drain_cut: prometheus::IntCounter,
@@ -125,6 +127,7 @@ pub fn start_on(config: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Runn
     let reloads = Reloader::start(in_force.clone(), adopters, metrics.clone());
     let (reloader, reload_thread) = reloads.map_err(StartError::Thread)?;
     let health_thread = active::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
+    let issuers_thread = issuers::start(in_force.clone(), metrics.clone(), end.clone()).map_err(StartError::Thread)?;
     let served = Admin {
         in_force: in_force.clone(),
         metrics: metrics.clone(),
@@ -145,6 +148,7 @@ pub fn start_on(config: RuntimeConfig, sockets: Vec<StdListener>) -> Result<Runn
         reload_thread,
         admin_thread,
         health_thread,
+        issuers_thread,
         sealer,
         shipper,
         drain_cut,
@@ -195,6 +199,9 @@ impl Running {
         self.end.cancel();
         if self.health_thread.join().is_err() {
             tracing::error!("the health checks panicked");
+        }
+        if self.issuers_thread.join().is_err() {
+            tracing::error!("the thread that asks issuers panicked");
         }
         if self.admin_thread.join().is_err() {
             tracing::error!("the admin endpoint panicked");

@@ -104,7 +104,9 @@ fn strip(auth: &RouteAuth, head: &mut Parts) {
     for method in &auth.methods {
         match method {
             Method::Mtls | Method::Basic { forward: true } => {}
-            Method::Basic { forward: false } => strip_basic(&mut head.headers),
+            Method::Basic { forward: false } => strip_scheme(&mut head.headers, b"basic"),
+            Method::Jwt(method) | Method::Oauth2(method) if method.forward => {}
+            Method::Jwt(_) | Method::Oauth2(_) => strip_scheme(&mut head.headers, b"bearer"),
             Method::ApiKey(place) if place.forward => {}
             Method::ApiKey(place) => {
                 if let Some(name) = &place.header {
@@ -118,10 +120,9 @@ fn strip(auth: &RouteAuth, head: &mut Parts) {
     }
 }
 
-fn strip_basic(headers: &mut HeaderMap) {
-    let scheme = b"basic";
-    let is_basic = |value: &[u8]| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    if headers.get(AUTHORIZATION).is_some_and(|value| is_basic(value.as_bytes())) {
+fn strip_scheme(headers: &mut HeaderMap, scheme: &[u8]) {
+    let is_of = |value: &[u8]| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if headers.get(AUTHORIZATION).is_some_and(|value| is_of(value.as_bytes())) {
         headers.remove(AUTHORIZATION);
     }
 }
@@ -156,7 +157,7 @@ mod tests {
     fn only_a_basic_credential_is_taken_out() {
         for (value, left) in [("Basic YTpi", false), ("bASIC YTpi", false), ("Bearer abc", true), ("Bas", true)] {
             let mut headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
-            strip_basic(&mut headers);
+            strip_scheme(&mut headers, b"basic");
             assert_eq!(headers.contains_key(AUTHORIZATION), left, "{value}");
         }
     }

@@ -14,14 +14,14 @@ pub mod balance;
 pub mod budget;
 mod connector;
 mod dial;
-mod dns;
+pub mod dns;
 mod error;
 mod facts;
 pub mod health;
 mod lease;
 mod pool;
 mod prewarm;
-mod reach;
+pub mod reach;
 mod shared;
 mod slot;
 

@@ -31,6 +31,7 @@ mod routes;
 mod shipping;
 mod tls;
 mod tls_stream;
+mod tokens;
 mod tunnel;
 mod upstream_balance;
 mod upstream_http2;

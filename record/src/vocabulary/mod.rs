@@ -165,9 +165,9 @@ vocabulary! {
         /// By name and password.
         Basic = "basic",
         /// By a signed token, checked locally.
-        Jwt = "jwt" reserved,
+        Jwt = "jwt",
         /// By a token, checked with its issuer.
-        Oauth2 = "oauth2" reserved,
+        Oauth2 = "oauth2",
         /// By a session cookie after an OpenID Connect login.
         OidcSession = "oidc_session" reserved,
         /// By a signature over the request.
