@@ -20,7 +20,7 @@ pub(super) fn push_text(text: &str, end: usize, out: &mut String) -> bool {
     let start = out.len();
     for (at, c) in text.char_indices() {
         if !push_clean(c, end, out) {
-            let whole = whole_escapes(out[start..].as_bytes(), text[at..].as_bytes());
+            let whole = whole_escapes(&out.as_bytes()[start..], &text.as_bytes()[at..]);
             out.truncate(start + whole);
             return false;
         }
