@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_where() {
-        let deep = "[".repeat(DEPTH_MAX + 1);
+        let deep = "[".repeat(DEPTH_MAX + 1) + &"]".repeat(DEPTH_MAX + 1);
         let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned()
             + &(0..9)
                 .fold((String::new(), 'a'), |(text, last), _| {

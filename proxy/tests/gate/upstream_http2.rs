@@ -141,7 +141,8 @@ fn going_away() -> H2Upstream {
                 // GOAWAY with last stream 0, as nothing was accepted.
                 connection.abrupt_shutdown(h2::Reason::NO_ERROR);
                 while connection.accept().await.is_some() {}
-                return;
+                // Closing the socket with the body unread would send a reset, which may overtake the GOAWAY.
+                return std::future::pending().await;
             }
             while let Some(Ok((request, respond))) = connection.accept().await {
                 streams.fetch_add(1, Ordering::SeqCst);

@@ -19,8 +19,9 @@ const ROWS: u64 = 1000;
 const BATCHES: [u64; 2] = [3, 6];
 /// How far off a count may be, in percent: compilers differ.
 const TOLERANCE_PERCENT: u64 = 12;
-/// Instructions to append one record.
-const APPEND_BUDGET: u64 = 34_000;
+/// Instructions to append one record. Looking for characters to escape in each column of text takes some 5,000 of them: that is where
+/// every text passes, whoever filled the row.
+const APPEND_BUDGET: u64 = 38_000;
 /// Instructions to encode and compress one record of a thousand.
 const SEAL_BUDGET: u64 = 27_000;
 
