@@ -62,10 +62,7 @@ impl Node {
     /// Takes every item of a list; a value that is no list has none.
     pub fn items(&self) -> impl Iterator<Item = &Node> {
         let items: &[Node] = if let Value::List(items) = &self.value { items } else { &[] };
-        items.iter().map(|node| {
-            node.taken.set(true);
-            node
-        })
+        items.iter().inspect(|node| node.taken.set(true))
     }
 
     /// Takes the node with everything below it.
