@@ -170,7 +170,7 @@ mod tests {
         let (pipe, mode) = (rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR);
         rustix::fs::mknodat(rustix::fs::CWD, strange.join(LOCK), pipe, mode, 0).expect("pipe");
         let limits = limits(dir.path());
-        let (opened, done) = std::sync::mpsc::channel();
+        let (opened, done) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || opened.send(SpillFolder::open(&limits).is_ok()));
         assert_eq!(done.recv_timeout(std::time::Duration::from_secs(60)), Ok(true));
     }
