@@ -78,7 +78,7 @@ pub struct ProxyConfig {
 }
 
 impl ProxyConfig {
-    /// The configuration for others to see: hashes of keys and passwords are cut to a mark of [`MARK_CHARS`] characters,
+    /// The configuration for others to see: hashes of keys and passwords are cut to a mark of `MARK_CHARS` characters,
     /// by which a change shows and from which nobody can guess a password.
     #[must_use]
     pub fn marked(&self) -> Self {
