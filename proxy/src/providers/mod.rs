@@ -15,7 +15,7 @@
 //! [`keys::WAIT_MAX`] and [`keys::WAITERS_MAX`] for requests that wait for an issuer; [`tokens::TOKENS_MAX`] tokens of one
 //! provider, each for [`tokens::TOKEN_AGE_MAX_S`] at most; [`provider::QUESTIONS_MAX`] questions that wait.
 //!
-//! Signatures are verified on the worker where that takes less than 100 µs (RSA up to 3,072 bits, P-256, Ed25519), and
+//! Signatures are verified on the worker where that should take less than 100 µs (RSA up to 3,072 bits, P-256, Ed25519), and
 //! on the runtime's pool of blocking threads otherwise, [`provider::EXPENSIVE_MAX`] of one provider at one time.
 
 mod caller;

@@ -15,7 +15,7 @@ pub const KEY_ID_BYTES_MAX: usize = 256;
 const CANDIDATES_MAX: usize = 4;
 /// Bits of an RSA key.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// Bits up to which an RSA signature takes less than 100 µs.
+/// Bits up to which an RSA signature should take less than 100 µs.
 const RSA_BITS_CHEAP_MAX: usize = 3072;
 
 const RSA: &[Algorithm] =
@@ -94,7 +94,7 @@ impl KeySet {
 }
 
 impl Key {
-    /// Whether a signature takes less than 100 µs to verify.
+    /// Whether a signature should take less than 100 µs to verify, by its kind.
     #[must_use]
     pub fn is_cheap(&self) -> bool {
         self.cheap
