@@ -1,7 +1,7 @@
 //! Quotas of each verified caller of a service, and of each caller from each address.
 //!
-//! The tables are those of [`super::clients`], by a keyed hash of the caller's identity: 64 bits under a random key, so
-//! that no two callers of one proxy share an entry except by a chance of one in 10¹⁵ or so.
+//! The tables are those of [`super::clients`], by a keyed hash of the caller's identity: 64 bits under a random key. That
+//! any two of 65,536 callers share an entry has a chance of one in 2³³ (n²/2 pairs over 2⁶⁴).
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
