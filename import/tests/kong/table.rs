@@ -48,6 +48,8 @@ fn shapes_become_what_the_proxy_accepts() {
         (one("", "    plugins: [{name: post-function, config: {access: ['local a = 1']}}]", ""), "its routes are served without it"),
         (one("", "    plugins: [{name: ldap-auth}]", ""), "closed by `tollgate import`"),
         (one("", "    plugins: [{name: my-own}]", ""), "closed by `tollgate import`"),
+        (one("", "    plugins: [{name: key-auth}]", ""), "write `auth: {any_of: [{api_key: …}]}` and `consumers` by hand"),
+        (one("", "    plugins: [{name: key-auth}]", ""), "closed by `tollgate import`"),
         (one("", "    plugins: [{name: my-own, enabled: false}]", ""), "it is switched off, and left out"),
         (one("", "", "plugins: [{name: cors}, {name: my-own, route: r}]"), "closed by `tollgate import`"),
         (one("", "", "vaults: [{name: env, prefix: x}]"), "secrets are files here"),

@@ -150,6 +150,17 @@ fn map(plugin: &Plugin<'_>, reader: &mut Reader<'_>) -> Piece {
     }
 }
 
+/// Plugins that ask who calls, and what to write in their place.
+const ASKS_WHO: [(&str, &str); 7] = [
+    ("key-auth", "`auth: {any_of: [{api_key: …}]}` and `consumers`"),
+    ("basic-auth", "`auth: {any_of: [basic]}` and `consumers`"),
+    ("mtls-auth", "`auth: {any_of: [mtls]}` and `consumers`"),
+    ("jwt", "`auth: {any_of: [{jwt: …}]}` and `identity.providers`"),
+    ("openid-connect", "`auth: {any_of: [{jwt: …}]}` and `identity.providers`"),
+    ("oauth2-introspection", "`auth: {any_of: [{oauth2: …}]}` and `identity.providers`"),
+    ("acl", "`allow` and `deny`"),
+];
+
 fn without_equal(name: &str, plugin: &Plugin<'_>, reader: &mut Reader<'_>) -> Piece {
     let what = format!("plugin `{name}`");
     plugin.node.take_whole();
@@ -161,7 +172,11 @@ fn without_equal(name: &str, plugin: &Plugin<'_>, reader: &mut Reader<'_>) -> Pi
         reader.missing(plugin.node, what, format!("left out, and its routes are served without it: {why}"));
         return Piece::default();
     }
-    let why = "no equal is known; as it may decide who is served, its routes answer 503 until `respond` is removed";
+    let closed = "its routes answer 503 until `respond` is removed";
+    let why = match ASKS_WHO.iter().find(|(known, _)| *known == name) {
+        Some((_, ours)) => format!("the import writes no authentication: write {ours} by hand; {closed}"),
+        None => format!("no equal is known; as it may decide who is served, {closed}"),
+    };
     reader.missing(plugin.node, what, why);
     Piece::closed(format!("the plugin {name} was not imported"))
 }
